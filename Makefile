@@ -1,0 +1,125 @@
+# qz - see README.md.  GNU make; everything that is made lies under build/.
+VERSION = 0.1.0
+-include config.mk
+
+CC      ?= gcc
+NVCC    ?= nvcc
+CUDA    ?= auto
+PREFIX  ?= /usr/local
+BINDIR  ?= $(PREFIX)/bin
+LIBDIR  ?= $(PREFIX)/lib
+MANDIR  ?= $(PREFIX)/share/man
+COMPDIR ?= $(PREFIX)/share/bash-completion/completions
+SAN     ?=
+B       := build$(if $(SAN),/san)
+Q       := $(if $(V),,@)
+
+PKGS     = libzstd libcjson libarchive libxxhash openblas libpcre2-8 libutf8proc
+WARN     = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
+CPPFLAGS += -I. -D_FILE_OFFSET_BITS=64 -DQZ_VERSION='"$(VERSION)"' -DQZ_LIBDIR='"$(LIBDIR)/qz"'
+CFLAGS  ?= -O2 -g
+override CFLAGS += -std=c11 -pthread -ffp-contract=off $(WARN) $(SAN:%=-fsanitize=% -fno-omit-frame-pointer)
+LDFLAGS += -pthread $(SAN:%=-fsanitize=%)
+
+have_deps := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
+ifeq ($(have_deps),yes)
+CPPFLAGS += $(shell pkg-config --cflags $(PKGS) | sed 's/-I/-isystem /g')
+LDLIBS   += $(shell pkg-config --libs $(PKGS)) -ldl -lm
+endif
+ifeq ($(CUDA),auto)
+CUDA := $(if $(shell command -v $(NVCC) 2>/dev/null),1,0)
+endif
+
+TOOLS := $(filter-out common,$(notdir $(patsubst %/,%,$(wildcard tools/*/))))
+TOOLS := $(foreach t,$(TOOLS),$(if $(wildcard tools/$t/qz-$t.c),$t))
+core  := $(patsubst %.c,$B/%.o,$(wildcard libcore/*/*.c)) $B/kernels/backend.o
+cli   := $(patsubst %.c,$B/%.o,$(wildcard tools/common/*.c))
+
+# Each CPU kernel file is compiled once for each instruction set, and once in float64 as the oracle.
+isa_base   =
+isa_avx2   = -mavx2 -mfma -mf16c
+isa_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512
+isa_f64    = -DQZ_F64
+ifneq ($(shell uname -m),x86_64)
+ISAS = base f64
+else
+ISAS = base avx2 avx512 f64
+endif
+cpu_src := $(wildcard kernels/cpu/*.c)
+cpu     := $(foreach i,$(ISAS),$(cpu_src:%.c=$B/%.$i.o))
+
+bins  := $(TOOLS:%=$B/bin/qz-%)
+units := $(patsubst tests/unit/%.c,$B/tests/unit/%.t,$(wildcard tests/unit/*.c))
+cuobj := $(patsubst %.cu,$B/%.cu.o,$(wildcard kernels/cuda/*.cu))
+plugin := $(if $(filter 1,$(CUDA)),$(if $(cuobj),$B/lib/qz-cuda.so))
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all check check-interop demo install uninstall lint format clean deps fuzz
+all: deps $(bins) $(plugin) $(if $(wildcard examples/shardcat.c),$B/examples/shardcat)
+
+# Missing libraries are installed (root, apt) or named in one command.
+deps:
+ifneq ($(have_deps),yes)
+	$Q scripts/deps.sh build
+	$Q exec $(MAKE) --no-print-directory all
+	$Q false
+endif
+
+$B/libqz.a: $(core) $(cpu)
+	$Q rm -f $@ && $(AR) rc $@ $^
+$B/libcli.a: $(cli)
+	$Q mkdir -p $(@D); rm -f $@ && $(AR) rc $@ $^
+
+define tool_rule
+$B/bin/qz-$1: $(patsubst %.c,$B/%.o,$(wildcard tools/$1/*.c)) $B/libcli.a $B/libqz.a
+endef
+$(foreach t,$(TOOLS),$(eval $(call tool_rule,$t)))
+$(bins):
+	$Q mkdir -p $(@D)
+	$(if $V,,@echo '  link $@')
+	$Q $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libcli.a $B/libqz.a $(LDLIBS)
+
+$B/tests/unit/%.t: $B/tests/unit/%.o $B/libqz.a
+	$Q $(CC) $(LDFLAGS) -o $@ $< $B/libqz.a $(LDLIBS)
+
+$B/examples/%: examples/%.c
+	$Q mkdir -p $(@D)
+	$Q $(CC) -std=c11 -O2 $(WARN) -o $@ $<
+
+$B/%.o: %.c
+	$Q mkdir -p $(@D)
+	$(if $V,,@echo '  cc   $<')
+	$Q $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# -O3: these loops are written to be vectorised.
+define isa_rule
+$B/kernels/cpu/%.$1.o: kernels/cpu/%.c
+	$$Q mkdir -p $$(@D)
+	$$(if $$V,,@echo '  cc   $$< ($1)')
+	$$Q $$(CC) $$(CPPFLAGS) -DQZ_ISA=$1 $$(CFLAGS) -O3 $$(isa_$1) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach i,$(ISAS),$(eval $(call isa_rule,$i)))
+
+CUDA_ARCH ?= 75 80 86 89 90 100 120
+gencode = $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a) \
+	-gencode arch=compute_$(lastword $(CUDA_ARCH)),code=compute_$(lastword $(CUDA_ARCH))
+$B/kernels/cuda/%.cu.o: kernels/cuda/%.cu
+	$Q mkdir -p $(@D)
+	$(if $V,,@echo '  nvcc $<')
+	$Q $(NVCC) -std=c++17 -O3 -lineinfo -I. $(gencode) -fmad=false -Xcompiler -fPIC,-fvisibility=hidden,-Wall \
+	    -Werror all-warnings -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+$B/lib/qz-cuda.so: $(cuobj)
+	$Q mkdir -p $(@D)
+	$(if $V,,@echo '  link $@')
+	$Q $(NVCC) -shared -cudart static -Xlinker --exclude-libs=ALL,-z,defs -o $@ $^ -lpthread -ldl -lrt
+
+check: all $(units)
+	$Q tests/run
+
+clean:
+	rm -rf build
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+-include $(shell find $B -name '*.d' 2>/dev/null)
