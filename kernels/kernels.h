@@ -1,0 +1,142 @@
+/* kernels - the op table: everything that computes, on any device.
+ *
+ * A backend is one struct of function pointers, made from ops.def.  "cpu" is linked into every tool,
+ * compiled for several instruction sets; "cuda" is a plugin.  "cpu-f64" is the CPU's code in float64,
+ * the oracle of the tests.
+ *
+ * Rules for all ops:
+ * - Pointers are device memory of the device that is passed first (on the CPU: ordinary memory), but
+ *   for `host` arguments and the structs themselves, which are read during the call.
+ * - Calls are queued in order and return nothing; sync() waits and tells what went wrong.
+ * - Ops allocate nothing.  What they need as scratch is set once with set_workspace().
+ * - act: an activation element, backend->act_size bytes (cpu 4, cpu-f64 8, cuda 2).
+ *   par: an element of adapters, gradients, optimizer states and logits, par_size bytes (4, 8, 4).
+ * - Matrices are row-major.  T is the number of tokens (rows of activations).
+ * - Sums have a fixed order: the same call gives the same bits, for any number of threads. */
+#ifndef QZ_KERNELS_H
+#define QZ_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libcore/base/dtype.h"
+#include "libcore/base/err.h"
+
+typedef void qz_act;
+typedef void qz_par;
+
+struct qz_backend;
+
+/* One open device.  Backends put their own members behind. */
+struct qz_dev {
+	const struct qz_backend *k;
+};
+
+/* A weight matrix (rows = outputs, cols = inputs) as it is stored.
+ * Plain types and ggml blocks: data alone.
+ * NF4, FP4: data holds ceil(rows*cols/2) bytes, element 2i in the high nibble; blocks of `block`
+ * elements run over the flattened matrix.  nested_block 0: absmax is float32[n_blocks].
+ * nested_block > 0: absmax is uint8[n_blocks] and the block constant is
+ * nested_map[absmax[i]] * nested_absmax[i / nested_block] + offset (QLoRA's double quantization).
+ * INT8: int8 codes, absmax float32[rows], value code * absmax / 127. */
+struct qz_mat {
+	enum qz_dtype type;
+	int64_t rows, cols;
+	uint32_t block, nested_block;
+	float offset;
+	const void *data;
+	const void *absmax;
+	const float *nested_absmax; /* [ceil(n_blocks / nested_block)] */
+	const float *nested_map;    /* [256] */
+	const float *map;           /* [16]: the 4-bit code book */
+};
+
+/* One adapted projection: y = x W^T + bias + scale * (drop(x) A^T) B^T.
+ * rank 0: no adapter; a, b, da, db, s are then unused. */
+struct qz_linear {
+	struct qz_mat w;
+	const float *bias; /* [rows], or NULL */
+	int rank;
+	float scale;   /* alpha / rank, or what the adapter says */
+	float dropout; /* probability that an input element of the adapter is zero, 0..1 */
+	uint64_t seed, stream; /* dropout's key: element (t, c) is word (t*cols + c) % 4 of
+	                        * qz_philox(seed, stream, (t*cols + c) / 4); kept when
+	                        * qz_unit(word) >= dropout, then scaled by 1 / (1 - dropout) */
+	const qz_par *a; /* (rank, cols) */
+	const qz_par *b; /* (rows, rank) */
+	qz_par *da, *db; /* gradients, added to */
+	qz_act *y;       /* (T, rows) */
+	qz_act *s;       /* (T, rank): drop(x) A^T, kept for the backward pass */
+	const qz_act *dy; /* (T, rows): gradient of y, backward only */
+};
+
+/* Causal attention over documents packed one after another.  Document d has queries
+ * q_start[d]..q_start[d+1] and keys k_start[d]..k_start[d+1]; query i of nq sees the keys j with
+ * j <= i + nk - nq, and j > i + nk - nq - window when window > 0.  Training has q_start == k_start;
+ * decoding with a cache has nk > nq.  Head h reads key/value head h / (heads / kv_heads). */
+struct qz_attn {
+	int n_docs, max_q, max_k; /* largest nq and nk */
+	const int32_t *q_start, *k_start; /* [n_docs + 1] */
+	int heads, kv_heads, head_dim;
+	int64_t window; /* 0: none */
+	float scale;    /* 1 / sqrt(head_dim) */
+	const qz_act *q; /* (n_q, heads * head_dim) */
+	const qz_act *k, *v; /* (n_k, kv_heads * head_dim) */
+	qz_act *o;   /* (n_q, heads * head_dim) */
+	qz_par *lse; /* (n_q, heads): log of the sum of exp of the scaled scores */
+	const qz_act *d_o; /* backward: gradient of o; q_start == k_start */
+	qz_act *dq, *dk, *dv; /* backward: written, not added to */
+};
+
+/* Device memory, so that a captured step can be replayed with other values. */
+struct qz_adamw {
+	double lr, beta1, beta2, eps, weight_decay;
+	double clip;  /* largest gradient norm, 0: no clipping */
+	double step;  /* 1 at the first update */
+};
+
+/* The largest of everything that will be asked for, for set_workspace(). */
+struct qz_need {
+	int64_t tokens;      /* rows of activations in a linear */
+	int64_t weight;      /* elements of the largest weight matrix */
+	int64_t group;       /* elements of the largest sum of weights in one linear() call */
+	int64_t width;       /* widest row: max of all rows and cols of weights without the head */
+	int64_t rank_sum;    /* sum of the ranks in one linear() call */
+	int64_t max_len;     /* longest document */
+	int heads, kv_heads, head_dim;
+	int64_t head_rows, vocab; /* rows of logits at a time, and their width */
+};
+
+#define QZ_KERNELS_ABI 1
+
+struct qz_backend {
+	uint32_t abi, size; /* QZ_KERNELS_ABI and sizeof(struct qz_backend): tools and plugin match or not at all */
+	const char *name;   /* "cpu-avx2": what provenance records */
+	size_t act_size, par_size;
+	enum qz_dtype act_type, par_type;
+
+	int (*count)(void); /* devices here, 0 when there are none */
+	/* NULL with QZ_EDEVICE when the device cannot be used.  n_threads: CPU only, 0 takes all. */
+	struct qz_dev *(*open)(int index, int n_threads, struct qz_err *e);
+	void (*close)(struct qz_dev *d);
+	/* One line for people: model, memory, driver. */
+	void (*describe)(struct qz_dev *d, char *text, size_t n);
+	uint64_t (*memory)(struct qz_dev *d); /* bytes that a run may plan with */
+
+	void *(*alloc)(struct qz_dev *d, size_t nbytes, struct qz_err *e); /* aligned to 256; NULL: EIO */
+	void (*free)(struct qz_dev *d, void *p);
+	void (*copy_in)(struct qz_dev *d, void *device, const void *host, size_t nbytes);
+	void (*copy_out)(struct qz_dev *d, void *host, const void *device, size_t nbytes); /* waits */
+	void (*fill)(struct qz_dev *d, void *device, int byte, size_t nbytes);
+	int (*sync)(struct qz_dev *d, struct qz_err *e);
+
+	size_t (*workspace)(struct qz_dev *d, const struct qz_need *need);
+	void (*set_workspace)(struct qz_dev *d, void *device, size_t nbytes);
+
+#define QZ_OP(name, args) void(*name) args;
+#include "kernels/ops.def"
+#undef QZ_OP
+};
+
+#endif
