@@ -16,7 +16,7 @@ Q       := $(if $(V),,@)
 
 PKGS     = libzstd libcjson libarchive libxxhash openblas libpcre2-8 libutf8proc
 WARN     = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
-CPPFLAGS += -I. -D_FILE_OFFSET_BITS=64 -DQZ_VERSION='"$(VERSION)"' -DQZ_LIBDIR='"$(LIBDIR)/qz"'
+CPPFLAGS += -I. -D_GNU_SOURCE= -D_FILE_OFFSET_BITS=64 -DQZ_VERSION='"$(VERSION)"' -DQZ_LIBDIR='"$(LIBDIR)/qz"'
 CFLAGS  ?= -O2 -g
 override CFLAGS += -std=c11 -pthread -ffp-contract=off $(WARN) $(SAN:%=-fsanitize=% -fno-omit-frame-pointer)
 LDFLAGS += -pthread $(SAN:%=-fsanitize=%)

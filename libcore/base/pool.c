@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "libcore/base/pool.h"
 
 #include <pthread.h>

@@ -61,7 +61,8 @@ extern int64_t qz_threads;         /* -j, 0: all processors */
 #define QZ_OPT_LAST { 0, NULL, QZ_OPT_END, NULL, NULL, NULL, 0, 0, NULL }
 
 /* Parses; --help and --version print and exit 0, mistakes exit 2 with a message.  Returns the index of
- * the first operand.  Also: SIGPIPE stays deadly, stdout is checked to be open. */
+ * the first operand.  SIGPIPE keeps its default, so that `| head` ends a tool quietly; SIGINT, SIGTERM and
+ * SIGHUP remove temporary files first. */
 int qz_cli(const struct qz_tool *tool, int argc, char **argv);
 
 /* "qz-merge: MESSAGE" and a hint to --help, exit 2. */
@@ -73,7 +74,8 @@ void qz_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same, even with -q: what the user must know. */
 void qz_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Removes what an interrupted run would leave: registered paths are unlinked on SIGINT, SIGTERM, SIGHUP. */
 bool qz_on_terminal(int fd);
+/* The tool was started with its stdout closed: without -o there is nowhere to write. */
+bool qz_stdout_closed(void);
 
 #endif

@@ -1,0 +1,236 @@
+#include "libcore/io/out.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "libcore/io/temp.h"
+
+enum { WINDOW = 256 * 1024 };
+
+struct qz_out {
+	int fd;           /* -1: memory */
+	char *path;       /* NULL: standard output or memory */
+	char *temp;       /* the name it is written under, NULL: none yet */
+	char *window;
+	size_t n;
+	uint64_t offset;
+	struct qz_buf *memory;
+	bool failed, committed;
+	struct qz_err first; /* the first failure */
+};
+
+static struct qz_out *
+new_out(struct qz_err *e)
+{
+	struct qz_out *o = calloc(1, sizeof *o);
+
+	if (!o || !(o->window = malloc(WINDOW))) {
+		free(o);
+		qz_nomem(e, WINDOW);
+		return NULL;
+	}
+	o->fd = -1;
+	return o;
+}
+
+static int
+open_stdout(struct qz_out *o, bool text, struct qz_err *e)
+{
+	if (!text && isatty(STDOUT_FILENO))
+		return qz_fail(e, QZ_EUSAGE, "binary data is not written to a terminal: use -o FILE or a pipe");
+	o->fd = dup(STDOUT_FILENO);
+	return o->fd < 0 ? qz_fail_errno(e, "<stdout>: cannot write") : 0;
+}
+
+/* A special file (/dev/null, a fifo) is opened as it is: there is nothing to rename. */
+static int
+open_file(struct qz_out *o, const char *path, struct qz_err *e)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return qz_fail(e, QZ_EUSAGE, "%s: is a folder", path);
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+		o->fd = open(path, O_WRONLY | O_CLOEXEC);
+		return o->fd < 0 ? qz_fail_errno(e, "%s: cannot open", path) : 0;
+	}
+	o->path = strdup(path);
+	if (!o->path)
+		return qz_nomem(e, strlen(path));
+	o->fd = qz_temp_open(path, &o->temp, e);
+	return o->fd < 0 ? -1 : 0;
+}
+
+struct qz_out *
+qz_out_open(const char *path, bool text, struct qz_err *e)
+{
+	struct qz_out *o = new_out(e);
+	int ret;
+
+	if (!o)
+		return NULL;
+	ret = path && strcmp(path, "-") ? open_file(o, path, e) : open_stdout(o, text, e);
+	if (ret < 0) {
+		qz_out_close(o);
+		return NULL;
+	}
+	return o;
+}
+
+struct qz_out *
+qz_out_memory(struct qz_buf *b, struct qz_err *e)
+{
+	struct qz_out *o = new_out(e);
+
+	if (o)
+		o->memory = b;
+	return o;
+}
+
+const char *
+qz_out_name(const struct qz_out *o)
+{
+	return o->path ? o->path : o->memory ? "<memory>" : "<stdout>";
+}
+
+uint64_t
+qz_out_offset(const struct qz_out *o)
+{
+	return o->offset;
+}
+
+static int
+fails(struct qz_out *o, struct qz_err *e)
+{
+	if (!o->failed) {
+		o->failed = true;
+		qz_fail_errno(&o->first, "%s: cannot write at byte %llu", qz_out_name(o),
+		    (unsigned long long)o->offset);
+	}
+	*e = o->first;
+	return -1;
+}
+
+static int
+write_all(struct qz_out *o, const char *p, size_t n, struct qz_err *e)
+{
+	while (n) {
+		ssize_t put = write(o->fd, p, n < 1u << 30 ? n : 1u << 30);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return fails(o, e);
+		p += put;
+		n -= (size_t)put;
+	}
+	return 0;
+}
+
+static int
+flush(struct qz_out *o, struct qz_err *e)
+{
+	size_t n = o->n;
+
+	o->n = 0;
+	return write_all(o, o->window, n, e);
+}
+
+int
+qz_out_write(struct qz_out *o, const void *data, size_t n, struct qz_err *e)
+{
+	if (o->failed) {
+		*e = o->first;
+		return -1;
+	}
+	o->offset += n;
+	if (o->memory) {
+		qz_buf_add(o->memory, data, n);
+		return qz_buf_ok(o->memory, e);
+	}
+	if (n > WINDOW - o->n && flush(o, e) < 0)
+		return -1;
+	if (n >= WINDOW)
+		return write_all(o, data, n, e);
+	memcpy(o->window + o->n, data, n);
+	o->n += n;
+	return 0;
+}
+
+int
+qz_out_zeros(struct qz_out *o, uint64_t n, struct qz_err *e)
+{
+	static const char zeros[4096];
+
+	while (n) {
+		size_t part = n < sizeof zeros ? (size_t)n : sizeof zeros;
+
+		if (qz_out_write(o, zeros, part, e) < 0)
+			return -1;
+		n -= part;
+	}
+	return 0;
+}
+
+int
+qz_out_expect(struct qz_out *o, uint64_t n, struct qz_err *e)
+{
+	struct statvfs v;
+	uint64_t room;
+
+	if (!o->path || fstatvfs(o->fd, &v) < 0)
+		return 0;
+	room = (uint64_t)v.f_bavail * v.f_frsize;
+	if (room < n)
+		return qz_fail(e, QZ_EIO, "%s: the disk has %llu bytes free, the output takes %llu: %llu are missing",
+		    o->path, (unsigned long long)room, (unsigned long long)n,
+		    (unsigned long long)(n - room));
+	return 0;
+}
+
+int
+qz_out_commit(struct qz_out *o, struct qz_err *e)
+{
+	if (o->failed) {
+		*e = o->first;
+		return -1;
+	}
+	if (o->memory)
+		return qz_buf_ok(o->memory, e);
+	if (flush(o, e) < 0)
+		return -1;
+	if (o->path) {
+		if (fsync(o->fd) < 0)
+			return fails(o, e);
+		if (qz_temp_name(o->fd, &o->temp, o->path, e) < 0)
+			return -1;
+	}
+	if (close(o->fd) < 0) {
+		o->fd = -1;
+		return fails(o, e);
+	}
+	o->fd = -1;
+	o->committed = true;
+	return 0;
+}
+
+void
+qz_out_close(struct qz_out *o)
+{
+	if (!o)
+		return;
+	if (o->fd >= 0)
+		close(o->fd);
+	if (o->temp && !o->committed)
+		qz_temp_remove(o->temp);
+	free(o->temp);
+	free(o->path);
+	free(o->window);
+	free(o);
+}

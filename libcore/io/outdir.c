@@ -1,0 +1,122 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "libcore/io/out.h"
+#include "libcore/io/temp.h"
+
+struct qz_outdir {
+	char *path, *temp;
+	struct qz_buf joined;
+	bool committed;
+};
+
+static int
+check_place(const char *path, struct qz_err *e)
+{
+	struct stat st;
+	DIR *d;
+	int n = 0;
+
+	if (lstat(path, &st) < 0)
+		return 0;
+	if (!S_ISDIR(st.st_mode))
+		return qz_fail(e, QZ_EUSAGE, "%s: is there and no folder: remove it, or name another", path);
+	d = opendir(path);
+	if (!d)
+		return qz_fail_errno(e, "%s: cannot look into it", path);
+	while (n < 3 && readdir(d))
+		n++;
+	closedir(d);
+	if (n > 2)
+		return qz_fail(e, QZ_EUSAGE, "%s: is a folder with files in it: remove it, or name another", path);
+	return 0;
+}
+
+struct qz_outdir *
+qz_outdir_open(const char *path, struct qz_err *e)
+{
+	struct qz_outdir *d = calloc(1, sizeof *d);
+	size_t n = strlen(path);
+
+	if (!d || !(d->path = strdup(path))) {
+		free(d);
+		qz_nomem(e, sizeof *d);
+		return NULL;
+	}
+	while (n > 1 && d->path[n - 1] == '/')
+		d->path[--n] = '\0';
+	if (check_place(d->path, e) < 0 || !(d->temp = qz_temp_folder(d->path, e))) {
+		qz_outdir_close(d);
+		return NULL;
+	}
+	return d;
+}
+
+const char *
+qz_outdir_name(const struct qz_outdir *d)
+{
+	return d->path;
+}
+
+const char *
+qz_outdir_path(struct qz_outdir *d, const char *file)
+{
+	qz_buf_clear(&d->joined);
+	qz_buf_fmt(&d->joined, "%s/%s", d->temp, file);
+	return d->joined.failed ? "" : d->joined.data;
+}
+
+int
+qz_outdir_write(struct qz_outdir *d, const char *file, const void *data, size_t n, struct qz_err *e)
+{
+	struct qz_out *o;
+	int ret;
+
+	if (strchr(file, '/') || !strcmp(file, "..") || !strcmp(file, "."))
+		return qz_fail(e, QZ_EDATA, "'%s' is not the name of a file in a model's folder", file);
+	o = qz_out_open(qz_outdir_path(d, file), false, e);
+	if (!o)
+		return -1;
+	ret = qz_out_write(o, data, n, e);
+	if (ret == 0)
+		ret = qz_out_commit(o, e);
+	qz_out_close(o);
+	return ret;
+}
+
+int
+qz_outdir_commit(struct qz_outdir *d, struct qz_err *e)
+{
+	int fd = open(d->temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd) < 0) {
+		if (fd >= 0)
+			close(fd);
+		return qz_fail_errno(e, "%s: cannot sync", d->path);
+	}
+	close(fd);
+	if (rename(d->temp, d->path) < 0)
+		return qz_fail_errno(e, "%s: cannot rename the finished folder to it", d->path);
+	qz_temp_forget(d->temp);
+	d->committed = true;
+	return 0;
+}
+
+void
+qz_outdir_close(struct qz_outdir *d)
+{
+	if (!d)
+		return;
+	if (d->temp && !d->committed)
+		qz_temp_remove(d->temp);
+	qz_buf_free(&d->joined);
+	free(d->temp);
+	free(d->path);
+	free(d);
+}
