@@ -9,7 +9,7 @@ struct qz_arena {
 	struct qz_arena_block *blocks;
 };
 
-void *qz_arena_alloc(struct qz_arena *a, size_t nbytes);              /* NULL: no memory */
+void *qz_arena_alloc(struct qz_arena *a, size_t nbytes);             /* NULL: no memory */
 char *qz_arena_strndup(struct qz_arena *a, const char *s, size_t n); /* NUL-terminated copy */
 char *qz_arena_strdup(struct qz_arena *a, const char *s);
 void qz_arena_free(struct qz_arena *a); /* everything; the struct is empty again */

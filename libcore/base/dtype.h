@@ -37,14 +37,14 @@ enum qz_dtype {
 };
 
 struct qz_dtype_info {
-	const char *name;  /* "bf16", as on the command line */
-	const char *st;    /* the safetensors name, or NULL */
-	int ggml;          /* ggml_type, or -1 */
-	int ftype;         /* general.file_type of a GGUF that is mostly of this type, or -1 */
-	uint32_t block;    /* elements a block */
-	uint32_t bytes;    /* bytes a block; NF4 and FP4: 1 byte for 2 elements */
-	bool plain;        /* a float type that casts to and from f32 element by element */
-	bool scaled;       /* scales live in sections of their own */
+	const char *name; /* "bf16", as on the command line */
+	const char *st;   /* the safetensors name, or NULL */
+	int ggml;         /* ggml_type, or -1 */
+	int ftype;        /* general.file_type of a GGUF that is mostly of this type, or -1 */
+	uint32_t block;   /* elements a block */
+	uint32_t bytes;   /* bytes a block; NF4 and FP4: 1 byte for 2 elements */
+	bool plain;       /* a float type that casts to and from f32 element by element */
+	bool scaled;      /* scales live in sections of their own */
 };
 
 /* NULL for a number that is no type. */

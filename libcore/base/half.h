@@ -42,8 +42,8 @@ static inline float
 qz_f16_to_f32(uint16_t h)
 {
 	uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = h & 0x7fff;
-	float sub = (float)rest * 0x1p-24f;             /* subnormals and zero */
-	uint32_t bits = (rest << 13) + (112u << 23);    /* normals */
+	float sub = (float)rest * 0x1p-24f;          /* subnormals and zero */
+	uint32_t bits = (rest << 13) + (112u << 23); /* normals */
 
 	if (rest >= 0x7c00)
 		bits = 0x7f800000 | (rest & 0x3ff) << 13;
@@ -59,7 +59,8 @@ qz_f32_to_f16(float f)
 		return (uint16_t)(sign | 0x7e00 | ((a >> 13) & 0x3ff));
 	if (a >= 0x477ff000) /* 65520 and above */
 		return (uint16_t)(sign | 0x7c00);
-	if (a < 0x38800000) { /* below 2^-14: adding 0.5 leaves the rounded subnormal in the low bits */
+	if (a <
+	    0x38800000) { /* below 2^-14: adding 0.5 leaves the rounded subnormal in the low bits */
 		float v = qz_f32_from_bits(a) + 0.5f;
 		return (uint16_t)(sign | (qz_f32_bits(v) - 0x3f000000));
 	}

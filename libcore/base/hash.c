@@ -9,7 +9,6 @@ struct qz_hash {
 	XXH3_state_t *state;
 };
 
-
 uint64_t
 qz_hash64(const void *data, size_t n)
 {

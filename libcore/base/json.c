@@ -40,12 +40,14 @@ scan(const char *s, size_t n, struct qz_err *e)
 		if (in_string) {
 			if (c == '\\') {
 				if (n - i > 5 && !memcmp(s + i + 1, "u0000", 5))
-					return qz_fail(e, QZ_EDATA, "JSON: a NUL in a string at byte %zu", i);
+					return qz_fail(
+					    e, QZ_EDATA, "JSON: a NUL in a string at byte %zu", i);
 				i++;
 			} else if (c == '"') {
 				in_string = false;
 			} else if (c < 0x20) {
-				return qz_fail(e, QZ_EDATA, "JSON: a control character in a string at byte %zu", i);
+				return qz_fail(e, QZ_EDATA,
+				    "JSON: a control character in a string at byte %zu", i);
 			}
 			continue;
 		}
@@ -58,7 +60,8 @@ scan(const char *s, size_t n, struct qz_err *e)
 		else if (c == '}' || c == ']')
 			depth--;
 		if (depth > DEPTH_MAX)
-			return qz_fail(e, QZ_EDATA, "JSON: nested deeper than %d at byte %zu", DEPTH_MAX, i);
+			return qz_fail(
+			    e, QZ_EDATA, "JSON: nested deeper than %d at byte %zu", DEPTH_MAX, i);
 	}
 	return 0;
 }
@@ -87,7 +90,8 @@ check_keys(const cJSON *object, struct qz_err *e)
 	qsort(keys, n, sizeof *keys, by_name);
 	for (i = 1; i < n && ret == 0; i++)
 		if (!strcmp(keys[i - 1], keys[i]))
-			ret = qz_fail(e, QZ_EDATA, "JSON: the key \"%.200s\" is there twice", keys[i]);
+			ret = qz_fail(
+			    e, QZ_EDATA, "JSON: the key \"%.200s\" is there twice", keys[i]);
 	free(keys);
 	return ret;
 }
@@ -160,8 +164,8 @@ qz_json_kind(const struct qz_json *j)
 const char *
 qz_json_kind_name(enum qz_json_kind k)
 {
-	static const char *const names[] = { "null", "a boolean", "a number", "a string", "an array",
-		"an object" };
+	static const char *const names[] = { "null", "a boolean", "a number", "a string",
+		"an array", "an object" };
 
 	return names[k];
 }

@@ -15,7 +15,14 @@
 
 struct qz_json; /* a node; the root is also the document */
 
-enum qz_json_kind { QZ_JSON_NULL, QZ_JSON_BOOL, QZ_JSON_NUMBER, QZ_JSON_STRING, QZ_JSON_ARRAY, QZ_JSON_OBJECT };
+enum qz_json_kind {
+	QZ_JSON_NULL,
+	QZ_JSON_BOOL,
+	QZ_JSON_NUMBER,
+	QZ_JSON_STRING,
+	QZ_JSON_ARRAY,
+	QZ_JSON_OBJECT
+};
 
 /* NULL and QZ_EDATA with the byte offset of what is wrong.  Free the root, and only it. */
 struct qz_json *qz_json_parse(const char *text, size_t n, struct qz_err *e);

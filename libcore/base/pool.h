@@ -16,6 +16,7 @@ struct qz_pool *qz_pool_new(int n_threads, struct qz_err *e);
 void qz_pool_free(struct qz_pool *p);
 int qz_pool_threads(const struct qz_pool *p); /* of NULL: 1 */
 /* Returns when all parts are done.  A NULL pool runs them in order, here. */
-void qz_pool_run(struct qz_pool *p, int n_parts, void (*fn)(void *arg, int part, int thread), void *arg);
+void qz_pool_run(
+    struct qz_pool *p, int n_parts, void (*fn)(void *arg, int part, int thread), void *arg);
 
 #endif

@@ -14,7 +14,7 @@ struct qz_in {
 	char *name;
 	bool seekable;
 	int64_t size;
-	uint64_t offset; /* of the next byte that a caller gets */
+	uint64_t offset;  /* of the next byte that a caller gets */
 	const char *data; /* the window: own memory, or the caller's */
 	size_t at, n;
 	char *window;
@@ -137,8 +137,8 @@ read_once(struct qz_in *in, void *data, size_t n, struct qz_err *e)
 		got = read(in->fd, data, n < 1u << 30 ? n : 1u << 30);
 	while (got < 0 && errno == EINTR);
 	if (got < 0)
-		return qz_fail_errno(e, "%s: cannot read at byte %llu", in->name,
-		    (unsigned long long)in->offset);
+		return qz_fail_errno(
+		    e, "%s: cannot read at byte %llu", in->name, (unsigned long long)in->offset);
 	return got;
 }
 
@@ -276,8 +276,8 @@ qz_in_all(struct qz_in *in, struct qz_buf *b, size_t max, struct qz_err *e)
 		b->n -= 64 * 1024 - (size_t)got;
 		b->data[b->n] = '\0';
 		if (b->n - start > max)
-			return qz_fail(e, QZ_EDATA, "%s: is larger than %zu bytes, the most that is read",
-			    in->name, max);
+			return qz_fail(e, QZ_EDATA,
+			    "%s: is larger than %zu bytes, the most that is read", in->name, max);
 		if (got == 0)
 			return 0;
 	}

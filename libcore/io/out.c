@@ -14,9 +14,9 @@
 enum { WINDOW = 256 * 1024 };
 
 struct qz_out {
-	int fd;           /* -1: memory */
-	char *path;       /* NULL: standard output or memory */
-	char *temp;       /* the name it is written under, NULL: none yet */
+	int fd;     /* -1: memory */
+	char *path; /* NULL: standard output or memory */
+	char *temp; /* the name it is written under, NULL: none yet */
 	char *window;
 	size_t n;
 	uint64_t offset;
@@ -43,7 +43,8 @@ static int
 open_stdout(struct qz_out *o, bool text, struct qz_err *e)
 {
 	if (!text && isatty(STDOUT_FILENO))
-		return qz_fail(e, QZ_EUSAGE, "binary data is not written to a terminal: use -o FILE or a pipe");
+		return qz_fail(e, QZ_EUSAGE,
+		    "binary data is not written to a terminal: use -o FILE or a pipe");
 	o->fd = dup(STDOUT_FILENO);
 	return o->fd < 0 ? qz_fail_errno(e, "<stdout>: cannot write") : 0;
 }
@@ -188,7 +189,8 @@ qz_out_expect(struct qz_out *o, uint64_t n, struct qz_err *e)
 		return 0;
 	room = (uint64_t)v.f_bavail * v.f_frsize;
 	if (room < n)
-		return qz_fail(e, QZ_EIO, "%s: the disk has %llu bytes free, the output takes %llu: %llu are missing",
+		return qz_fail(e, QZ_EIO,
+		    "%s: the disk has %llu bytes free, the output takes %llu: %llu are missing",
 		    o->path, (unsigned long long)room, (unsigned long long)n,
 		    (unsigned long long)(n - room));
 	return 0;

@@ -38,7 +38,8 @@ struct qz_outdir *qz_outdir_open(const char *path, struct qz_err *e);
 const char *qz_outdir_name(const struct qz_outdir *d);
 /* Borrowed until the next call. */
 const char *qz_outdir_path(struct qz_outdir *d, const char *file);
-int qz_outdir_write(struct qz_outdir *d, const char *file, const void *data, size_t n, struct qz_err *e);
+int qz_outdir_write(
+    struct qz_outdir *d, const char *file, const void *data, size_t n, struct qz_err *e);
 int qz_outdir_commit(struct qz_outdir *d, struct qz_err *e);
 void qz_outdir_close(struct qz_outdir *d); /* not committed: everything is removed */
 

@@ -26,7 +26,8 @@ check_place(const char *path, struct qz_err *e)
 	if (lstat(path, &st) < 0)
 		return 0;
 	if (!S_ISDIR(st.st_mode))
-		return qz_fail(e, QZ_EUSAGE, "%s: is there and no folder: remove it, or name another", path);
+		return qz_fail(
+		    e, QZ_EUSAGE, "%s: is there and no folder: remove it, or name another", path);
 	d = opendir(path);
 	if (!d)
 		return qz_fail_errno(e, "%s: cannot look into it", path);
@@ -34,7 +35,8 @@ check_place(const char *path, struct qz_err *e)
 		n++;
 	closedir(d);
 	if (n > 2)
-		return qz_fail(e, QZ_EUSAGE, "%s: is a folder with files in it: remove it, or name another", path);
+		return qz_fail(e, QZ_EUSAGE,
+		    "%s: is a folder with files in it: remove it, or name another", path);
 	return 0;
 }
 
@@ -79,7 +81,8 @@ qz_outdir_write(struct qz_outdir *d, const char *file, const void *data, size_t 
 	int ret;
 
 	if (strchr(file, '/') || !strcmp(file, "..") || !strcmp(file, "."))
-		return qz_fail(e, QZ_EDATA, "'%s' is not the name of a file in a model's folder", file);
+		return qz_fail(
+		    e, QZ_EDATA, "'%s' is not the name of a file in a model's folder", file);
 	o = qz_out_open(qz_outdir_path(d, file), false, e);
 	if (!o)
 		return -1;

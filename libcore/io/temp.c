@@ -129,7 +129,8 @@ static void
 sync_folder(const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+	char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path))
+			     : strdup(".");
 	int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 
 	if (fd >= 0) {
@@ -166,7 +167,8 @@ qz_temp_spool(struct qz_err *e)
 	snprintf(name, sizeof name, "%s/qz-spool-XXXXXX", folder);
 	fd = mkostemp(name, O_CLOEXEC);
 	if (fd < 0)
-		return qz_fail_errno(e, "%s: cannot create a temporary file (TMPDIR chooses the folder)", folder);
+		return qz_fail_errno(
+		    e, "%s: cannot create a temporary file (TMPDIR chooses the folder)", folder);
 	unlink(name);
 	return fd;
 }

@@ -18,7 +18,8 @@ qz_zst_new(int level, struct qz_err *e)
 }
 
 int
-qz_zst_add(struct qz_zst *z, struct qz_buf *out, const void *data, size_t n, bool last, struct qz_err *e)
+qz_zst_add(
+    struct qz_zst *z, struct qz_buf *out, const void *data, size_t n, bool last, struct qz_err *e)
 {
 	ZSTD_inBuffer in = { data, n, 0 };
 	size_t left, step = ZSTD_CStreamOutSize();
@@ -28,7 +29,8 @@ qz_zst_add(struct qz_zst *z, struct qz_buf *out, const void *data, size_t n, boo
 
 		if (!o.dst)
 			return qz_buf_ok(out, e);
-		left = ZSTD_compressStream2((ZSTD_CCtx *)z, &o, &in, last ? ZSTD_e_end : ZSTD_e_continue);
+		left = ZSTD_compressStream2(
+		    (ZSTD_CCtx *)z, &o, &in, last ? ZSTD_e_end : ZSTD_e_continue);
 		out->n -= step - o.pos;
 		if (ZSTD_isError(left))
 			return qz_fail(e, QZ_EIO, "zstd: %s", ZSTD_getErrorName(left));
@@ -62,7 +64,8 @@ qz_unzst_reset(struct qz_unzst *z)
 }
 
 int
-qz_unzst_step(struct qz_unzst *z, const void *in, size_t *n_in, void *out, size_t *n_out, struct qz_err *e)
+qz_unzst_step(
+    struct qz_unzst *z, const void *in, size_t *n_in, void *out, size_t *n_out, struct qz_err *e)
 {
 	ZSTD_inBuffer i = { in, *n_in, 0 };
 	ZSTD_outBuffer o = { out, *n_out, 0 };

@@ -46,13 +46,15 @@ qz_header_get(struct qz_header *h, const uint8_t in[QZ_HEADER_SIZE], struct qz_e
 	if (h->flags & ~QZ_FLAGS_KNOWN)
 		return qz_fail(e, QZ_EDATA, "header: flags %04x need a newer qz", h->flags);
 	if (h->table_n > QZ_TABLE_MAX || h->meta_n > QZ_META_MAX)
-		return qz_fail(e, QZ_EDATA, "header: table of %u and meta of %u bytes, at most %d each",
-		    h->table_n, h->meta_n, QZ_TABLE_MAX);
+		return qz_fail(e, QZ_EDATA,
+		    "header: table of %u and meta of %u bytes, at most %d each", h->table_n,
+		    h->meta_n, QZ_TABLE_MAX);
 	if (h->stored > UINT64_MAX / 4 || h->raw > UINT64_MAX / 4)
 		return qz_fail(e, QZ_EDATA, "header: data of %llu bytes is too large",
 		    (unsigned long long)h->stored);
 	if (!(h->flags & QZ_FLAG_ZSTD) && h->stored != h->raw)
-		return qz_fail(e, QZ_EDATA, "header: %llu bytes stored, %llu raw, and not compressed",
+		return qz_fail(e, QZ_EDATA,
+		    "header: %llu bytes stored, %llu raw, and not compressed",
 		    (unsigned long long)h->stored, (unsigned long long)h->raw);
 	return 0;
 }
@@ -141,15 +143,19 @@ static int
 check_sections(const struct qz_tensor *t, const uint8_t *p, int n, struct qz_err *e)
 {
 	if (n != t->n_sections)
-		return qz_fail(e, QZ_EDATA, "tensor %s: %d sections, %d expected", t->name, n, t->n_sections);
+		return qz_fail(
+		    e, QZ_EDATA, "tensor %s: %d sections, %d expected", t->name, n, t->n_sections);
 	for (int i = 0; i < n; i++, p += SECTION_SIZE) {
 		const struct qz_section *s = &t->sections[i];
 
-		if (le16_get(p) != s->kind || le16_get(p + 2) != s->dtype || le64_get(p + 8) != s->nbytes)
+		if (le16_get(p) != s->kind || le16_get(p + 2) != s->dtype ||
+		    le64_get(p + 8) != s->nbytes)
 			return qz_fail(e, QZ_EDATA,
-			    "tensor %s: section %d is kind %u, type %u, %llu bytes; kind %u, type %u, %llu bytes expected",
-			    t->name, i, le16_get(p), le16_get(p + 2), (unsigned long long)le64_get(p + 8),
-			    s->kind, s->dtype, (unsigned long long)s->nbytes);
+			    "tensor %s: section %d is kind %u, type %u, %llu bytes; kind %u, type "
+			    "%u, %llu bytes expected",
+			    t->name, i, le16_get(p), le16_get(p + 2),
+			    (unsigned long long)le64_get(p + 8), s->kind, s->dtype,
+			    (unsigned long long)s->nbytes);
 	}
 	return 0;
 }
@@ -172,7 +178,8 @@ qz_tensor_get(struct qz_tensor *t, const uint8_t *table, size_t n, size_t *at, s
 	t->block = le32_get(p + 8);
 	t->nested_block = le32_get(p + 12);
 	if (t->n_dims < 1 || t->n_dims > QZ_DIMS_MAX || n_sections > QZ_SECTIONS_MAX)
-		return qz_fail(e, QZ_EDATA, "table: a tensor with %d dimensions and %d sections", t->n_dims, n_sections);
+		return qz_fail(e, QZ_EDATA, "table: a tensor with %d dimensions and %d sections",
+		    t->n_dims, n_sections);
 	need = TENSOR_FIXED + 8 * (size_t)t->n_dims + SECTION_SIZE * (size_t)n_sections;
 	if (left < need || left - need < qz_round_up(name_n, 8))
 		return qz_fail(e, QZ_EDATA, "table: ends within a tensor's entry");
@@ -195,8 +202,8 @@ qz_manifest_put(const struct qz_tensor *t, size_t n, bool known, struct qz_buf *
 }
 
 int
-qz_manifest_get(const struct qz_tensor **list, size_t *n_list, const uint8_t *table, size_t n, struct qz_arena *a,
-    struct qz_err *e)
+qz_manifest_get(const struct qz_tensor **list, size_t *n_list, const uint8_t *table, size_t n,
+    struct qz_arena *a, struct qz_err *e)
 {
 	struct qz_tensor *t;
 	uint64_t count;
@@ -210,7 +217,8 @@ qz_manifest_get(const struct qz_tensor **list, size_t *n_list, const uint8_t *ta
 	if (count == NOT_KNOWN)
 		return 0;
 	if (count > n / TENSOR_FIXED)
-		return qz_fail(e, QZ_EDATA, "table: %llu tensors cannot be in %zu bytes", (unsigned long long)count, n);
+		return qz_fail(e, QZ_EDATA, "table: %llu tensors cannot be in %zu bytes",
+		    (unsigned long long)count, n);
 	t = qz_arena_alloc(a, (size_t)(count + 1) * sizeof *t);
 	if (!t)
 		return qz_nomem(e, count * sizeof *t);
@@ -274,7 +282,8 @@ qz_tokens_plan(struct qz_tokens_info *t, uint64_t *nbytes)
 }
 
 int
-qz_tokens_get(struct qz_tokens_info *t, const uint8_t *table, size_t n, uint64_t *nbytes, struct qz_err *e)
+qz_tokens_get(
+    struct qz_tokens_info *t, const uint8_t *table, size_t n, uint64_t *nbytes, struct qz_err *e)
 {
 	if (n < 32)
 		return qz_fail(e, QZ_EDATA, "table: of %zu bytes, 32 expected", n);
@@ -285,7 +294,8 @@ qz_tokens_get(struct qz_tokens_info *t, const uint8_t *table, size_t n, uint64_t
 	t->n_trained = le64_get(table + 24);
 	if (t->n_rows > t->n_docs || t->n_docs > t->n_tokens || t->n_trained > t->n_tokens ||
 	    qz_tokens_plan(t, nbytes) < 0)
-		return qz_fail(e, QZ_EDATA, "table: %llu rows, %llu documents, %llu tokens, %llu trained cannot be",
+		return qz_fail(e, QZ_EDATA,
+		    "table: %llu rows, %llu documents, %llu tokens, %llu trained cannot be",
 		    (unsigned long long)t->n_rows, (unsigned long long)t->n_docs,
 		    (unsigned long long)t->n_tokens, (unsigned long long)t->n_trained);
 	return 0;

@@ -70,7 +70,8 @@ qz_step_inherit(struct qz_step *s, const char *chain, struct qz_err *e)
 }
 
 int
-qz_step_chain(struct qz_step *s, const char *tool, const char *device, struct qz_buf *out, struct qz_err *e)
+qz_step_chain(
+    struct qz_step *s, const char *tool, const char *device, struct qz_buf *out, struct qz_err *e)
 {
 	qz_buf_fmt(out, "[%s%s{\"tool\":\"%s\",\"version\":\"%s\"", s->chain.n ? s->chain.data : "",
 	    s->chain.n ? "," : "", tool, QZ_VERSION);

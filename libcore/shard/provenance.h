@@ -20,7 +20,8 @@ void qz_step_input(struct qz_step *s, const char *role, struct qz_digest digest)
 /* Adds the steps of an input's chain (JSON array text) that are not there yet. */
 int qz_step_inherit(struct qz_step *s, const char *chain, struct qz_err *e);
 /* The whole chain with this step at its end, as JSON array text.  device: backend name, or NULL. */
-int qz_step_chain(struct qz_step *s, const char *tool, const char *device, struct qz_buf *out, struct qz_err *e);
+int qz_step_chain(
+    struct qz_step *s, const char *tool, const char *device, struct qz_buf *out, struct qz_err *e);
 void qz_step_free(struct qz_step *s);
 
 #endif

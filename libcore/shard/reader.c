@@ -110,8 +110,8 @@ truncated(struct qz_shard_reader *r, struct qz_err *e)
 {
 	if (e->code != QZ_EDATA)
 		return -1;
-	return qz_fail(e, QZ_EDATA, "%s: truncated: it ends at byte %llu, before the end record", qz_in_name(r->in),
-	    (unsigned long long)qz_in_offset(r->in));
+	return qz_fail(e, QZ_EDATA, "%s: truncated: it ends at byte %llu, before the end record",
+	    qz_in_name(r->in), (unsigned long long)qz_in_offset(r->in));
 }
 
 /* n bytes of the current record into data, hashed. */
@@ -139,17 +139,20 @@ read_preamble(struct qz_shard_reader *r, struct qz_err *e)
 	if (n == 0)
 		return qz_fail(e, QZ_EDATA, "%s: is empty, a shard is expected", qz_in_name(r->in));
 	if (n < 8 || memcmp(look, QZ_SHARD_MAGIC, 8))
-		return qz_fail(e, QZ_EDATA, "%s: is not a qz shard: byte %llu does not start its magic",
-		    qz_in_name(r->in), (unsigned long long)qz_in_offset(r->in));
+		return qz_fail(e, QZ_EDATA,
+		    "%s: is not a qz shard: byte %llu does not start its magic", qz_in_name(r->in),
+		    (unsigned long long)qz_in_offset(r->in));
 	r->start = qz_in_offset(r->in);
 	if (qz_in_read(r->in, p, sizeof p, e) < 0)
 		return truncated(r, e);
 	if (le16_get(p + 8) != QZ_SHARD_MAJOR)
-		return qz_fail(e, QZ_EDATA, "%s: is of format version %u.%u, this qz reads version %d", qz_in_name(r->in),
+		return qz_fail(e, QZ_EDATA,
+		    "%s: is of format version %u.%u, this qz reads version %d", qz_in_name(r->in),
 		    le16_get(p + 8), le16_get(p + 10), QZ_SHARD_MAJOR);
 	for (int i = 12; i < QZ_PREAMBLE_SIZE; i++)
 		if (p[i])
-			return qz_fail(e, QZ_EDATA, "%s: preamble: reserved byte %d is not zero", qz_in_name(r->in), i);
+			return qz_fail(e, QZ_EDATA, "%s: preamble: reserved byte %d is not zero",
+			    qz_in_name(r->in), i);
 	qz_hash_reset(r->whole);
 	qz_hash_add(r->whole, p, sizeof p);
 	return 1;
@@ -191,8 +194,10 @@ read_head(struct qz_shard_reader *r, const uint8_t *table, struct qz_err *e)
 	if (!r->kind)
 		return qz_fail(e, QZ_EDATA, "the head does not say the shard's kind");
 	if (r->wanted && strcmp(r->wanted, r->kind))
-		return qz_fail(e, QZ_EDATA, "is a shard of kind %s, one of kind %s is expected", r->kind, r->wanted);
-	if (qz_manifest_get(&r->manifest, &r->n_manifest, table, r->h.table_n, &r->shard_arena, e) < 0)
+		return qz_fail(e, QZ_EDATA, "is a shard of kind %s, one of kind %s is expected",
+		    r->kind, r->wanted);
+	if (qz_manifest_get(&r->manifest, &r->n_manifest, table, r->h.table_n, &r->shard_arena, e) <
+	    0)
 		return -1;
 	rec->manifest = r->manifest;
 	rec->n_manifest = r->n_manifest;
@@ -213,8 +218,8 @@ static bool
 same_tensor(const struct qz_tensor *a, const struct qz_tensor *b)
 {
 	return !strcmp(a->name, b->name) && a->dtype == b->dtype && a->n_dims == b->n_dims &&
-	    a->block == b->block && a->nested_block == b->nested_block &&
-	    !memcmp(a->dims, b->dims, sizeof a->dims[0] * (size_t)a->n_dims);
+	       a->block == b->block && a->nested_block == b->nested_block &&
+	       !memcmp(a->dims, b->dims, sizeof a->dims[0] * (size_t)a->n_dims);
 }
 
 static int
@@ -227,8 +232,8 @@ read_tensor(struct qz_shard_reader *r, const uint8_t *table, struct qz_err *e)
 		return -1;
 	r->rec.name = t->name;
 	if (t->nbytes != r->h.raw)
-		return qz_fail(e, QZ_EDATA, "%llu bytes of data, its shape takes %llu", (unsigned long long)r->h.raw,
-		    (unsigned long long)t->nbytes);
+		return qz_fail(e, QZ_EDATA, "%llu bytes of data, its shape takes %llu",
+		    (unsigned long long)r->h.raw, (unsigned long long)t->nbytes);
 	if (r->manifest &&
 	    (r->seen.tensors >= r->n_manifest || !same_tensor(t, &r->manifest[r->seen.tensors])))
 		return qz_fail(e, QZ_EDATA, "is not the tensor that the head announces here");
@@ -245,8 +250,8 @@ read_tokens(struct qz_shard_reader *r, const uint8_t *table, struct qz_err *e)
 	if (qz_tokens_get(t, table, r->h.table_n, &nbytes, e) < 0)
 		return -1;
 	if (nbytes != r->h.raw)
-		return qz_fail(e, QZ_EDATA, "%llu bytes of data, its rows take %llu", (unsigned long long)r->h.raw,
-		    (unsigned long long)nbytes);
+		return qz_fail(e, QZ_EDATA, "%llu bytes of data, its rows take %llu",
+		    (unsigned long long)r->h.raw, (unsigned long long)nbytes);
 	r->seen.rows += t->n_rows;
 	r->seen.tokens += t->n_tokens;
 	r->seen.trained += t->n_trained;
@@ -288,7 +293,8 @@ read_end(struct qz_shard_reader *r, const uint8_t *table, struct qz_err *e)
 		return -1;
 	seen->digest = qz_hash_get128(r->whole);
 	seen->nbytes = r->rec.offset + QZ_HEADER_SIZE + qz_round_up(r->h.table_n, QZ_SHARD_ALIGN) +
-	    qz_round_up(r->h.meta_n, QZ_SHARD_ALIGN) + qz_round_up(r->h.stored, QZ_SHARD_ALIGN) + QZ_SEAL_SIZE;
+		       qz_round_up(r->h.meta_n, QZ_SHARD_ALIGN) +
+		       qz_round_up(r->h.stored, QZ_SHARD_ALIGN) + QZ_SEAL_SIZE;
 	seen->index_offset = end->index_offset;
 	if (memcmp(&seen->digest, &end->digest, sizeof seen->digest)) {
 		qz_digest_hex(seen->digest, got);
@@ -296,13 +302,14 @@ read_end(struct qz_shard_reader *r, const uint8_t *table, struct qz_err *e)
 		return qz_fail(e, QZ_EDATA, "digest of the shard is %s, not %s", got, want);
 	}
 	if (memcmp(seen, end, sizeof *seen))
-		return qz_fail(e, QZ_EDATA, "counts %llu records, %llu tensors, %llu rows; %llu, %llu, %llu were there",
+		return qz_fail(e, QZ_EDATA,
+		    "counts %llu records, %llu tensors, %llu rows; %llu, %llu, %llu were there",
 		    (unsigned long long)end->records, (unsigned long long)end->tensors,
 		    (unsigned long long)end->rows, (unsigned long long)seen->records,
 		    (unsigned long long)seen->tensors, (unsigned long long)seen->rows);
 	if (r->manifest && seen->tensors != r->n_manifest)
-		return qz_fail(e, QZ_EDATA, "%llu tensors, the head announces %zu", (unsigned long long)seen->tensors,
-		    r->n_manifest);
+		return qz_fail(e, QZ_EDATA, "%llu tensors, the head announces %zu",
+		    (unsigned long long)seen->tensors, r->n_manifest);
 	return 0;
 }
 
@@ -333,7 +340,8 @@ decode_table(struct qz_shard_reader *r, const uint8_t *table, struct qz_err *e)
 		return read_end(r, table, e);
 	}
 	if (r->h.flags & QZ_FLAG_REQUIRED)
-		return qz_fail(e, QZ_EDATA, "a record of a type that must be understood and is not");
+		return qz_fail(
+		    e, QZ_EDATA, "a record of a type that must be understood and is not");
 	return 0;
 }
 
@@ -352,7 +360,8 @@ start_data(struct qz_shard_reader *r, struct qz_err *e)
 	if (!(r->h.flags & QZ_FLAG_PLANES))
 		return 0;
 	if (!(r->h.flags & QZ_FLAG_ZSTD) || r->h.raw % 2)
-		return qz_fail(e, QZ_EDATA, "byte planes of %llu bytes", (unsigned long long)r->h.raw);
+		return qz_fail(
+		    e, QZ_EDATA, "byte planes of %llu bytes", (unsigned long long)r->h.raw);
 	if (!r->planes)
 		r->planes = malloc(QZ_PLANE_CHUNK);
 	if (!r->joined)

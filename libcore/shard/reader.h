@@ -19,20 +19,22 @@ struct qz_tokens_info {
 };
 
 struct qz_record {
-	uint32_t type;         /* enum qz_record_type, or unknown and skippable */
-	uint64_t number;       /* 0: the head */
-	uint64_t offset;       /* from its shard's preamble */
-	const char *meta;      /* JSON text, meta_n bytes, "" when there is none */
+	uint32_t type;    /* enum qz_record_type, or unknown and skippable */
+	uint64_t number;  /* 0: the head */
+	uint64_t offset;  /* from its shard's preamble */
+	const char *meta; /* JSON text, meta_n bytes, "" when there is none */
 	size_t meta_n;
-	uint64_t nbytes;       /* of the data, uncompressed */
-	uint64_t stored;       /* of the data as it stands in the file */
-	const char *name;      /* of a blob or a tensor, else "" */
-	struct qz_tensor tensor;        /* TENS */
-	struct qz_tokens_info tokens;   /* TOKS */
-	const struct qz_tensor *manifest; /* HEAD: all tensors that follow, or NULL when not known */
+	uint64_t nbytes;              /* of the data, uncompressed */
+	uint64_t stored;              /* of the data as it stands in the file */
+	const char *name;             /* of a blob or a tensor, else "" */
+	struct qz_tensor tensor;      /* TENS */
+	struct qz_tokens_info tokens; /* TOKS */
+	const struct qz_tensor
+	    *manifest; /* HEAD: all tensors that follow, or NULL when not known */
 	size_t n_manifest;
-	struct qz_shard_end end;        /* END */
-	uint64_t source;       /* TENS: XXH3-64 of the bytes it was made from, known after the data is read: see below */
+	struct qz_shard_end end; /* END */
+	uint64_t
+	    source; /* TENS: XXH3-64 of the bytes it was made from, known after the data is read: see below */
 };
 
 struct qz_shard_reader;

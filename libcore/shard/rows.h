@@ -14,7 +14,8 @@ struct qz_rows {
 };
 
 /* Appends the current TOKS record to rows (zeroed to start), ends counted from rows' own start. */
-int qz_rows_read(struct qz_rows *rows, struct qz_shard_reader *r, const struct qz_record *rec, struct qz_err *e);
+int qz_rows_read(
+    struct qz_rows *rows, struct qz_shard_reader *r, const struct qz_record *rec, struct qz_err *e);
 void qz_rows_free(struct qz_rows *rows);
 
 #endif

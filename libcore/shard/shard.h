@@ -29,7 +29,8 @@ enum {
 };
 
 /* Record types: four letters. */
-#define QZ_TAG(a, b, c, d) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+#define QZ_TAG(a, b, c, d)                                                                         \
+	((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
 enum qz_record_type {
 	QZ_REC_HEAD = QZ_TAG('H', 'E', 'A', 'D'),
 	QZ_REC_BLOB = QZ_TAG('B', 'L', 'O', 'B'),
@@ -42,8 +43,9 @@ enum qz_record_type {
 
 /* Flags that a reader must understand ... */
 enum {
-	QZ_FLAG_ZSTD = 1,   /* data is one zstd frame */
-	QZ_FLAG_PLANES = 2, /* inside it, 16-bit elements as two planes: low bytes, then high bytes */
+	QZ_FLAG_ZSTD = 1, /* data is one zstd frame */
+	QZ_FLAG_PLANES =
+	    2, /* inside it, 16-bit elements as two planes: low bytes, then high bytes */
 	QZ_FLAG_REQUIRED = 0x8000, /* a reader that does not know the type must refuse the shard */
 	QZ_FLAGS_KNOWN = QZ_FLAG_ZSTD | QZ_FLAG_PLANES | QZ_FLAG_REQUIRED,
 };
@@ -62,8 +64,8 @@ enum qz_section_kind {
 };
 
 struct qz_section {
-	uint16_t kind;   /* enum qz_section_kind */
-	uint16_t dtype;  /* enum qz_dtype */
+	uint16_t kind;  /* enum qz_section_kind */
+	uint16_t dtype; /* enum qz_dtype */
 	uint64_t nbytes;
 	uint64_t offset; /* from the start of the record's data; sections are padded to 64 */
 };
@@ -73,7 +75,7 @@ struct qz_tensor {
 	const char *name; /* Hugging Face's: "model.layers.0.self_attn.q_proj.weight" */
 	enum qz_dtype dtype;
 	int n_dims;
-	uint64_t dims[QZ_DIMS_MAX]; /* torch's order: (rows, cols) for a matrix */
+	uint64_t dims[QZ_DIMS_MAX];   /* torch's order: (rows, cols) for a matrix */
 	uint32_t block, nested_block; /* of NF4 and FP4; else 0 */
 	int n_sections;
 	struct qz_section sections[QZ_SECTIONS_MAX];
@@ -94,9 +96,10 @@ void qz_tensor_mat(const struct qz_tensor *t, const void *data, const void *host
 /* Counts in the end record. */
 struct qz_shard_end {
 	uint64_t records, tensors, blobs, rows, tokens, trained;
-	uint64_t nbytes;          /* of the whole shard */
-	uint64_t index_offset;    /* of the index record, 0: none */
-	struct qz_digest digest;  /* XXH3-128 of the preamble and of every seal before the end record */
+	uint64_t nbytes;       /* of the whole shard */
+	uint64_t index_offset; /* of the index record, 0: none */
+	struct qz_digest
+	    digest; /* XXH3-128 of the preamble and of every seal before the end record */
 };
 
 #endif

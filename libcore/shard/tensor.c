@@ -30,8 +30,8 @@ count(const struct qz_tensor *t, uint64_t *n, struct qz_err *e)
 static void
 add_section(struct qz_tensor *t, enum qz_section_kind kind, enum qz_dtype dtype, uint64_t nbytes)
 {
-	t->sections[t->n_sections++] =
-	    (struct qz_section){ (uint16_t)kind, (uint16_t)dtype, nbytes, t->nbytes };
+	t->sections[t->n_sections++] = (struct qz_section){ (uint16_t)kind, (uint16_t)dtype, nbytes,
+		t->nbytes };
 	t->nbytes += qz_round_up(nbytes, QZ_SHARD_ALIGN);
 }
 
@@ -48,9 +48,11 @@ plan_4bit(struct qz_tensor *t, uint64_t n, struct qz_err *e)
 	uint64_t blocks;
 
 	if (!power_of_two(t->block, 16, 4096))
-		return qz_fail(e, QZ_EDATA, "block size %u, a power of two within 16..4096 expected", t->block);
+		return qz_fail(e, QZ_EDATA,
+		    "block size %u, a power of two within 16..4096 expected", t->block);
 	if (t->nested_block && !power_of_two(t->nested_block, 16, 4096))
-		return qz_fail(e, QZ_EDATA, "nested block size %u, a power of two within 16..4096 expected",
+		return qz_fail(e, QZ_EDATA,
+		    "nested block size %u, a power of two within 16..4096 expected",
 		    t->nested_block);
 	blocks = qz_ceil_div(n, t->block);
 	add_section(t, QZ_SEC_DATA, QZ_U8, qz_ceil_div(n, 2));
@@ -77,7 +79,8 @@ qz_tensor_plan(struct qz_tensor *t, struct qz_err *e)
 	if (!info)
 		return qz_fail(e, QZ_EDATA, "type %u is not known", (unsigned)t->dtype);
 	if (t->n_dims < 1 || t->n_dims > QZ_DIMS_MAX)
-		return qz_fail(e, QZ_EDATA, "%d dimensions, 1 to %d expected", t->n_dims, QZ_DIMS_MAX);
+		return qz_fail(
+		    e, QZ_EDATA, "%d dimensions, 1 to %d expected", t->n_dims, QZ_DIMS_MAX);
 	if (count(t, &n, e) < 0)
 		return -1;
 	row = t->dims[t->n_dims - 1];

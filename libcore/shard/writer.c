@@ -20,7 +20,7 @@ struct qz_shard_writer {
 	struct qz_buf table, index;
 	uint64_t n_index;
 
-	int level;         /* zstd, 0: none */
+	int level; /* zstd, 0: none */
 	struct qz_zst *zst;
 	struct qz_buf packed, chunk;
 	bool planes;
@@ -66,16 +66,18 @@ begin(struct qz_shard_writer *w, uint32_t type, uint16_t flags, const char *meta
     uint64_t raw, struct qz_err *e)
 {
 	uint8_t header[QZ_HEADER_SIZE];
-	struct qz_header h = { type, flags, 0, (uint32_t)w->table.n, (uint32_t)strlen(meta), stored, raw,
-		w->end.records };
+	struct qz_header h = { type, flags, 0, (uint32_t)w->table.n, (uint32_t)strlen(meta), stored,
+		raw, w->end.records };
 
 	if (qz_buf_ok(&w->table, e) < 0)
 		return -1;
 	if (w->table.n > QZ_TABLE_MAX || strlen(meta) > QZ_META_MAX)
-		return qz_fail(e, QZ_EDATA, "a record's table or metadata is larger than %d bytes", QZ_TABLE_MAX);
+		return qz_fail(e, QZ_EDATA, "a record's table or metadata is larger than %d bytes",
+		    QZ_TABLE_MAX);
 	qz_hash_reset(w->record);
 	qz_header_put(&h, header);
-	if (emit(w, header, sizeof header, e) < 0 || emit_padded(w, w->table.data, w->table.n, e) < 0)
+	if (emit(w, header, sizeof header, e) < 0 ||
+	    emit_padded(w, w->table.data, w->table.n, e) < 0)
 		return -1;
 	return emit_padded(w, meta, strlen(meta), e);
 }
@@ -131,8 +133,8 @@ head(struct qz_shard_writer *w, const char *kind, const char *meta, struct qz_er
 }
 
 struct qz_shard_writer *
-qz_shard_writer_new(struct qz_out *o, const char *kind, const char *meta, const struct qz_tensor *manifest,
-    size_t n_manifest, int zstd_level, struct qz_err *e)
+qz_shard_writer_new(struct qz_out *o, const char *kind, const char *meta,
+    const struct qz_tensor *manifest, size_t n_manifest, int zstd_level, struct qz_err *e)
 {
 	struct qz_shard_writer *w = calloc(1, sizeof *w);
 	uint8_t preamble[QZ_PREAMBLE_SIZE] = QZ_SHARD_MAGIC;
@@ -180,7 +182,8 @@ check_name(struct qz_shard_writer *w, const char *name, struct qz_err *e)
 	int fresh;
 
 	if (strlen(name) > QZ_NAME_LEN_MAX)
-		return qz_fail(e, QZ_EDATA, "a name of %zu bytes, at most %d", strlen(name), QZ_NAME_LEN_MAX);
+		return qz_fail(
+		    e, QZ_EDATA, "a name of %zu bytes, at most %d", strlen(name), QZ_NAME_LEN_MAX);
 	fresh = qz_names_add(&w->names, name, e);
 	if (fresh < 0)
 		return -1;
@@ -239,7 +242,8 @@ small_record(struct qz_shard_writer *w, uint32_t type, const char *meta, const v
 }
 
 int
-qz_shard_blob(struct qz_shard_writer *w, const char *name, const void *data, size_t n, struct qz_err *e)
+qz_shard_blob(
+    struct qz_shard_writer *w, const char *name, const void *data, size_t n, struct qz_err *e)
 {
 	if (check_name(w, name, e) < 0)
 		return -1;
@@ -255,7 +259,8 @@ qz_shard_tensor_begin(struct qz_shard_writer *w, const struct qz_tensor *t, stru
 {
 	if (check_name(w, t->name, e) < 0)
 		return -1;
-	if (w->manifest && (w->end.tensors >= w->n_manifest || strcmp(w->manifest[w->end.tensors].name, t->name)))
+	if (w->manifest &&
+	    (w->end.tensors >= w->n_manifest || strcmp(w->manifest[w->end.tensors].name, t->name)))
 		return qz_fail(e, QZ_EDATA, "tensor %s is not the next in the manifest", t->name);
 	w->tensor = *t;
 	w->section = 0;
@@ -305,7 +310,8 @@ qz_shard_tensor_write(struct qz_shard_writer *w, const void *data, size_t n, str
 		size_t part;
 
 		if (w->section == t->n_sections)
-			return qz_fail(e, QZ_EDATA, "tensor %s: more data than its shape has", t->name);
+			return qz_fail(
+			    e, QZ_EDATA, "tensor %s: more data than its shape has", t->name);
 		room = t->sections[w->section].nbytes - w->in_section;
 		part = n < room ? n : (size_t)room;
 		if (data_bytes(w, data, part, e) < 0)
@@ -332,7 +338,8 @@ qz_shard_tensor_end(struct qz_shard_writer *w, uint64_t source, struct qz_err *e
 		return seal(w, t->nbytes, source, e);
 	if (pack(w, "", 0, true, e) < 0 || qz_buf_ok(&w->packed, e) < 0)
 		return -1;
-	if (begin(w, QZ_REC_TENSOR, QZ_FLAG_ZSTD | (w->planes ? QZ_FLAG_PLANES : 0), "", w->packed.n, t->nbytes, e) < 0 ||
+	if (begin(w, QZ_REC_TENSOR, QZ_FLAG_ZSTD | (w->planes ? QZ_FLAG_PLANES : 0), "",
+		w->packed.n, t->nbytes, e) < 0 ||
 	    emit(w, w->packed.data, w->packed.n, e) < 0)
 		return -1;
 	return seal(w, w->packed.n, source, e);
@@ -354,19 +361,23 @@ check_ends(const struct qz_tokens_block *b, struct qz_err *e)
 	for (uint64_t r = 0; r < b->n_rows; r++) {
 		while (doc < b->n_docs && b->doc_ends[doc] < b->row_ends[r])
 			doc++;
-		if (doc == b->n_docs || b->doc_ends[doc] != b->row_ends[r] || b->row_ends[r] <= last)
+		if (doc == b->n_docs || b->doc_ends[doc] != b->row_ends[r] ||
+		    b->row_ends[r] <= last)
 			return qz_fail(e, QZ_EDATA, "row %llu does not end where a document ends",
 			    (unsigned long long)r);
 		last = b->row_ends[r];
 	}
-	return last == b->n_tokens ? 0 : qz_fail(e, QZ_EDATA, "the rows end at %llu of %llu tokens",
-	                                     (unsigned long long)last, (unsigned long long)b->n_tokens);
+	return last == b->n_tokens ? 0
+				   : qz_fail(e, QZ_EDATA, "the rows end at %llu of %llu tokens",
+					 (unsigned long long)last, (unsigned long long)b->n_tokens);
 }
 
 int
 qz_shard_tokens(struct qz_shard_writer *w, const struct qz_tokens_block *b, struct qz_err *e)
 {
-	struct qz_tokens_info t = { .n_tokens = b->n_tokens, .n_rows = b->n_rows, .n_docs = b->n_docs };
+	struct qz_tokens_info t = {
+		.n_tokens = b->n_tokens, .n_rows = b->n_rows, .n_docs = b->n_docs
+	};
 	struct qz_buf data = { 0 };
 	uint64_t nbytes;
 	int ret;
@@ -376,7 +387,8 @@ qz_shard_tokens(struct qz_shard_writer *w, const struct qz_tokens_block *b, stru
 	for (uint64_t i = 0; i < b->n_tokens; i++)
 		t.n_trained += b->mask[i];
 	if (qz_tokens_plan(&t, &nbytes) < 0)
-		return qz_fail(e, QZ_EDATA, "a block of %llu tokens is too large", (unsigned long long)b->n_tokens);
+		return qz_fail(e, QZ_EDATA, "a block of %llu tokens is too large",
+		    (unsigned long long)b->n_tokens);
 	put_section(&data, &t.ids, b->ids);
 	put_section(&data, &t.mask, b->mask);
 	put_section(&data, &t.row_ends, b->row_ends);
@@ -426,7 +438,8 @@ qz_shard_writer_end(struct qz_shard_writer *w, struct qz_err *e)
 	if (put_index(w, e) < 0)
 		return -1;
 	w->end.digest = qz_hash_get128(w->whole);
-	w->end.nbytes = here(w) + QZ_HEADER_SIZE + qz_round_up(QZ_END_TABLE, QZ_SHARD_ALIGN) + QZ_SEAL_SIZE;
+	w->end.nbytes = here(w) + QZ_HEADER_SIZE + qz_round_up(QZ_END_TABLE, QZ_SHARD_ALIGN) +
+			QZ_SEAL_SIZE;
 	qz_buf_clear(&w->table);
 	qz_end_put(&w->end, &w->table);
 	return begin(w, QZ_REC_END, QZ_FLAG_REQUIRED, "", 0, 0, e) < 0 ? -1 : seal(w, 0, 0, e);

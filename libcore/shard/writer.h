@@ -16,7 +16,8 @@ struct qz_shard_writer *qz_shard_writer_new(struct qz_out *o, const char *kind, 
     const struct qz_tensor *manifest, size_t n_manifest, int zstd_level, struct qz_err *e);
 void qz_shard_writer_free(struct qz_shard_writer *w);
 
-int qz_shard_blob(struct qz_shard_writer *w, const char *name, const void *data, size_t n, struct qz_err *e);
+int qz_shard_blob(
+    struct qz_shard_writer *w, const char *name, const void *data, size_t n, struct qz_err *e);
 
 /* A tensor: begin (t planned by qz_tensor_plan), its data in order with padding between sections done
  * by the writer, end with the XXH3-64 of the bytes it was made from (0: none). */

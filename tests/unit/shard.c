@@ -8,7 +8,12 @@
 
 static const struct qz_tensor shapes[] = {
 	{ .name = "a.weight", .dtype = QZ_BF16, .n_dims = 2, .dims = { 3, 5 } },
-	{ .name = "b.weight", .dtype = QZ_NF4, .n_dims = 2, .dims = { 2, 64 }, .block = 64, .nested_block = 256 },
+	{ .name = "b.weight",
+	    .dtype = QZ_NF4,
+	    .n_dims = 2,
+	    .dims = { 2, 64 },
+	    .block = 64,
+	    .nested_block = 256 },
 	{ .name = "c.weight", .dtype = QZ_Q8_0, .n_dims = 2, .dims = { 2, 32 } },
 };
 enum { N = 3 };
@@ -56,7 +61,8 @@ write_tokens(struct qz_buf *b, struct qz_err *e)
 	const uint64_t rows[] = { 3, 5 }, docs[] = { 1, 3, 5 };
 	struct qz_out *o = qz_out_memory(b, e);
 	struct qz_shard_writer *w = qz_shard_writer_new(o, "tokens", "{}", NULL, 0, 0, e);
-	int ret = qz_shard_tokens(w, &(struct qz_tokens_block){ ids, mask, 5, rows, docs, 2, 3 }, e);
+	int ret = qz_shard_tokens(
+	    w, &(struct qz_tokens_block){ ids, mask, 5, rows, docs, 2, 3 }, e);
 
 	if (ret == 0)
 		ret = qz_shard_writer_end(w, e);
@@ -77,7 +83,8 @@ read_all(const void *data, size_t n, const char *kind, struct qz_err *e)
 
 	while ((got = qz_shard_next(r, &rec, e)) > 0) {
 		count++;
-		if (rec->nbytes && rec->nbytes <= sizeof buf && qz_shard_read(r, buf, rec->nbytes, e) < 0) {
+		if (rec->nbytes && rec->nbytes <= sizeof buf &&
+		    qz_shard_read(r, buf, rec->nbytes, e) < 0) {
 			got = -1;
 			break;
 		}
@@ -121,8 +128,9 @@ check_flips(const struct qz_buf *b, const char *what)
 				wrong++;
 			b->data[i] ^= (char)(1 << bit);
 		}
-	ok(accepted == 0 && wrong == 0, "%s: with one bit of any byte flipped it is refused (%zu accepted, %zu odd)",
-	    what, accepted, wrong);
+	ok(accepted == 0 && wrong == 0,
+	    "%s: with one bit of any byte flipped it is refused (%zu accepted, %zu odd)", what,
+	    accepted, wrong);
 }
 
 static void
@@ -142,7 +150,8 @@ check_contents(const struct qz_buf *b)
 		good &= qz_shard_read(r, data, rec->nbytes, &e) == 0;
 		for (int s = 0; s < rec->tensor.n_sections; s++)
 			for (uint64_t i = 0; i < rec->tensor.sections[s].nbytes; i++)
-				good &= data[rec->tensor.sections[s].offset + i] == (uint8_t)(i * 7);
+				good &= data[rec->tensor.sections[s].offset + i] ==
+					(uint8_t)(i * 7);
 		good &= qz_shard_finish(r, &e) == 0 && qz_shard_source(r) == 0x1234;
 		tensors++;
 	}
@@ -160,11 +169,18 @@ check_refusals(void)
 		struct qz_tensor t;
 		const char *want;
 	} cases[] = {
-		{ "unknown type", { .name = "t", .dtype = 7, .n_dims = 1, .dims = { 1 } }, "type 7 is not known" },
-		{ "too many dims", { .name = "t", .dtype = QZ_F32, .n_dims = 5, .dims = { 1 } }, "5 dimensions, 1 to 4 expected" },
-		{ "overflow", { .name = "t", .dtype = QZ_F32, .n_dims = 2, .dims = { 1ull << 40, 1ull << 40 } },
+		{ "unknown type", { .name = "t", .dtype = 7, .n_dims = 1, .dims = { 1 } },
+		    "type 7 is not known" },
+		{ "too many dims", { .name = "t", .dtype = QZ_F32, .n_dims = 5, .dims = { 1 } },
+		    "5 dimensions, 1 to 4 expected" },
+		{ "overflow",
+		    { .name = "t",
+			.dtype = QZ_F32,
+			.n_dims = 2,
+			.dims = { 1ull << 40, 1ull << 40 } },
 		    "the product of its dimensions is too large" },
-		{ "odd block", { .name = "t", .dtype = QZ_NF4, .n_dims = 1, .dims = { 64 }, .block = 63 },
+		{ "odd block",
+		    { .name = "t", .dtype = QZ_NF4, .n_dims = 1, .dims = { 64 }, .block = 63 },
 		    "block size 63, a power of two within 16..4096 expected" },
 		{ "short row", { .name = "t", .dtype = QZ_Q8_0, .n_dims = 2, .dims = { 2, 31 } },
 		    "rows of 31 elements are no multiple of q8_0's 32" },
@@ -197,7 +213,10 @@ main(void)
 	qz_buf_add(&two, tokens.data, tokens.n);
 	ok(read_all(two.data, two.n, "tokens", &e) == 8, "two shards in one file are two shards");
 	ok(read_all(tokens.data, tokens.n, "model", &e) < 0, "another kind is refused");
-	is(e.msg, "x.qz: record 0 (HEAD) at byte 64: is a shard of kind tokens, one of kind model is expected", "with its name");
+	is(e.msg,
+	    "x.qz: record 0 (HEAD) at byte 64: is a shard of kind tokens, one of kind model is "
+	    "expected",
+	    "with its name");
 	ok(read_all("", 0, NULL, &e) < 0, "nothing is no shard");
 	is(e.msg, "x.qz: is empty, a shard is expected", "and says so");
 	check_cuts(&model, "model");

@@ -25,7 +25,8 @@ static bool show_version;
 /* What every tool has, after its own rows. */
 static const struct qz_opt common[] = {
 	{ 'q', "quiet", QZ_OPT_FLAG, &qz_quiet, NULL, "Print errors only.", 0, 0, NULL },
-	{ 'v', "verbose", QZ_OPT_FLAG, &qz_verbose, NULL, "Print more about what is done.", 0, 0, NULL },
+	{ 'v', "verbose", QZ_OPT_FLAG, &qz_verbose, NULL, "Print more about what is done.", 0, 0,
+	    NULL },
 	{ 'h', "help", QZ_OPT_FLAG, NULL, NULL, "Print this help.", 0, 0, NULL },
 	{ 0, "version", QZ_OPT_FLAG, &show_version, NULL,
 	    "Print the versions of qz and of the shard format.", 0, 0, NULL },
@@ -154,18 +155,20 @@ first_sentence(const char *text)
 static void
 print_help(void)
 {
-	printf("%s - %s\n\nusage: %s [OPTION]... %s\n\n", tool->name, tool->does, tool->name, tool->operands);
+	printf("%s - %s\n\nusage: %s [OPTION]... %s\n\n", tool->name, tool->does, tool->name,
+	    tool->operands);
 	for (int i = 0, n = count(); i < n; i++) {
 		const struct qz_opt *o = option(i);
 		char left[80], value[160];
 		int w;
 
-		w = o->letter ? snprintf(left, sizeof left, "  -%c, --%s", o->letter, o->name) :
-		                snprintf(left, sizeof left, "      --%s", o->name);
+		w = o->letter ? snprintf(left, sizeof left, "  -%c, --%s", o->letter, o->name)
+			      : snprintf(left, sizeof left, "      --%s", o->name);
 		if (takes_argument(o) && w < (int)sizeof left)
 			snprintf(left + w, sizeof left - (size_t)w, " %s", o->arg);
 		default_text(o, value, sizeof value);
-		printf("%-28s%s%.*s", left, strlen(left) > 27 ? "\n                            " : "",
+		printf("%-28s%s%.*s", left,
+		    strlen(left) > 27 ? "\n                            " : "",
 		    first_sentence(o->text), o->text);
 		if (*value && strcmp(value, "0"))
 			printf(" [%s]", value);
@@ -233,7 +236,8 @@ set(const struct qz_opt *o, const char *value)
 		if (qz_num_int(value, &whole, &e) < 0)
 			qz_usage("--%s: %s", o->name, e.msg);
 		if ((double)whole < o->lo || (double)whole > o->hi)
-			qz_usage("--%s: %lld is not within %.0f..%.0f", o->name, (long long)whole, o->lo, o->hi);
+			qz_usage("--%s: %lld is not within %.0f..%.0f", o->name, (long long)whole,
+			    o->lo, o->hi);
 		*(int64_t *)o->var = whole;
 		return;
 	case QZ_OPT_REAL:
@@ -263,7 +267,8 @@ set(const struct qz_opt *o, const char *value)
 static _Noreturn void
 print_version(void)
 {
-	printf("%s (qz) %s, shard format %d.%d\n", tool->name, QZ_VERSION, QZ_SHARD_MAJOR, QZ_SHARD_MINOR);
+	printf("%s (qz) %s, shard format %d.%d\n", tool->name, QZ_VERSION, QZ_SHARD_MAJOR,
+	    QZ_SHARD_MINOR);
 	if (fflush(stdout) == EOF)
 		exit(QZ_EIO);
 	exit(QZ_OK);
@@ -320,7 +325,8 @@ qz_cli(const struct qz_tool *t, int argc, char **argv)
 
 		longs[i] = (struct option){ o->name, takes_argument(o), NULL, LONG_ONLY + i };
 		if (o->letter)
-			snprintf(shorts + at, sizeof shorts - at, "%c%s", o->letter, takes_argument(o) ? ":" : "");
+			snprintf(shorts + at, sizeof shorts - at, "%c%s", o->letter,
+			    takes_argument(o) ? ":" : "");
 	}
 	if (argc == 2 && !strcmp(argv[1], "--help=table")) {
 		print_table();
@@ -333,7 +339,9 @@ qz_cli(const struct qz_tool *t, int argc, char **argv)
 		if (c == ':')
 			qz_usage("%s needs an argument", argv[optind - 1]);
 		if (c == '?')
-			qz_usage("%s is no option", optopt && optopt < LONG_ONLY ? (char[]){ '-', (char)optopt, 0 } : argv[optind - 1]);
+			qz_usage("%s is no option", optopt && optopt < LONG_ONLY
+							? (char[]){ '-', (char)optopt, 0 }
+							: argv[optind - 1]);
 		for (int k = 0; c < LONG_ONLY && k < n; k++)
 			if (option(k)->letter == c)
 				i = k;

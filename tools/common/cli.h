@@ -44,21 +44,29 @@ struct qz_tool {
 	const char *does;     /* "merge adapters into a model" */
 	const char *operands; /* "BASE ADAPTER..." */
 	const struct qz_opt *opts;
-	const char *example;  /* one line, shown by --help */
+	const char *example; /* one line, shown by --help */
 };
 
-extern bool qz_quiet;     /* -q: no progress, no reports */
-extern int qz_verbose;    /* -v: how many */
+extern bool qz_quiet;              /* -q: no progress, no reports */
+extern int qz_verbose;             /* -v: how many */
 extern const char *qz_device_name; /* -d */
 extern int64_t qz_threads;         /* -j, 0: all processors */
 
 /* The two rows that every tool with a device has. */
-#define QZ_OPT_DEVICE \
-	{ 'd', "device", QZ_OPT_STR, &qz_device_name, "NAME", \
-	  "Compute on this device: auto, cpu, cuda or cuda:N. Auto takes a GPU when there is one.", 0, 0, NULL }, \
-	{ 'j', "threads", QZ_OPT_INT, &qz_threads, "N", \
-	  "Use N threads. 0 takes all processors; the output does not depend on it.", 0, 1024, NULL }
-#define QZ_OPT_LAST { 0, NULL, QZ_OPT_END, NULL, NULL, NULL, 0, 0, NULL }
+#define QZ_OPT_DEVICE                                                                              \
+	{ 'd', "device", QZ_OPT_STR, &qz_device_name, "NAME",                                      \
+		"Compute on this device: auto, cpu, cuda or cuda:N. Auto takes a GPU when there "  \
+		"is one.",                                                                         \
+		0, 0, NULL },                                                                      \
+	{                                                                                          \
+		'j', "threads", QZ_OPT_INT, &qz_threads, "N",                                      \
+		    "Use N threads. 0 takes all processors; the output does not depend on it.", 0, \
+		    1024, NULL                                                                     \
+	}
+#define QZ_OPT_LAST                                                                                \
+	{                                                                                          \
+		0, NULL, QZ_OPT_END, NULL, NULL, NULL, 0, 0, NULL                                  \
+	}
 
 /* Parses; --help and --version print and exit 0, mistakes exit 2 with a message.  Returns the index of
  * the first operand.  SIGPIPE keeps its default, so that `| head` ends a tool quietly; SIGINT, SIGTERM and
