@@ -36,17 +36,26 @@ enum qz_special {
 	QZ_SPECIAL_PARSE = 2, /* the text of a special token is that token; else it is plain text */
 };
 
+/* Bytes at .. at+n of a text. */
+struct qz_span {
+	size_t at, n;
+};
+
 struct qz_encoding {
 	uint32_t *ids;
+	size_t *ends; /* per id: offset in the text (as it was given, before any normalizer) just past the
+	               * last byte that the token stands for; tokens that the post-processor adds at the
+	               * start have 0, at the end the text's length */
 	size_t n, cap;
 	struct qz_scratch *scratch; /* the tokenizer's; freed by qz_encoding_free */
 };
 
 /* Appends the ids of s[0..n), valid UTF-8, to enc (zeroed to start).  flags: qz_special, or'ed.
- * `continues`: the text follows other text of the same document, so prefixes that stand only at a
- * document's start (Metaspace "first", add_prefix_space) are not added. */
-int qz_encode(const struct qz_tokenizer *t, const char *s, size_t n, unsigned flags, bool continues,
-    struct qz_encoding *enc, struct qz_err *e);
+ * plain: ascending spans in which the text of special tokens stays plain text even under
+ * QZ_SPECIAL_PARSE (a user's own fields): a special token is one only where none of its bytes lies in a
+ * plain span.  Everything else is as if the text were encoded in one piece. */
+int qz_encode(const struct qz_tokenizer *t, const char *s, size_t n, unsigned flags, const struct qz_span *plain,
+    size_t n_plain, struct qz_encoding *enc, struct qz_err *e);
 void qz_encoding_free(struct qz_encoding *enc);
 
 /* The text of ids, by the tokenizer's decoder; special tokens are left out when skip_special. */
