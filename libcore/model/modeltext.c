@@ -1,0 +1,162 @@
+#include "libcore/model/modeltext.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "libcore/base/json.h"
+#include "libcore/io/in.h"
+
+enum { FILE_MAX = 256 << 20 };
+
+static char *
+token_text(const struct qz_tokenizer *t, int64_t id)
+{
+	size_t n = 0;
+	const char *s = id >= 0 ? qz_vocab_text(t, (uint32_t)id, &n) : NULL;
+
+	return strndup(s ? s : "", n);
+}
+
+/* "chat_template" as models write it. */
+static const char *
+template_of(const struct qz_json *config)
+{
+	const struct qz_json *t = qz_json_get(config, "chat_template");
+
+	if (!qz_json_is(t, QZ_JSON_ARRAY))
+		return qz_json_string(t, NULL);
+	for (const struct qz_json *c = qz_json_first(t); c; c = qz_json_next(c))
+		if (!strcmp(qz_json_string(qz_json_get(c, "name"), ""), "default"))
+			return qz_json_string(qz_json_get(c, "template"), NULL);
+	return NULL;
+}
+
+static int
+load_template(struct qz_model_text *m, const struct qz_buf *file, struct qz_err *e)
+{
+	struct qz_json *config = NULL;
+	const char *text = file->n ? file->data : NULL;
+	int ret = 0;
+
+	if (!text && m->tokenizer_config.n) {
+		config = qz_json_parse(m->tokenizer_config.data, m->tokenizer_config.n, e);
+		if (!config)
+			return qz_at(e, "tokenizer_config.json");
+		text = template_of(config);
+	}
+	if (text) {
+		m->template = qz_template_new(text, strlen(text), e);
+		ret = m->template ? 0 : qz_at(e, "chat template");
+	}
+	qz_json_free(config);
+	return ret;
+}
+
+static int
+load(struct qz_model_text *m, const struct qz_buf *jinja, struct qz_err *e)
+{
+	struct qz_text_files f = { m->tokenizer_json.data, m->tokenizer_json.n,
+		m->tokenizer_config.data, m->tokenizer_config.n };
+	const struct qz_tokenizer *t;
+
+	if (!m->tokenizer_json.n)
+		return qz_fail(e, QZ_EDATA, "the model carries no tokenizer.json");
+	m->tokenizer = qz_tokenizer_load(&f, e);
+	if (!m->tokenizer)
+		return -1;
+	t = m->tokenizer;
+	m->bos = token_text(t, qz_vocab_bos(t));
+	m->eos = token_text(t, qz_vocab_eos(t));
+	m->pad = token_text(t, qz_vocab_pad(t));
+	m->unk = token_text(t, qz_vocab_unk(t));
+	if (!m->bos || !m->eos || !m->pad || !m->unk)
+		return qz_nomem(e, 1);
+	return load_template(m, jinja, e);
+}
+
+static void
+keep(struct qz_buf *b, const struct qz_source *s, const char *name)
+{
+	const struct qz_source_file *f = qz_source_file(s, name);
+
+	if (f)
+		qz_buf_add(b, f->data, f->n);
+}
+
+int
+qz_model_text_load(struct qz_model_text *m, const struct qz_source *s, struct qz_err *e)
+{
+	struct qz_buf jinja = { 0 };
+	int ret;
+
+	*m = (struct qz_model_text){ 0 };
+	keep(&m->tokenizer_json, s, "tokenizer.json");
+	keep(&m->tokenizer_config, s, "tokenizer_config.json");
+	keep(&jinja, s, "chat_template.jinja");
+	ret = load(m, &jinja, e);
+	qz_buf_free(&jinja);
+	return ret < 0 ? qz_at(e, "%s", qz_source_name(s)) : 0;
+}
+
+/* A file of a folder; one that is not there is empty. */
+static int
+read_file(const char *folder, const char *name, struct qz_buf *b, struct qz_err *e)
+{
+	struct qz_buf path = { 0 };
+	struct stat st;
+	int ret = 0;
+
+	qz_buf_fmt(&path, "%s/%s", folder, name);
+	if (!path.failed && stat(path.data, &st) == 0)
+		ret = qz_file_read(path.data, b, FILE_MAX, e);
+	qz_buf_free(&path);
+	return ret;
+}
+
+static int
+open_folder(struct qz_model_text *m, const char *path, struct qz_err *e)
+{
+	struct qz_buf jinja = { 0 };
+	int ret = -1;
+
+	*m = (struct qz_model_text){ 0 };
+	if (read_file(path, "tokenizer.json", &m->tokenizer_json, e) == 0 &&
+	    read_file(path, "tokenizer_config.json", &m->tokenizer_config, e) == 0 &&
+	    read_file(path, "chat_template.jinja", &jinja, e) == 0)
+		ret = load(m, &jinja, e);
+	qz_buf_free(&jinja);
+	return ret < 0 ? qz_at(e, "%s", path) : 0;
+}
+
+int
+qz_model_text_open(struct qz_model_text *m, const char *path, struct qz_err *e)
+{
+	struct qz_source *s;
+	struct stat st;
+	int ret;
+
+	*m = (struct qz_model_text){ 0 };
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return open_folder(m, path, e);
+	s = qz_source_open(path, e);
+	if (!s)
+		return -1;
+	ret = qz_model_text_load(m, s, e);
+	qz_source_close(s);
+	return ret;
+}
+
+void
+qz_model_text_free(struct qz_model_text *m)
+{
+	qz_tokenizer_free(m->tokenizer);
+	qz_template_free(m->template);
+	qz_buf_free(&m->tokenizer_json);
+	qz_buf_free(&m->tokenizer_config);
+	free(m->bos);
+	free(m->eos);
+	free(m->pad);
+	free(m->unk);
+	*m = (struct qz_model_text){ 0 };
+}

@@ -1,0 +1,24 @@
+/* modeltext - the text side of a model: its tokenizer and its chat template, from the files it carries.
+ * The template is chat_template.jinja, else "chat_template" of tokenizer_config.json: a string, or a list
+ * of {name, template} of which "default" is taken. */
+#ifndef QZ_MODELTEXT_H
+#define QZ_MODELTEXT_H
+
+#include "libcore/model/source.h"
+#include "libcore/text/chat.h"
+#include "libcore/text/tokenizer.h"
+
+struct qz_model_text {
+	struct qz_tokenizer *tokenizer;
+	struct qz_template *template;                   /* NULL: the model has none */
+	struct qz_buf tokenizer_json, tokenizer_config; /* as the model has them */
+	char *bos, *eos, *pad, *unk; /* texts of the special tokens, "" where there is none */
+};
+
+/* From an open source; every file that matters must have been seen (qz_source_files). */
+int qz_model_text_load(struct qz_model_text *m, const struct qz_source *s, struct qz_err *e);
+/* From a path: any MODEL, or a folder that holds tokenizer files only. */
+int qz_model_text_open(struct qz_model_text *m, const char *path, struct qz_err *e);
+void qz_model_text_free(struct qz_model_text *m);
+
+#endif

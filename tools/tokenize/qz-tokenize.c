@@ -1,0 +1,347 @@
+/* qz-tokenize - training data to rows of tokens with masks. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcore/base/hash.h"
+#include "libcore/io/in.h"
+#include "libcore/model/modeltext.h"
+#include "libcore/shard/provenance.h"
+#include "tools/common/cli.h"
+#include "tools/common/meter.h"
+#include "tools/common/rowview.h"
+#include "tools/tokenize/tokenize.h"
+
+static const char *model, *format = "auto", *prompt_field, *response_field, *output;
+static const char *train_on = "response", *special = "auto", *cut = "end";
+static int64_t length, show, skip_bad, zstd_level;
+static bool pack, parse_special;
+
+static const struct qz_opt opts[] = {
+	{ 'm', "model", QZ_OPT_STR, &model, "MODEL",
+	    "Take tokenizer and chat template from MODEL: a folder, an archive, a GGUF file or a "
+	    "shard. A folder may hold tokenizer files only.",
+	    0, 0, NULL },
+	{ 'f', "format", QZ_OPT_STR, &format, "FORMAT",
+	    "Read data of this format: auto, chat, prompt, alpaca, dolly, text, or a template "
+	    "FILE.jinja. Auto looks at the fields of the first record and says what it took.",
+	    0, 0, NULL },
+	{ 'p', "prompt", QZ_OPT_STR, &prompt_field, "FIELD", "Take prompts from this field.", 0, 0,
+	    NULL },
+	{ 'r', "response", QZ_OPT_STR, &response_field, "FIELD", "Take responses from this field.",
+	    0, 0, NULL },
+	{ 0, "train-on", QZ_OPT_STR, &train_on, "WHAT", "Train on the response, or on all tokens.",
+	    0, 0, "response|all" },
+	{ 0, "special", QZ_OPT_STR, &special, "WHAT",
+	    "Add the special tokens that the model wants around a text (auto), or none.", 0, 0,
+	    "auto|none" },
+	{ 0, "parse-special", QZ_OPT_FLAG, &parse_special, NULL,
+	    "Read the text of a special token in the data as that token. Without it, <|im_end|> in "
+	    "a prompt stays plain text.",
+	    0, 0, NULL },
+	{ 'l', "length", QZ_OPT_INT, &length, "N",
+	    "Cut documents at N tokens. 0 leaves them as they are; with --pack it is the length of "
+	    "a row.",
+	    0, 1 << 24, NULL },
+	{ 0, "cut", QZ_OPT_STR, &cut, "WHAT",
+	    "Of a document that is too long cut its end, its start, or drop it.", 0, 0,
+	    "end|start|drop" },
+	{ 0, "pack", QZ_OPT_FLAG, &pack, NULL,
+	    "Put several documents into a row of --length tokens. They never attend to each other.",
+	    0, 0, NULL },
+	{ 0, "skip-bad", QZ_OPT_INT, &skip_bad, "N",
+	    "Pass over up to N broken records. They are counted.", 0, 1e15, NULL },
+	{ 0, "show", QZ_OPT_INT, &show, "N",
+	    "Draw the first N rows with what is trained in colour.", 0, 1e9, NULL },
+	{ 0, "zstd", QZ_OPT_INT, &zstd_level, "LEVEL",
+	    "Compress the shard at this level. 0 stores it as it is.", 0, 19, NULL },
+	{ 'o', "output", QZ_OPT_STR, &output, "FILE",
+	    "Write to FILE instead of standard output. It appears complete or not at all.", 0, 0,
+	    NULL },
+	QZ_OPT_LAST,
+};
+static const struct qz_tool tool = { "qz-tokenize", "turn training data into tokens", "[DATA...]",
+	opts, "qz-tokenize -m base.qz -o train.qz chats.jsonl" };
+
+struct work {
+	struct qz_model_text text;
+	struct qz_template *user_template;
+	struct encoder en;
+	struct packer packer;
+	struct qz_out *out;
+	struct qz_shard_writer *w;
+	struct qz_step step;
+	struct report *reports;
+	enum qz_docs_format found;
+	struct qz_rowview view;
+};
+
+/* The data as it passes: hashed for provenance, counted for the meter. */
+struct input {
+	struct qz_in *in;
+	struct qz_hash *hash;
+	struct qz_meter *meter;
+};
+
+static int64_t
+read_data(void *arg, void *data, size_t n, struct qz_err *e)
+{
+	struct input *i = arg;
+	int64_t got = qz_in_some(i->in, data, n, e);
+
+	if (got > 0) {
+		qz_hash_add(i->hash, data, (size_t)got);
+		qz_meter_add(i->meter, (uint64_t)got);
+	}
+	return got;
+}
+
+static int
+see(void *arg, uint64_t row, const uint32_t *ids, const uint8_t *mask, uint64_t n,
+    const uint64_t *doc_ends, uint64_t n_docs, struct qz_err *e)
+{
+	struct work *w = arg;
+	struct qz_buf b = { 0 };
+	int ret = qz_rowview_put(&w->view, row, ids, mask, n, doc_ends, n_docs, &b, e);
+
+	if (ret == 0 && write(STDERR_FILENO, b.data, b.n) < 0)
+		ret = qz_fail_errno(e, "<stderr>: cannot write");
+	qz_buf_free(&b);
+	return ret;
+}
+
+static int
+docs_options(struct work *w, struct qz_docs_options *o, struct qz_err *e)
+{
+	struct qz_buf source = { 0 };
+	int f = qz_docs_format_by_name(format);
+
+	*o = (struct qz_docs_options){ .prompt_field = prompt_field,
+		.response_field = response_field,
+		.model_template = w->text.template,
+		.train_all = w->en.train_all,
+		.skip_bad = skip_bad,
+		.vars = { .bos_token = w->text.bos,
+		    .eos_token = w->text.eos,
+		    .pad_token = w->text.pad,
+		    .unk_token = w->text.unk } };
+	if (f >= 0) {
+		o->format = (enum qz_docs_format)f;
+		return 0;
+	}
+	if (!strstr(format, ".jinja"))
+		qz_usage(
+		    "--format: '%s' is none of auto, chat, prompt, alpaca, dolly, text, FILE.jinja",
+		    format);
+	if (qz_file_read(format, &source, 1 << 20, e) < 0)
+		return -1;
+	w->user_template = qz_template_new(source.data ? source.data : "", source.n, e);
+	qz_buf_free(&source);
+	o->format = QZ_DOCS_JINJA;
+	o->user_template = w->user_template;
+	return w->user_template ? 0 : qz_at(e, "%s", format);
+}
+
+static int
+add_docs(struct work *w, struct qz_docs *docs, struct report *r, struct qz_err *e)
+{
+	const struct qz_doc *doc;
+	const uint32_t *ids;
+	size_t n;
+	int got;
+
+	while ((got = qz_docs_next(docs, &doc, e)) > 0) {
+		if (encode_doc(&w->en, doc, r, &ids, &n, e) < 0)
+			return qz_at(e, "line %llu", (unsigned long long)doc->line);
+		if (n && packer_add(&w->packer, ids, w->en.mask, n, e) < 0)
+			return -1;
+	}
+	w->found = qz_docs_found(docs);
+	r->bad = qz_docs_skipped(docs);
+	return got;
+}
+
+static int
+add_file(struct work *w, const char *path, struct report *r, struct qz_err *e)
+{
+	struct qz_meter meter;
+	struct input i = { qz_in_open(path, e), qz_hash_new(), &meter };
+	struct qz_docs_options o;
+	struct qz_docs *docs = NULL;
+	int ret = -1;
+
+	if (i.in && i.hash && docs_options(w, &o, e) == 0) {
+		qz_meter_start(&meter, "tokenize",
+		    qz_in_size(i.in) > 0 ? (uint64_t)qz_in_size(i.in) : 0, NULL);
+		r->name = path;
+		docs = qz_docs_new(&o, read_data, &i, e);
+		ret = docs ? add_docs(w, docs, r, e) : -1;
+		qz_meter_stop(&meter);
+		if (ret < 0)
+			qz_at(e, "%s", qz_in_name(i.in));
+		else
+			qz_step_input(&w->step, "data", qz_hash_get128(i.hash));
+	}
+	qz_docs_free(docs);
+	qz_hash_free(i.hash);
+	qz_in_close(i.in);
+	return ret;
+}
+
+static int
+open_shard(struct work *w, struct qz_err *e)
+{
+	struct qz_buf meta = { 0 };
+	char hex[33];
+	struct qz_hash *h = qz_hash_new();
+
+	if (!h)
+		return qz_nomem(e, 1);
+	qz_hash_add(h, w->text.tokenizer_json.data, w->text.tokenizer_json.n);
+	qz_digest_hex(qz_hash_get128(h), hex);
+	qz_step_input(&w->step, "tokenizer", qz_hash_get128(h));
+	qz_hash_free(h);
+	qz_buf_fmt(&meta, "{\"tokenizer\":\"%s\",\"length\":%lld,\"packed\":%s}", hex,
+	    (long long)length, pack ? "true" : "false");
+	w->out = qz_out_open(output, false, e);
+	if (w->out)
+		w->w = qz_shard_writer_new(
+		    w->out, "tokens", meta.data, NULL, 0, (int)zstd_level, e);
+	qz_buf_free(&meta);
+	if (!w->w || qz_shard_blob(w->w, "tokenizer.json", w->text.tokenizer_json.data,
+			 w->text.tokenizer_json.n, e) < 0)
+		return -1;
+	if (!w->text.tokenizer_config.n)
+		return 0;
+	return qz_shard_blob(w->w, "tokenizer_config.json", w->text.tokenizer_config.data,
+	    w->text.tokenizer_config.n, e);
+}
+
+static void
+note_options(struct work *w)
+{
+	qz_step_option_str(&w->step, "format", qz_docs_format_name(w->found));
+	qz_step_option_str(&w->step, "train_on", train_on);
+	qz_step_option_str(&w->step, "special", special);
+	qz_step_option_num(&w->step, "length", (double)length);
+	qz_step_option_str(&w->step, "cut", cut);
+	qz_step_option_num(&w->step, "pack", pack);
+	qz_step_option_num(&w->step, "parse_special", parse_special);
+}
+
+static int
+close_shard(struct work *w, struct qz_err *e)
+{
+	struct qz_buf chain = { 0 };
+	int ret;
+
+	note_options(w);
+	ret = qz_step_chain(&w->step, tool.name, NULL, &chain, e);
+	if (ret == 0)
+		ret = qz_shard_provenance_put(w->w, chain.data, e);
+	qz_buf_free(&chain);
+	if (ret < 0 || qz_shard_writer_end(w->w, e) < 0)
+		return -1;
+	return qz_out_commit(w->out, e);
+}
+
+static int
+check_trained(const struct work *w, int n, struct qz_err *e)
+{
+	uint64_t docs = 0, trained = 0;
+
+	for (int i = 0; i < n; i++) {
+		docs += w->reports[i].docs;
+		trained += w->reports[i].trained;
+	}
+	if (!docs)
+		return qz_fail(
+		    e, QZ_EDATA, "%s: there is no document in the data", w->reports[0].name);
+	if (!trained)
+		return qz_fail(e, QZ_EDATA,
+		    "%s: none of %llu documents has a token to learn: every answer is empty or cut "
+		    "off",
+		    w->reports[0].name, (unsigned long long)docs);
+	return 0;
+}
+
+static int
+tokenize(struct work *w, char **files, int n, struct qz_err *e)
+{
+	uint64_t before = 0;
+
+	if (qz_model_text_open(&w->text, model, e) < 0 || open_shard(w, e) < 0)
+		return -1;
+	qz_rowview_init(&w->view, w->text.tokenizer, STDERR_FILENO);
+	w->en = (struct encoder){ .t = w->text.tokenizer,
+		.add_special = !strcmp(special, "auto"),
+		.parse_special = parse_special,
+		.train_all = !strcmp(train_on, "all"),
+		.length = (uint64_t)length,
+		.cut = !strcmp(cut, "end")     ? CUT_END
+		       : !strcmp(cut, "start") ? CUT_START
+					       : CUT_DROP };
+	w->packer = (struct packer){ .w = w->w,
+		.length = pack ? (uint64_t)length : 0,
+		.show = (uint64_t)show,
+		.see = see,
+		.arg = w };
+	for (int i = 0; i < n; i++) {
+		struct report *r = &w->reports[i];
+
+		if (add_file(w, files[i], r, e) < 0)
+			return -1;
+		if (packer_flush(&w->packer, e) <
+		    0) /* rows do not span files: each is counted for itself */
+			return -1;
+		r->rows = w->packer.rows - before;
+		before = w->packer.rows;
+	}
+	return check_trained(w, n, e) < 0 ? -1 : close_shard(w, e);
+}
+
+static int
+run(char **files, int n, struct qz_err *e)
+{
+	struct work w = { 0 };
+	struct qz_buf text = { 0 };
+	int ret;
+
+	w.reports = calloc((size_t)n, sizeof *w.reports);
+	ret = w.reports ? tokenize(&w, files, n, e) : qz_nomem(e, 1);
+	if (ret == 0 && !qz_quiet) {
+		report_put(w.reports, (size_t)n, qz_docs_format_name(w.found), &text);
+		ret = write(STDERR_FILENO, text.data, text.n) < 0
+			  ? qz_fail_errno(e, "<stderr>: cannot write")
+			  : 0;
+	}
+	qz_buf_free(&text);
+	packer_free(&w.packer);
+	encoder_free(&w.en);
+	qz_shard_writer_free(w.w);
+	qz_out_close(w.out);
+	qz_template_free(w.user_template);
+	qz_model_text_free(&w.text);
+	qz_step_free(&w.step);
+	free(w.reports);
+	return ret;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct qz_err e;
+	int first = qz_cli(&tool, argc, argv);
+	char *standard_input[] = { "-" };
+
+	if (!model)
+		qz_usage("--model MODEL is needed: its tokenizer and chat template are used");
+	if (pack && !length)
+		qz_usage("--pack needs --length N, the tokens of a row");
+	if (!output && qz_stdout_closed())
+		qz_usage("standard output is closed and there is no -o FILE");
+	if (run(first < argc ? argv + first : standard_input, first < argc ? argc - first : 1, &e) <
+	    0)
+		qz_die(&e);
+	return QZ_OK;
+}
