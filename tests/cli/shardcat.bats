@@ -55,7 +55,7 @@ poke() {
 		12|x|a byte is 0x78
 		64|TAIL|the HEAD comes first
 		68|\x08|flags 0x8008
-		72|\x07|table of 7 bytes
+		72|\x07|padding: a byte is 0xff
 		75|\x7f|a table of
 		128|\x01\x02|table of 8 bytes
 		196|x|does not say the kind
