@@ -48,7 +48,7 @@ poke() {
 	while IFS='|' read -r offset bytes why; do
 		run "$shardcat" < <(poke "$offset" "$bytes")
 		[ "$status" -eq 3 ]
-		[[ "$output" == *"$why"* ]]
+		[[ "$output" == *"$why"* ]] || { echo "$offset: $output"; false; }
 	done <<-'END'
 		0|X|the magic is missing
 		8|\x02|format version 2
@@ -63,7 +63,7 @@ poke() {
 		352|\x02|numbered 2
 		512|TENS|between INDX and END
 		576|\x03|3 records, 2 were there
-		624|\x01|1 bytes
+		624|\x01|769 bytes, 768 were there
 		80|\x01|1 bytes stored
 	END
 }
