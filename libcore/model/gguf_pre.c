@@ -47,7 +47,7 @@ describe_split(const struct qz_json *p, struct qz_buf *b)
 static void
 describe_step(const struct qz_json *p, struct qz_buf *b)
 {
-	const char *type = qz_json_string(qz_json_get(p, "type"), "?");
+	const char *type = qz_json_string(qz_json_get(p, "type"), "none");
 
 	if (b->n)
 		qz_buf_chr(b, ' ');

@@ -84,9 +84,10 @@ read_vocab(struct qz_gguf_vocab *v, struct qz_err *e)
 		const char *s = qz_json_key(t);
 		int type = QZ_TOKEN_NORMAL;
 
-		if (!s || qz_json_int(t, 0, INT32_MAX, &id, e) < 0)
-			return qz_at(e, "tokenizer.json: model.vocab: %.80s",
-			    s ? s : "is no object: an entry");
+		if (!s)
+			return qz_fail(e, QZ_EDATA, "tokenizer.json: model.vocab is no object");
+		if (qz_json_int(t, 0, INT32_MAX, &id, e) < 0)
+			return qz_at(e, "tokenizer.json: model.vocab: %.80s", s);
 		if (v->scores && !strcmp(s, unk))
 			type = QZ_TOKEN_UNKNOWN;
 		else if (v->scores && is_byte(s, strlen(s)))
