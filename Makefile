@@ -32,7 +32,7 @@ endif
 
 TOOLS := $(filter-out common,$(notdir $(patsubst %/,%,$(wildcard tools/*/))))
 TOOLS := $(foreach t,$(TOOLS),$(if $(wildcard tools/$t/qz-$t.c),$t))
-core  := $(patsubst %.c,$B/%.o,$(wildcard libcore/*/*.c)) $B/kernels/backend.o
+core  := $(patsubst %.c,$B/%.o,$(wildcard libcore/*/*.c) $(wildcard kernels/*.c))
 cli   := $(patsubst %.c,$B/%.o,$(wildcard tools/common/*.c))
 
 # Each CPU kernel file is compiled once for each instruction set, and once in float64 as the oracle.
@@ -49,14 +49,16 @@ cpu_src := $(wildcard kernels/cpu/*.c)
 cpu     := $(foreach i,$(ISAS),$(cpu_src:%.c=$B/%.$i.o))
 
 bins  := $(TOOLS:%=$B/bin/qz-%)
+pages := $(TOOLS:%=$B/man/qz-%.1) $B/man/qz.7 $B/man/qz-shard.5
+completions := $(TOOLS:%=$B/completions/qz-%)
 units := $(patsubst tests/unit/%.c,$B/tests/unit/%.t,$(wildcard tests/unit/*.c))
 cuobj := $(patsubst %.cu,$B/%.cu.o,$(wildcard kernels/cuda/*.cu))
 plugin := $(if $(filter 1,$(CUDA)),$(if $(cuobj),$B/lib/qz-cuda.so))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all check check-interop demo install uninstall lint format clean deps fuzz
-all: deps $(bins) $(plugin) $(if $(wildcard examples/shardcat.c),$B/examples/shardcat)
+.PHONY: all check check-interop demo install uninstall lint format clean deps deps-check
+all: deps $(bins) $(plugin) $B/examples/shardcat $(pages)
 
 # Missing libraries are installed (root, apt) or named in one command.
 deps:
@@ -114,8 +116,48 @@ $B/lib/qz-cuda.so: $(cuobj)
 	$(if $V,,@echo '  link $@')
 	$Q $(NVCC) -shared -cudart static -Xlinker --exclude-libs=ALL,-z,defs -o $@ $^ -lpthread -ldl -lrt
 
-check: all $(units)
+# Pages and completions come out of the tools' own tables of options.
+$B/man/qz-%.1: man/qz-%.1 man/options.awk $B/bin/qz-% $(wildcard examples/*.sh)
+	$Q mkdir -p $(@D)
+	$Q $B/bin/qz-$* --help=table >$@.table
+	$Q awk -v version=$(VERSION) -f man/options.awk $@.table $< >$@
+	$Q rm $@.table
+$B/man/%: man/%
+	$Q mkdir -p $(@D)
+	$Q sed 's/^\.Os qz$$/.Os qz $(VERSION)/' $< >$@
+$B/completions/qz-%: tools/common/complete.awk $B/bin/qz-%
+	$Q mkdir -p $(@D)
+	$Q $B/bin/qz-$* --help=table | awk -v tool=qz-$* -f $< >$@
+
+check: deps-check all $(units)
 	$Q tests/run
+deps-check:
+	$Q scripts/deps.sh check
+check-interop: all $(units)
+	$Q scripts/deps.sh interop
+	$Q tests/interop/run
+demo:
+	$Q scripts/deps.sh demo
+	$Q $(MAKE) --no-print-directory all
+	$Q examples/demo.sh
+
+install: all $(completions)
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(COMPDIR)
+	install -m 755 $(bins) $(DESTDIR)$(BINDIR)
+	install -m 644 $(filter %.1,$(pages)) $(DESTDIR)$(MANDIR)/man1
+	install -m 644 $B/man/qz-shard.5 $(DESTDIR)$(MANDIR)/man5
+	install -m 644 $B/man/qz.7 $(DESTDIR)$(MANDIR)/man7
+	install -m 644 $(completions) $(DESTDIR)$(COMPDIR)
+	$(if $(plugin),install -d $(DESTDIR)$(LIBDIR)/qz && install -m 755 $(plugin) $(DESTDIR)$(LIBDIR)/qz)
+uninstall:
+	rm -f $(TOOLS:%=$(DESTDIR)$(BINDIR)/qz-%) $(TOOLS:%=$(DESTDIR)$(MANDIR)/man1/qz-%.1) $(TOOLS:%=$(DESTDIR)$(COMPDIR)/qz-%)
+	rm -f $(DESTDIR)$(MANDIR)/man5/qz-shard.5 $(DESTDIR)$(MANDIR)/man7/qz.7 $(DESTDIR)$(LIBDIR)/qz/qz-cuda.so
+
+lint: all
+	$Q tests/layers.t
+	$Q clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
+	$Q shellcheck -x $$(git ls-files '*.sh' '*.bats' '*.bash' .ci/run tests/run tests/layers.t)
+	$Q for p in $(pages); do mandoc -Tlint -Wwarning $$p || exit 1; done
 
 clean:
 	rm -rf build
