@@ -22,10 +22,11 @@ override CFLAGS += -std=c11 -pthread -ffp-contract=off $(WARN) $(SAN:%=-fsanitiz
 LDFLAGS += -pthread $(SAN:%=-fsanitize=%)
 
 have_deps := $(shell pkg-config --exists $(PKGS) 2>/dev/null && echo yes)
-ifeq ($(have_deps),yes)
-CPPFLAGS += $(shell pkg-config --cflags $(PKGS) | sed 's/-I/-isystem /g')
-LDLIBS   += $(shell pkg-config --libs $(PKGS)) -ldl -lm
-endif
+goals     := $(or $(MAKECMDGOALS),all)
+ifneq ($(have_deps)$(if $(filter-out clean,$(goals)),,clean),)
+
+CPPFLAGS += $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
+LDLIBS   += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldl -lm
 ifeq ($(CUDA),auto)
 CUDA := $(if $(shell command -v $(NVCC) 2>/dev/null),1,0)
 endif
@@ -57,16 +58,8 @@ plugin := $(if $(filter 1,$(CUDA)),$(if $(cuobj),$B/lib/qz-cuda.so))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all check check-interop demo install uninstall lint format clean deps deps-check
-all: deps $(bins) $(plugin) $B/examples/shardcat $(pages)
-
-# Missing libraries are installed (root, apt) or named in one command.
-deps:
-ifneq ($(have_deps),yes)
-	$Q scripts/deps.sh build
-	$Q exec $(MAKE) --no-print-directory all
-	$Q false
-endif
+.PHONY: all check check-interop demo install uninstall lint format clean deps-check
+all: $(bins) $(plugin) $B/examples/shardcat $(pages)
 
 $B/libqz.a: $(core) $(cpu)
 	$Q rm -f $@ && $(AR) rc $@ $^
@@ -165,3 +158,13 @@ format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 -include $(shell find $B -name '*.d' 2>/dev/null)
+
+else
+# Nothing can be built yet: install what is missing, or name the one command, then start over.
+.PHONY: $(goals)
+$(firstword $(goals)):
+	$(if $(QZ_DEPS_TRIED),$(error the libraries are installed and pkg-config does not find them: $(PKGS)))
+	$Q scripts/deps.sh build
+	$Q $(MAKE) --no-print-directory QZ_DEPS_TRIED=1 $(goals)
+$(wordlist 2,$(words $(goals)),$(goals)): $(firstword $(goals)) ;
+endif
