@@ -1,0 +1,28 @@
+/* bench - the commands of qz-bench.  Each is one file and one row of the table in qz-bench.c. */
+#ifndef QZ_BENCH_H
+#define QZ_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/kernels.h"
+#include "libcore/base/err.h"
+
+struct bench_options {
+	bool json;
+	const char *adapter; /* ppl, sample: apply this adapter */
+	double adapter_scale;
+	const char *shape; /* ops: shapes of this model */
+	int64_t tokens;    /* ops: rows of activations; sample: at most this many new tokens */
+	double seconds;    /* ops: about this long an op */
+	double temperature, top_p;
+	int64_t seed;
+	bool raw; /* sample: the prompt as it is, no chat template */
+};
+
+int bench_diff(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e);
+int bench_ops(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e);
+int bench_ppl(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e);
+int bench_sample(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e);
+
+#endif

@@ -1,0 +1,88 @@
+/* qz-bench - loss and perplexity, sampled text, differences of models, speed of ops. */
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels/backend.h"
+#include "tools/bench/bench.h"
+#include "tools/common/cli.h"
+
+static struct bench_options o = { .adapter_scale = 1,
+	.shape = "smollm2-135m",
+	.tokens = 256,
+	.seconds = 0.3,
+	.top_p = 1,
+	.seed = 42 };
+
+static const struct qz_opt opts[] = {
+	{ 0, "adapter", QZ_OPT_STR, &o.adapter, "ADAPTER",
+	    "Compute with this adapter on the model: a shard or a PEFT folder. For ppl and sample.",
+	    0, 0, NULL },
+	{ 0, "scale", QZ_OPT_REAL, &o.adapter_scale, "X", "Multiply the adapter's own scale.", -1e3,
+	    1e3, NULL },
+	{ 'n', "tokens", QZ_OPT_INT, &o.tokens, "N",
+	    "Sample at most N tokens, or time ops on N rows.", 1, 1 << 20, NULL },
+	{ 't', "temperature", QZ_OPT_REAL, &o.temperature, "T",
+	    "Sample at this temperature. 0 takes the likeliest token.", 0, 100, NULL },
+	{ 0, "top-p", QZ_OPT_REAL, &o.top_p, "P",
+	    "Sample among the likeliest tokens that together have probability P.", 0, 1, NULL },
+	{ 0, "seed", QZ_OPT_INT, &o.seed, "N",
+	    "Seed of what is random. The same seed gives the same text.", 0, 9e15, NULL },
+	{ 0, "raw", QZ_OPT_FLAG, &o.raw, NULL,
+	    "Take the prompt as it is, without the model's chat template.", 0, 0, NULL },
+	{ 0, "shape", QZ_OPT_STR, &o.shape, "NAME", "Time ops at the shapes of this model.", 0, 0,
+	    "smollm2-135m|mistral-7b|llama3-8b" },
+	{ 0, "seconds", QZ_OPT_REAL, &o.seconds, "S", "Time each op for about S seconds.", 0.001,
+	    60, NULL },
+	{ 0, "json", QZ_OPT_FLAG, &o.json, NULL, "Print JSON, one object a line.", 0, 0, NULL },
+	QZ_OPT_DEVICE,
+	QZ_OPT_LAST,
+};
+static const struct qz_tool tool = { "qz-bench", "measure models and ops",
+	"ops | ppl MODEL TOKENS | sample MODEL PROMPT | diff A B", opts,
+	"qz-bench ppl --adapter adapter.qz base.qz heldout.qz" };
+
+static const struct {
+	const char *name;
+	int n_args;
+	int (*run)(struct qz_dev *, const struct bench_options *, char **, struct qz_err *);
+} commands[] = {
+	{ "ops", 0, bench_ops },
+	{ "ppl", 2, bench_ppl },
+	{ "sample", 2, bench_sample },
+	{ "diff", 2, bench_diff },
+};
+
+static int
+run(int command, char **args, struct qz_err *e)
+{
+	struct qz_dev *d = qz_device_open(qz_device_name, (int)qz_threads, e);
+	int ret;
+
+	if (!d)
+		return -1;
+	ret = commands[command].run(d, &o, args, e);
+	qz_device_close(d);
+	if (ret == 0 && (fflush(stdout) == EOF || ferror(stdout)))
+		return qz_fail_errno(e, "<stdout>: cannot write");
+	return ret;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct qz_err e;
+	int first = qz_cli(&tool, argc, argv), command = -1, n = argc - first - 1;
+
+	if (first == argc)
+		qz_usage("what? ops, ppl, sample or diff");
+	for (int i = 0; i < (int)(sizeof commands / sizeof *commands); i++)
+		if (!strcmp(argv[first], commands[i].name))
+			command = i;
+	if (command < 0)
+		qz_usage("'%s' is none of ops, ppl, sample, diff", argv[first]);
+	if (n != commands[command].n_args)
+		qz_usage("%s takes %d operands, not %d", argv[first], commands[command].n_args, n);
+	if (run(command, argv + first + 1, &e) < 0)
+		qz_die(&e);
+	return QZ_OK;
+}
