@@ -2,6 +2,7 @@
 #ifndef QZ_UTF8_H
 #define QZ_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,5 +15,10 @@ int qz_utf8_put(uint32_t c, char out[4]);
 size_t qz_utf8_valid(const char *s, size_t n);
 /* Columns on a terminal (0, 1 or 2). */
 int qz_utf8_width(uint32_t c);
+/* The simple case mappings of the Unicode database: one character to one. */
+uint32_t qz_utf8_upper(uint32_t c);
+uint32_t qz_utf8_lower(uint32_t c);
+/* Not a control, format, unassigned or private character, nor a separator other than the space. */
+bool qz_utf8_printable(uint32_t c);
 
 #endif

@@ -1,0 +1,187 @@
+/* A template is compiled once and rendered for each conversation. */
+#include "libcore/text/chat.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcore/text/jinja.h"
+
+struct qz_template *
+qz_template_new(const char *source, size_t n, struct qz_err *e)
+{
+	struct qz_template *t = calloc(1, sizeof *t);
+	struct qz_jtoken *tokens;
+
+	if (!t) {
+		qz_nomem(e, sizeof *t);
+		return NULL;
+	}
+	if (n > QZ_J_TEXT_MAX) {
+		qz_fail(
+		    e, QZ_EDATA, "a template of %zu bytes, expected at most %d", n, QZ_J_TEXT_MAX);
+		qz_template_free(t);
+		return NULL;
+	}
+	tokens = qz_jinja_lex(&t->arena, source, n, e);
+	if (!tokens || qz_jinja_parse(t, tokens, e) < 0) {
+		qz_template_free(t);
+		return NULL;
+	}
+	return t;
+}
+
+void
+qz_template_free(struct qz_template *t)
+{
+	if (t)
+		qz_arena_free(&t->arena);
+	free(t);
+}
+
+static void
+bind(struct qz_jctx *c, const char *name, struct qz_jv v)
+{
+	uint32_t id = qz_jname_find(c->t, name, strlen(name));
+
+	if (id != UINT32_MAX && !c->failed)
+		c->globals[id] = v;
+}
+
+static void
+bind_token(struct qz_jctx *c, const char *name, const char *s, enum qz_jfrom from)
+{
+	struct qz_jbuild b = { 0 };
+
+	if (!s)
+		return;
+	qz_jbuild_run(c, &b,
+	    (struct qz_jrun){ .s = s, .n = strlen(s), .message = -1, .turn = -1, .from = from });
+	bind(c, name, qz_jbuild_done(c, &b));
+}
+
+/* A role is part of the template's notation as long as it is a plain word; else it is data that
+ * nobody learns. */
+static void
+mark_role(struct qz_jctx *c, struct qz_jv message)
+{
+	const struct qz_jv *role = qz_jdict_name(c, message.u.d, "role", 4);
+	struct qz_jrun *r;
+
+	if (!role || role->kind != QZ_J_STR || !role->u.s->n_runs)
+		return;
+	r = role->u.s->runs;
+	r->message = -1;
+	r->from = QZ_J_TEMPLATE;
+	for (size_t i = 0; i < r->n; i++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-",
+			r->s[i]))
+			r->from = QZ_J_DATA;
+}
+
+static struct qz_jv
+messages(struct qz_jctx *c, const struct qz_json *list, size_t n)
+{
+	struct qz_jv q = qz_jv_seq(c, QZ_J_LIST, 0), m;
+	int32_t i = 0;
+
+	for (const struct qz_json *k = qz_json_first(list); k && (size_t)i < n && !c->failed;
+	     k = qz_json_next(k), i++) {
+		m = qz_jv_json(c, k, i);
+		if (m.kind == QZ_J_DICT && !c->failed) {
+			m.u.d->message = i;
+			mark_role(c, m);
+		}
+		qz_jseq_add(c, q.u.q, m);
+	}
+	return q;
+}
+
+/* Renders the first n messages into c->out; the caller frees c->arena. */
+static int
+render(struct qz_jctx *c, const struct qz_template *t, const struct qz_chat_vars *v, size_t n,
+    bool prompt, struct qz_err *e)
+{
+	*c = (struct qz_jctx){ .t = t, .e = e, .line = 1, .turn = -1, .now = v->now };
+	c->globals = qz_jalloc(c, (t->n_names + 1) * sizeof *c->globals);
+	c->out = qz_jalloc(c, sizeof *c->out);
+	if (c->failed)
+		return -1;
+	for (size_t i = 0; i < t->n_names; i++)
+		c->globals[i].kind = QZ_J_MISSING;
+	bind(c, "messages", messages(c, v->messages, n));
+	bind(c, "tools", v->tools ? qz_jv_json(c, v->tools, -1) : qz_jv_none());
+	bind(c, "documents", qz_jv_none());
+	bind(c, "add_generation_prompt", qz_jv_bool(prompt));
+	bind_token(c, "bos_token", v->bos_token, QZ_J_TEMPLATE);
+	bind_token(c, "eos_token", v->eos_token, QZ_J_EOS);
+	bind_token(c, "pad_token", v->pad_token, QZ_J_TEMPLATE);
+	bind_token(c, "unk_token", v->unk_token, QZ_J_TEMPLATE);
+	for (const struct qz_json *k = qz_json_first(v->extra); k && !c->failed;
+	     k = qz_json_next(k))
+		bind(c, qz_json_key(k), qz_jv_json(c, k, -1));
+	return c->failed ? -1 : qz_jinja_run(c);
+}
+
+static int
+text_of(const struct qz_template *t, const struct qz_chat_vars *v, size_t n, bool prompt,
+    struct qz_buf *text)
+{
+	struct qz_err ignored;
+	struct qz_jctx c;
+	int ret = render(&c, t, v, n, prompt, &ignored);
+
+	for (size_t i = 0; ret == 0 && i < c.out->n_runs; i++)
+		qz_buf_add(text, c.out->runs[i].s, c.out->runs[i].n);
+	qz_arena_free(&c.arena);
+	return ret < 0 || text->failed ? -1 : 0;
+}
+
+/* What the template writes to make the model speak: what add_generation_prompt adds where the last
+ * assistant turn would begin.  Empty when it adds nothing, or the template refuses that. */
+static void
+generation_prompt(const struct qz_template *t, const struct qz_chat_vars *v, struct qz_buf *prompt)
+{
+	struct qz_buf with = { 0 }, without = { 0 };
+	size_t n = 0, i = 0;
+
+	for (const struct qz_json *m = qz_json_first(v->messages); m; m = qz_json_next(m), i++)
+		if (!strcmp(qz_json_string(qz_json_get(m, "role"), ""), "assistant"))
+			n = i;
+	if (text_of(t, v, n, true, &with) == 0 && text_of(t, v, n, false, &without) == 0 &&
+	    with.n > without.n && (!without.n || !memcmp(with.data, without.data, without.n)))
+		qz_buf_add(prompt, with.data + without.n, with.n - without.n);
+	qz_buf_free(&with);
+	qz_buf_free(&without);
+}
+
+int
+qz_template_render(const struct qz_template *t, const struct qz_chat_vars *v,
+    struct qz_rendering *r, struct qz_err *e)
+{
+	struct qz_buf prompt = { 0 };
+	struct qz_jctx c;
+	int ret;
+
+	if (v->messages && !qz_json_is(v->messages, QZ_JSON_ARRAY))
+		return qz_fail(e, QZ_EDATA, "messages: %s, expected an array",
+		    qz_json_kind_name(qz_json_kind(v->messages)));
+	qz_buf_clear(&r->text);
+	r->n_segments = 0;
+	ret = render(&c, t, v, SIZE_MAX, v->add_generation_prompt, e);
+	if (ret == 0) {
+		if (!t->has_generation)
+			generation_prompt(t, v, &prompt);
+		ret = qz_chat_mask(&c, v, &prompt, r);
+	}
+	qz_buf_free(&prompt);
+	qz_arena_free(&c.arena);
+	return ret;
+}
+
+void
+qz_rendering_free(struct qz_rendering *r)
+{
+	qz_buf_free(&r->text);
+	free(r->segments);
+	*r = (struct qz_rendering){ 0 };
+}
