@@ -14,7 +14,7 @@ setup_file() {
 	done
 }
 
-setup() { cd "$ROOT"; }
+setup() { cd "$ROOT" || return; }
 
 # The options that a text names, one a line: --name and -x.
 named() { grep -oE -e '(^|[^-[:alnum:]])-(-[a-z][-a-z0-9]+|[a-zA-Z]\b)' | sed 's/^[^-]*//' | sort -u; }
@@ -91,5 +91,4 @@ there() { awk -F '\t' '{ print "--" $2; if ($1 != "-") print "-" $1 }' "$@" | so
 	for made in base.qz piped.qz model.qz train.qz packed.qz adapter.qz merged.qz model.gguf adapter.gguf rows.jsonl; do
 		[ -s "$made" ] || { echo "no $made"; false; }
 	done
-	cmp base.qz piped.qz || skip "the order of an archive's members is its own"
 }
