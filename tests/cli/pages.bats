@@ -2,6 +2,7 @@
 # The manual: its form, that it and the tools speak of the same options, and that its examples run.
 
 load helper
+load stories
 
 setup_file() {
 	export PAGES=$BATS_FILE_TMPDIR
@@ -76,12 +77,8 @@ there() { awk -F '\t' '{ print "--" $2; if ($1 != "-") print "-" $1 }' "$@" | so
 }
 
 @test "the examples run" {
-	need_shared models/stories260k
+	stories "$BATS_TEST_TMPDIR" 12
 	cd "$BATS_TEST_TMPDIR"
-	cp -r "$SHARED/models/stories260k" model && chmod -R u+w model
-	printf '%s' "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}" >model/chat_template.jinja
-	head -n 12 "$ROOT/examples/data/qz-manual.jsonl" >train.jsonl
-	head -n 3 "$ROOT/examples/data/qz-manual-heldout.jsonl" >heldout.jsonl
 	printf '{"ask":"What is %s?","say":"It is a number."}\n' one two three >faq.jsonl
 	printf 'Once upon a time there was a shard.\n' >story.txt
 	for tool in quantize tokenize train merge gguf bench show; do
