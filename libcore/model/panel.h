@@ -1,0 +1,31 @@
+/* panel - rows of a weight on a device, as float32: loaded from a piece, changed, stored in a type.
+ * On the CPU, where device memory is ordinary memory, nothing is copied that need not be. */
+#ifndef QZ_PANEL_H
+#define QZ_PANEL_H
+
+#include "libcore/model/pieces.h"
+
+struct qz_panel {
+	struct qz_dev *d;
+	float *x; /* (rows, cols), device memory; the panel's own */
+	int64_t rows, cols;
+	/* The rest is private. */
+	bool host; /* device memory is ordinary memory */
+	struct qz_panel_memory {
+		void *p;
+		size_t cap;
+	} in, values, out;
+	const void *held; /* the tensor that lies in `in` on a device */
+};
+
+void qz_panel_init(struct qz_panel *p, struct qz_dev *d);
+void qz_panel_free(struct qz_panel *p);
+/* x becomes the rows of the piece. */
+int qz_panel_load(struct qz_panel *p, const struct qz_piece *c, struct qz_err *e);
+/* x as `type` into `out` (host memory, as large as qz_dtype_nbytes says): plain types rounded once, ggml
+ * blocks quantized.  Waits. */
+int qz_panel_store(struct qz_panel *p, enum qz_dtype type, void *out, struct qz_err *e);
+/* Place of the first NaN or infinity in x, or -1. */
+int64_t qz_panel_nonfinite(struct qz_panel *p);
+
+#endif
