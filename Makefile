@@ -40,7 +40,7 @@ cli   := $(patsubst %.c,$B/%.o,$(wildcard tools/common/*.c))
 isa_base   =
 isa_avx2   = -mavx2 -mfma -mf16c
 isa_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512
-isa_f64    = -DQZ_F64
+isa_f64    = -DQZ_ORACLE
 ifneq ($(shell uname -m),x86_64)
 ISAS = base f64
 else
@@ -87,12 +87,12 @@ $B/%.o: %.c
 	$(if $V,,@echo '  cc   $<')
 	$Q $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# -O3: these loops are written to be vectorised.
+# -O3: these loops are written to be vectorised.  The -fno flags drop errno and traps, not bits.
 define isa_rule
 $B/kernels/cpu/%.$1.o: kernels/cpu/%.c
 	$$Q mkdir -p $$(@D)
 	$$(if $$V,,@echo '  cc   $$< ($1)')
-	$$Q $$(CC) $$(CPPFLAGS) -DQZ_ISA=$1 $$(CFLAGS) -O3 $$(isa_$1) -MMD -MP -c -o $$@ $$<
+	$$Q $$(CC) $$(CPPFLAGS) -DQZ_ISA=$1 $$(CFLAGS) -O3 -fno-math-errno -fno-trapping-math $$(isa_$1) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$i)))
 

@@ -113,6 +113,7 @@ struct qz_need {
 struct qz_backend {
 	uint32_t abi, size; /* QZ_KERNELS_ABI and sizeof(struct qz_backend): tools and plugin match or not at all */
 	const char *name;   /* "cpu-avx2": what provenance records */
+	bool complete;      /* has every op; `auto` does not take a backend that lacks some */
 	size_t act_size, par_size;
 	enum qz_dtype act_type, par_type;
 

@@ -1,0 +1,200 @@
+/* Which device a name means: the CPU variants are linked in, CUDA is a plugin. */
+#define _GNU_SOURCE
+#include "kernels/backend.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern const struct qz_backend qz_cpu_backend_base, qz_cpu_backend_f64;
+#ifdef __x86_64__
+extern const struct qz_backend qz_cpu_backend_avx2, qz_cpu_backend_avx512;
+
+static bool
+has_avx2(void)
+{
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static bool
+has_avx512(void)
+{
+	return has_avx2() && __builtin_cpu_supports("avx512f") &&
+	       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+	       __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+static bool
+always(void)
+{
+	return true;
+}
+
+/* Best first. */
+static const struct {
+	const char *name;
+	const struct qz_backend *k;
+	bool (*here)(void);
+} variants[] = {
+#ifdef __x86_64__
+	{ "avx512", &qz_cpu_backend_avx512, has_avx512 },
+	{ "avx2", &qz_cpu_backend_avx2, has_avx2 },
+#endif
+	{ "base", &qz_cpu_backend_base, always },
+};
+
+static struct qz_dev *
+open_cpu(int n_threads, struct qz_err *e)
+{
+	const char *want = getenv("QZ_CPU");
+	size_t n = sizeof variants / sizeof *variants;
+
+	for (size_t i = 0; i < n; i++) {
+		if (want && *want && strcmp(want, variants[i].name))
+			continue;
+		if (variants[i].here())
+			return variants[i].k->open(0, n_threads, e);
+		if (want && *want) {
+			qz_fail(e, QZ_EDEVICE, "QZ_CPU=%s: this processor lacks it", want);
+			return NULL;
+		}
+	}
+	qz_fail(e, QZ_EDEVICE, "QZ_CPU=%s: no such variant; base, avx2 or avx512", want);
+	return NULL;
+}
+
+enum plugin { NO_FILE, NOT_LOADED, OTHER_TABLE, LOADED };
+
+/* The table inside a plugin, or a message. */
+static enum plugin
+load_plugin(const char *path, const struct qz_backend **table, struct qz_err *e)
+{
+	void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	const struct qz_backend *k = so ? dlsym(so, "qz_backend_v1") : NULL;
+
+	if (!so || !k) {
+		qz_fail(e, QZ_EDEVICE, "%s", dlerror());
+		return NOT_LOADED;
+	}
+	if (k->abi != QZ_KERNELS_ABI || k->size != sizeof *k) {
+		qz_fail(e, QZ_EDEVICE,
+		    "%s: made for table %u of %u bytes, this tool has table %u of %zu; take both "
+		    "from one build",
+		    path, k->abi, k->size, QZ_KERNELS_ABI, sizeof *k);
+		return OTHER_TABLE;
+	}
+	*table = k; /* it stays loaded: devices hold its functions */
+	return LOADED;
+}
+
+/* Places to look at, in order: $QZ_PLUGINDIR, ../lib beside the tool, the installed directory. */
+static bool
+plugin_path(int place, char *path, size_t n)
+{
+	const char *env = getenv("QZ_PLUGINDIR");
+	char exe[PATH_MAX];
+	ssize_t len;
+
+	if (place == 0) {
+		if (env && env[0] == '/')
+			snprintf(path, n, "%s/qz-cuda.so", env);
+		return env && env[0] == '/';
+	}
+	if (place == 2) {
+		snprintf(path, n, "%s/qz-cuda.so", QZ_LIBDIR);
+		return QZ_LIBDIR[0] == '/';
+	}
+	len = readlink("/proc/self/exe", exe, sizeof exe - 1);
+	if (len < 0)
+		return false;
+	exe[len] = '\0';
+	for (int up = 0; up < 2; up++)
+		if (strrchr(exe, '/'))
+			*strrchr(exe, '/') = '\0';
+	return snprintf(path, n, "%s/lib/qz-cuda.so", exe) < (int)n;
+}
+
+static enum plugin
+find_plugin(const struct qz_backend **table, struct qz_err *e)
+{
+	char path[PATH_MAX + 32];
+
+	for (int place = 0; place < 3; place++)
+		if (plugin_path(place, path, sizeof path) && access(path, F_OK) == 0)
+			return load_plugin(path, table, e);
+	qz_fail(e, QZ_EDEVICE,
+	    "there is no plugin qz-cuda.so in QZ_PLUGINDIR, beside the tool or in %s", QZ_LIBDIR);
+	return NO_FILE;
+}
+
+/* name: "cuda" or "cuda:N". */
+static struct qz_dev *
+open_cuda(const char *name, struct qz_err *e)
+{
+	const struct qz_backend *k;
+	char *end = "";
+	long index = 0;
+	int n;
+
+	if (name[4] == ':')
+		index = strtol(name + 5, &end, 10);
+	if (name[4] == ':' && (end == name + 5 || *end || index < 0 || index > INT_MAX)) {
+		qz_fail(e, QZ_EUSAGE, "device %s: what follows cuda: is not a number", name);
+		return NULL;
+	}
+	if (find_plugin(&k, e) != LOADED) {
+		qz_at(e, "device %s", name);
+		return NULL;
+	}
+	n = k->count();
+	if (index >= n) {
+		qz_fail(e, QZ_EDEVICE, "device %s: this machine has %d GPU%s that CUDA can use",
+		    name, n, n == 1 ? "" : "s");
+		return NULL;
+	}
+	return k->open((int)index, 0, e);
+}
+
+/* A complete plugin with a device, or the CPU.  A plugin that cannot be loaded (its libraries are not
+ * here) counts as none; one that loads but has another table is a broken installation and is refused. */
+static struct qz_dev *
+open_auto(int n_threads, struct qz_err *e)
+{
+	const struct qz_backend *k;
+	struct qz_err why;
+	enum plugin state = find_plugin(&k, &why);
+
+	if (state == OTHER_TABLE) {
+		*e = why;
+		return NULL;
+	}
+	if (state == LOADED && k->complete && k->count() > 0)
+		return k->open(0, 0, e);
+	return open_cpu(n_threads, e);
+}
+
+struct qz_dev *
+qz_device_open(const char *name, int n_threads, struct qz_err *e)
+{
+	if (!strcmp(name, "auto"))
+		return open_auto(n_threads, e);
+	if (!strcmp(name, "cpu"))
+		return open_cpu(n_threads, e);
+	if (!strcmp(name, "cpu-f64"))
+		return qz_cpu_backend_f64.open(0, n_threads, e);
+	if (!strncmp(name, "cuda", 4) && (name[4] == '\0' || name[4] == ':'))
+		return open_cuda(name, e);
+	qz_fail(e, QZ_EUSAGE, "device %s: not one of auto, cpu, cuda, cuda:N", name);
+	return NULL;
+}
+
+void
+qz_device_close(struct qz_dev *d)
+{
+	if (d)
+		d->k->close(d);
+}

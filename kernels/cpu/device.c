@@ -1,0 +1,201 @@
+/* Opening the CPU, its memory and its errors. */
+#define _DEFAULT_SOURCE
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kernels/cpu/device.h"
+
+int
+CPU(count)(void)
+{
+	return 1;
+}
+
+struct qz_dev *
+CPU(open)(int index, int n_threads, struct qz_err *e)
+{
+	struct qz_cpu_dev *c = calloc(1, sizeof *c);
+
+	if (index != 0) {
+		free(c);
+		qz_fail(e, QZ_EDEVICE, "cpu:%d: there is only one CPU device, 0", index);
+		return NULL;
+	}
+	if (!c) {
+		qz_nomem(e, sizeof *c);
+		return NULL;
+	}
+	c->dev.k = &CPU(backend);
+	c->pool = qz_pool_new(n_threads, e);
+	if (!c->pool) {
+		free(c);
+		return NULL;
+	}
+	CPU(gemm_init)();
+	return &c->dev;
+}
+
+void
+CPU(close)(struct qz_dev *d)
+{
+	if (!d)
+		return;
+	qz_pool_free(cpu_dev(d)->pool);
+	free(d);
+}
+
+/* The value of the first line of a text file that starts with key; "" when there is none. */
+static void
+read_line(const char *path, const char *key, char *value, size_t n)
+{
+	char line[512];
+	FILE *f = fopen(path, "re");
+
+	value[0] = '\0';
+	if (!f)
+		return;
+	while (fgets(line, sizeof line, f)) {
+		if (strncmp(line, key, strlen(key)))
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		snprintf(value, n, "%s", line + strlen(key) + strspn(line + strlen(key), ": \t"));
+		break;
+	}
+	fclose(f);
+}
+
+void
+CPU(describe)(struct qz_dev *d, char *text, size_t n)
+{
+	char model[128];
+
+	read_line("/proc/cpuinfo", "model name", model, sizeof model);
+	snprintf(text, n, "%s: %s, %d thread%s, %s, %.1f GiB", d->k->name, model[0] ? model : "CPU",
+	    CPU(threads)(d), CPU(threads)(d) == 1 ? "" : "s", CPU(gemm_name)(),
+	    (double)CPU(memory)(d) / (1 << 30));
+}
+
+/* What the system can still give, within the limit of the control group. */
+uint64_t
+CPU(memory)(struct qz_dev *d)
+{
+	uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	char text[128];
+
+	(void)d;
+	read_line("/proc/meminfo", "MemAvailable", text, sizeof text);
+	if (text[0])
+		bytes = strtoull(text, NULL, 10) * 1024;
+	read_line("/sys/fs/cgroup/memory.max", "", text, sizeof text);
+	if (text[0] >= '0' && text[0] <= '9' && strtoull(text, NULL, 10) < bytes)
+		bytes = strtoull(text, NULL, 10);
+	return bytes;
+}
+
+void *
+CPU(alloc)(struct qz_dev *d, size_t nbytes, struct qz_err *e)
+{
+	void *p = NULL;
+
+	(void)d;
+	if (nbytes <= SIZE_MAX - QZ_CPU_ALIGN)
+		p = aligned_alloc(QZ_CPU_ALIGN, qz_round_up(nbytes ? nbytes : 1, QZ_CPU_ALIGN));
+	if (!p)
+		qz_nomem(e, nbytes);
+	return p;
+}
+
+void
+CPU(free)(struct qz_dev *d, void *p)
+{
+	(void)d;
+	free(p);
+}
+
+void
+CPU(copy)(struct qz_dev *d, void *to, const void *from, size_t nbytes)
+{
+	(void)d;
+	if (nbytes)
+		memmove(to, from, nbytes);
+}
+
+void
+CPU(fill)(struct qz_dev *d, void *p, int byte, size_t nbytes)
+{
+	(void)d;
+	if (nbytes)
+		memset(p, byte, nbytes);
+}
+
+int
+CPU(sync)(struct qz_dev *d, struct qz_err *e)
+{
+	struct qz_cpu_dev *c = cpu_dev(d);
+
+	if (c->err.code == QZ_OK)
+		return 0;
+	*e = c->err;
+	c->err.code = QZ_OK;
+	return -1;
+}
+
+void
+CPU(fail)(struct qz_dev *d, enum qz_code code, const char *fmt, ...)
+{
+	struct qz_cpu_dev *c = cpu_dev(d);
+	char text[256];
+	va_list ap;
+
+	if (c->err.code != QZ_OK)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	qz_fail(&c->err, code, "%s", text);
+}
+
+void
+CPU(run)(struct qz_dev *d, int parts, void (*fn)(void *, int, int), void *arg)
+{
+	qz_pool_run(cpu_dev(d)->pool, parts, fn, arg);
+}
+
+int
+CPU(threads)(const struct qz_dev *d)
+{
+	return qz_pool_threads(((const struct qz_cpu_dev *)d)->pool);
+}
+
+/* Ops run one after another, so that they share the same bytes. */
+size_t
+CPU(workspace)(struct qz_dev *d, const struct qz_need *need)
+{
+	int threads = CPU(threads)(d);
+	size_t n = CPU(linear_need)(threads, need);
+
+	if (n < CPU(attention_need)(threads, need))
+		n = CPU(attention_need)(threads, need);
+	return n;
+}
+
+void
+CPU(set_workspace)(struct qz_dev *d, void *p, size_t nbytes)
+{
+	cpu_dev(d)->ws = p;
+	cpu_dev(d)->ws_n = nbytes;
+}
+
+void *
+CPU(ws)(struct qz_dev *d, size_t nbytes, const char *op)
+{
+	struct qz_cpu_dev *c = cpu_dev(d);
+
+	if (nbytes <= c->ws_n && c->ws)
+		return c->ws;
+	CPU(fail)(d, QZ_EIO, "%s: needs %zu bytes of workspace, has %zu", op, nbytes, c->ws_n);
+	return NULL;
+}

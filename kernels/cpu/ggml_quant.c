@@ -1,0 +1,210 @@
+/* quantize_ggml: rows of float32 as ggml blocks, to llama-quantize's bytes on x86-64 (ggml-quants.c,
+ * quantize_row_*_ref): float32, one rounding an operation, sums in index order.  A row is a part. */
+#include <string.h>
+
+#include "kernels/cpu/cpu.h"
+#include "libcore/base/half.h"
+#include "libcore/base/le.h"
+
+typedef void quantize_block(uint8_t *y, const float *x);
+
+/* The value of largest magnitude, the first of equals, with its sign. */
+static float
+extreme(const float *x)
+{
+	float best = 0, max = 0;
+
+	for (int j = 0; j < 32; j++) {
+		float a = x[j] < 0 ? -x[j] : x[j];
+
+		if (a > best) {
+			best = a;
+			max = x[j];
+		}
+	}
+	return max;
+}
+
+static void
+range(const float *x, float *lo, float *hi)
+{
+	*lo = *hi = x[0];
+	for (int j = 1; j < 32; j++) {
+		*lo = x[j] < *lo ? x[j] : *lo;
+		*hi = x[j] > *hi ? x[j] : *hi;
+	}
+}
+
+static int
+at_most(int v, int top)
+{
+	return v < top ? v : top;
+}
+
+/* Nibbles: low element j, high element j + 16. */
+static void
+put_nibbles(uint8_t *y, const int *q)
+{
+	for (int j = 0; j < 16; j++)
+		y[j] = (uint8_t)((q[j] & 15) | (q[j + 16] & 15) << 4);
+}
+
+static void
+put_fifth_bits(uint8_t *y, const int *q)
+{
+	uint32_t bits = 0;
+
+	for (int j = 0; j < 32; j++)
+		bits |= (uint32_t)(q[j] >> 4 & 1) << j;
+	le32_put(y, bits);
+}
+
+/* d = extreme / -half, codes trunc(x / d + half + 0.5), the scale unrounded while quantizing. */
+static void
+symmetric(int *q, float *d, const float *x, int half)
+{
+	float id;
+
+	*d = extreme(x) / (float)-half;
+	id = *d != 0 ? 1.0f / *d : 0;
+	for (int j = 0; j < 32; j++)
+		q[j] = at_most((int)(x[j] * id + ((float)half + 0.5f)), 2 * half - 1);
+}
+
+static void
+affine(int *q, float *d, float *min, const float *x, int top)
+{
+	float hi, id;
+
+	range(x, min, &hi);
+	*d = (hi - *min) / (float)top;
+	id = *d != 0 ? 1.0f / *d : 0;
+	for (int j = 0; j < 32; j++)
+		q[j] = at_most((int)((x[j] - *min) * id + 0.5f), top);
+}
+
+static void
+q4_0(uint8_t *y, const float *x)
+{
+	int q[32];
+	float d;
+
+	symmetric(q, &d, x, 8);
+	le16_put(y, qz_f32_to_f16(d));
+	put_nibbles(y + 2, q);
+}
+
+static void
+q4_1(uint8_t *y, const float *x)
+{
+	int q[32];
+	float d, min;
+
+	affine(q, &d, &min, x, 15);
+	le16_put(y, qz_f32_to_f16(d));
+	le16_put(y + 2, qz_f32_to_f16(min));
+	put_nibbles(y + 4, q);
+}
+
+static void
+q5_0(uint8_t *y, const float *x)
+{
+	int q[32];
+	float d;
+
+	symmetric(q, &d, x, 16);
+	le16_put(y, qz_f32_to_f16(d));
+	put_fifth_bits(y + 2, q);
+	put_nibbles(y + 6, q);
+}
+
+static void
+q5_1(uint8_t *y, const float *x)
+{
+	int q[32];
+	float d, min;
+
+	affine(q, &d, &min, x, 31);
+	le16_put(y, qz_f32_to_f16(d));
+	le16_put(y + 2, qz_f32_to_f16(min));
+	put_fifth_bits(y + 4, q);
+	put_nibbles(y + 8, q);
+}
+
+/* d = absmax / 127; codes rounded half away from zero: the truncated value, and one more when the
+ * rest, which is exact, is a half or more. */
+static void
+q8_0(uint8_t *y, const float *x)
+{
+	float max = 0, d, id;
+	int8_t q[32];
+
+	for (int j = 0; j < 32; j++) {
+		float a = x[j] < 0 ? -x[j] : x[j];
+
+		max = a > max ? a : max;
+	}
+	d = max / 127.0f;
+	id = d != 0 ? 1.0f / d : 0;
+	le16_put(y, qz_f32_to_f16(d));
+	for (int j = 0; j < 32; j++) {
+		float v = x[j] * id, rest;
+		int t = (int)v;
+
+		rest = v - (float)t;
+		q[j] = (int8_t)(t + (rest >= 0.5f) - (rest <= -0.5f));
+	}
+	memcpy(y + 2, q, 32);
+}
+
+static quantize_block *const table[QZ_DTYPE_END] = {
+	[QZ_Q4_0] = q4_0,
+	[QZ_Q4_1] = q4_1,
+	[QZ_Q5_0] = q5_0,
+	[QZ_Q5_1] = q5_1,
+	[QZ_Q8_0] = q8_0,
+};
+
+struct rows {
+	quantize_block *quantize;
+	uint8_t *y;
+	const float *x;
+	int64_t blocks; /* a row */
+	uint32_t bytes; /* a block */
+};
+
+static void
+quantize_row(void *arg, int row, int thread)
+{
+	const struct rows *r = arg;
+	uint8_t *y = r->y + row * r->blocks * r->bytes;
+	const float *x = r->x + row * r->blocks * 32;
+
+	(void)thread;
+	for (int64_t i = 0; i < r->blocks; i++)
+		r->quantize(y + i * r->bytes, x + i * 32);
+}
+
+void
+CPU(quantize_ggml)(struct qz_dev *d, enum qz_dtype type, void *y, const float *x, int64_t rows,
+    int64_t cols, const float *importance)
+{
+	const struct qz_dtype_info *t = qz_dtype(type);
+	struct rows r = { NULL, y, x, cols / 32, t ? t->bytes : 0 };
+
+	if (t)
+		r.quantize = table[type];
+	if (!r.quantize || cols % 32) {
+		CPU(fail)
+		(d, QZ_EDATA, "quantize_ggml: cannot write type %s in rows of %lld",
+		    t ? t->name : "?", (long long)cols);
+		return;
+	}
+	if (importance && type != QZ_Q8_0) {
+		CPU(fail)
+		(d, QZ_EDATA, "quantize_ggml: %s with an importance matrix is not there yet",
+		    t->name);
+		return;
+	}
+	CPU(run)(d, (int)rows, quantize_row, &r);
+}

@@ -1,0 +1,76 @@
+/* lanes - sums in 32 partial sums, element i in lane i % 32, folded in halves at the end: an order that
+ * depends on n alone, and that any vector width can follow.  Also exp and sqrt, in the precision of real. */
+#ifndef QZ_CPU_LANES_H
+#define QZ_CPU_LANES_H
+
+#include <math.h>
+
+#include "kernels/cpu/cpu.h"
+#include "libcore/base/half.h"
+
+enum { LANES = 32 };
+
+static inline real
+fold(real s[LANES])
+{
+	for (int half = LANES / 2; half > 0; half /= 2)
+		for (int j = 0; j < half; j++)
+			s[j] += s[j + half];
+	return s[0];
+}
+
+static inline real
+dot(const real *restrict a, const real *restrict b, int64_t n)
+{
+	real s[LANES] = { 0 };
+	int64_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+		for (int j = 0; j < LANES; j++)
+			s[j] += a[i + j] * b[i + j];
+	for (int j = 0; i < n; i++, j++)
+		s[j] += a[i] * b[i];
+	return fold(s);
+}
+
+#ifdef QZ_ORACLE
+static inline real
+exponential(real x)
+{
+	return exp(x);
+}
+
+static inline real
+square_root(real x)
+{
+	return sqrt(x);
+}
+#else
+/* 2^n * e^r with n = round(x / ln 2), |r| <= ln 2 / 2, ln 2 in two parts; the polynomial is expf's of
+ * the Cephes library.  Below -87.3 the result is 0, above 88.7 it stays at e^88.7. */
+static inline real
+exponential(real x)
+{
+	float c = x > 88.7f ? 88.7f : x < -87.3f ? -87.3f : x;
+	float t = c * 1.44269504f + 12582912.0f, n = t - 12582912.0f;
+	float r = c - n * 0.693359375f + n * 2.12194440e-4f;
+	float p = 1.9875691500e-4f;
+
+	p = p * r + 1.3981999507e-3f;
+	p = p * r + 8.3334519073e-3f;
+	p = p * r + 4.1665795894e-2f;
+	p = p * r + 1.6666665459e-1f;
+	p = p * r + 5.0000001201e-1f;
+	p = p * (r * r) + r + 1.0f;
+	p *= qz_f32_from_bits((qz_f32_bits(t) << 23) + 0x3f800000);
+	return x < -87.3f ? 0 : p;
+}
+
+static inline real
+square_root(real x)
+{
+	return sqrtf(x);
+}
+#endif
+
+#endif

@@ -1,0 +1,67 @@
+/* nest_absmax: the 8-bit codes of block constants (QLoRA's double quantization), by the search of
+ * bitsandbytes' CUDA kernel (csrc/kernels.cu, dQuantize): seven halvings of the sorted map, then the
+ * nearer neighbour; which way an exact midpoint goes depends on the path.  A block without spread
+ * has absmax 0, gives 0 * inf, and no comparison holds: code 0. */
+#include "kernels/cpu/cpu.h"
+#include "kernels/nf4.h"
+
+struct nest {
+	uint8_t *codes;
+	float *nested_absmax;
+	const float *absmax;
+	float offset;
+	int64_t n;
+	int block;
+};
+
+static uint8_t
+search8(const float *map, float x)
+{
+	int pivot = 127, upper = 255, lower = 0;
+
+	for (int step = 64; step > 0; step /= 2) {
+		if (x > map[pivot]) {
+			lower = pivot;
+			pivot += step;
+		} else {
+			upper = pivot;
+			pivot -= step;
+		}
+	}
+	if (x > map[pivot])
+		return (uint8_t)(x > (map[upper] + map[pivot]) * 0.5f ? upper : pivot);
+	return (uint8_t)(x < (map[lower] + map[pivot]) * 0.5f ? lower : pivot);
+}
+
+static void
+nest_part(void *arg, int part, int thread)
+{
+	const struct nest *s = arg;
+	const float *map = qz_map8_signed();
+	int64_t i = (int64_t)part * s->block, end = min64(i + s->block, s->n);
+	float max = 0, inverse;
+
+	(void)thread;
+	for (int64_t j = i; j < end; j++) {
+		float v = s->absmax[j] - s->offset, a = v < 0 ? -v : v;
+
+		max = a > max ? a : max;
+	}
+	s->nested_absmax[part] = max;
+	inverse = 1.0f / max;
+	for (int64_t j = i; j < end; j++)
+		s->codes[j] = search8(map, (s->absmax[j] - s->offset) * inverse);
+}
+
+void
+CPU(nest_absmax)(struct qz_dev *d, uint8_t *codes, float *nested_absmax, const float *absmax,
+    float offset, int64_t n, int block)
+{
+	struct nest s = { codes, nested_absmax, absmax, offset, n, block };
+
+	if (block < 1) {
+		CPU(fail)(d, QZ_EUSAGE, "nest_absmax: blocks of %d", block);
+		return;
+	}
+	CPU(run)(d, n_parts(n, block), nest_part, &s);
+}
