@@ -28,18 +28,18 @@ show() {
 }
 now() { echo "${EPOCHREALTIME/./}"; } # microseconds
 
-# The most memory that a process holds, in kB, read until it is gone.
+# The most memory that a process has held, in kB, read until it is gone; 0 without /proc.
 watch() {
-	local peak=0 kb key value idle
-	exec {idle}<> <(:)
-	while kb=; do
+	local peak=0 kb key value
+	while [ -r "/proc/$1/status" ]; do
+		kb=
 		while read -r key value _; do
 			[ "$key" != VmHWM: ] || kb=$value
-		done 2>/dev/null <"/proc/$1/status" || true
+		done <"/proc/$1/status"
 		[ -n "$kb" ] || break
 		peak=$kb
-		read -r -t 0.05 -u "$idle" || true
-	done
+		sleep 0.05
+	done 2>/dev/null
 	echo "$peak"
 }
 
@@ -111,7 +111,7 @@ report() {
 	for row in "${stages[@]}"; do
 		read -r name seconds bytes peak <<<"$row"
 		awk -v n="$name" -v s="$seconds" -v b="$bytes" -v p="$peak" \
-			'BEGIN { printf "%-28s %9.1f %10.1f %9.0f MB\n", n, s / 1e6, b / 1e6, p * 1024 / 1e6 }'
+			'BEGIN { printf "%-28s %9.1f %10.1f %12s\n", n, s / 1e6, b / 1e6, p ? int(p * 1024 / 1e6 + 0.5) " MB" : "-" }'
 	done
 	printf '\n%s\n\n' "${bold}Loss on 40 questions that training has not seen$plain"
 	for row in "${losses[@]}"; do

@@ -6,7 +6,7 @@
 qz-tokenize -m base.qz -o train.qz train.jsonl
 qz-tokenize -m base.qz -o heldout.qz heldout.jsonl
 # See two rows, with what is learned in colour, before anything is trained:
-qz-tokenize -m base.qz --show 2 -o /dev/null train.jsonl
+qz-tokenize -m base.qz --show 2 train.jsonl > /dev/null
 # Fields of your own, several documents in a row of 256 tokens:
 qz-tokenize -m base.qz -p ask -r say -l 256 --pack -o packed.qz faq.jsonl
 # Plain text, all of it learned:
