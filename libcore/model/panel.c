@@ -75,10 +75,35 @@ qz_panel_load(struct qz_panel *p, const struct qz_piece *c, struct qz_err *e)
 	return p->d->k->sync(p->d, e);
 }
 
+static int
+find(struct qz_panel *p, const void *x, enum qz_dtype type, int64_t n, int64_t *bad,
+    struct qz_err *e)
+{
+	p->d->k->find_nonfinite(p->d, bad, x, type, n);
+	return p->d->k->sync(p->d, e);
+}
+
 int
-qz_panel_store(struct qz_panel *p, enum qz_dtype type, void *out, struct qz_err *e)
+qz_panel_finite(struct qz_panel *p, int64_t *bad, struct qz_err *e)
+{
+	return find(p, p->x, QZ_F32, p->rows * p->cols, bad, e);
+}
+
+int
+qz_panel_check(struct qz_panel *p, const struct qz_piece *c, int64_t *bad, struct qz_err *e)
+{
+	struct qz_mat m;
+
+	if (place(p, c, &m, e) < 0)
+		return -1;
+	return find(p, m.data, m.type, (int64_t)(c->n_rows * c->cols), bad, e);
+}
+
+int
+qz_panel_store(struct qz_panel *p, enum qz_dtype type, void *out, int64_t *bad, struct qz_err *e)
 {
 	uint64_t n = (uint64_t)p->rows * (uint64_t)p->cols, nbytes;
+	bool plain = qz_dtype((unsigned)type)->plain;
 	void *to = out;
 
 	if (qz_dtype_nbytes(type, n, &nbytes))
@@ -89,20 +114,11 @@ qz_panel_store(struct qz_panel *p, enum qz_dtype type, void *out, struct qz_err 
 			return -1;
 		to = p->out.p;
 	}
-	if (qz_dtype((unsigned)type)->plain)
+	if (plain)
 		p->d->k->cast(p->d, to, type, p->x, QZ_F32, (int64_t)n);
 	else
 		p->d->k->quantize_ggml(p->d, type, to, p->x, p->rows, p->cols, NULL);
 	if (!p->host)
 		p->d->k->copy_out(p->d, out, to, (size_t)nbytes);
-	return p->d->k->sync(p->d, e);
-}
-
-int64_t
-qz_panel_nonfinite(struct qz_panel *p)
-{
-	int64_t first = -1;
-
-	p->d->k->find_nonfinite(p->d, &first, p->x, QZ_F32, p->rows * p->cols);
-	return first;
+	return plain ? find(p, to, type, (int64_t)n, bad, e) : qz_panel_finite(p, bad, e);
 }

@@ -23,9 +23,13 @@ void qz_panel_free(struct qz_panel *p);
 /* x becomes the rows of the piece. */
 int qz_panel_load(struct qz_panel *p, const struct qz_piece *c, struct qz_err *e);
 /* x as `type` into `out` (host memory, as large as qz_dtype_nbytes says): plain types rounded once, ggml
- * blocks quantized.  Waits. */
-int qz_panel_store(struct qz_panel *p, enum qz_dtype type, void *out, struct qz_err *e);
-/* Place of the first NaN or infinity in x, or -1. */
-int64_t qz_panel_nonfinite(struct qz_panel *p);
+ * blocks quantized.  *bad: the first element that is NaN or infinite, in what was stored (of blocks: in
+ * x), or -1.  Waits. */
+int qz_panel_store(
+    struct qz_panel *p, enum qz_dtype type, void *out, int64_t *bad, struct qz_err *e);
+/* The same of a piece of a plain type that stays as it is. */
+int qz_panel_check(struct qz_panel *p, const struct qz_piece *c, int64_t *bad, struct qz_err *e);
+/* The same of x. */
+int qz_panel_finite(struct qz_panel *p, int64_t *bad, struct qz_err *e);
 
 #endif

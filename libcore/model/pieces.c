@@ -6,7 +6,7 @@
 
 #include "libcore/base/size.h"
 
-enum { PIECE_ELEMENTS = 1 << 20, ALIGN = 64 };
+enum { PIECE_ELEMENTS = 2 << 20, ALIGN = 64 };
 
 struct memory {
 	void *data;

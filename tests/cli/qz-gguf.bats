@@ -1,0 +1,173 @@
+#!/usr/bin/env bats
+# qz-gguf against files that llama.cpp's own tools made.
+load helper
+
+setup() {
+	need_shared models/stories260k
+	MODEL=$SHARED/models/stories260k
+	GOLDEN=$SHARED/golden/gguf
+	ADAPTER=$SHARED/golden/lora/plain-final
+	cd "$BATS_TEST_TMPDIR" || exit 1
+}
+
+tensors() { perl "$ROOT/tests/cli/tensors.pl" "$@"; }
+
+own_model() { # a copy that can be changed
+	mkdir -p "$1"
+	cp "$MODEL"/* "$1" && chmod -R u+w "$1"
+}
+
+# patch FILE TENSOR HEX: the first bytes of a tensor in a safetensors file.
+patch_tensor() {
+	perl -MJSON::PP -e '
+		my ($file, $name, $hex) = @ARGV;
+		open my $f, "+<:raw", $file or die;
+		read $f, my $n, 8;
+		$n = unpack "Q<", $n;
+		read $f, my $h, $n;
+		my $at = JSON::PP->new->utf8->decode($h)->{$name}{data_offsets}[0];
+		seek $f, 8 + $n + $at, 0;
+		print $f pack "H*", $hex;' "$@"
+}
+
+@test "keys and tensors are those of llama.cpp's converter" {
+	for t in f32 f16 bf16 q8_0; do
+		qz-gguf -q -t $t -o $t.gguf "$MODEL"
+		[ "$(stat -c %s $t.gguf)" -eq "$(stat -c %s "$GOLDEN/stories260k-$t.gguf")" ]
+		cmp -n 11735 $t.gguf "$GOLDEN/stories260k-$t.gguf"
+		diff <(tensors $t.gguf) <(tensors "$GOLDEN/stories260k-$t.gguf")
+	done
+}
+
+@test "rows that are no whole number of blocks are named" {
+	run qz-gguf -t q8_0 -o x.gguf "$MODEL"
+	[ "$status" -eq 0 ]
+	[[ $output == *"5 matrices are not q8_0: blk.0.ffn_down.weight is f16: rows of 172 elements are no multiple of 32"* ]]
+}
+
+@test "a LoRA is what llama.cpp's converter writes, byte for byte" {
+	qz-gguf -q --base "$MODEL" -o lora.gguf "$ADAPTER"
+	cmp lora.gguf "$GOLDEN/lora.gguf"
+}
+
+@test "threads, pipes and where it comes from change no byte" {
+	qz-gguf -q -j 1 --name x -t q8_0 -o 1.gguf "$MODEL"
+	qz-gguf -q -j 2 --name x -t q8_0 "$MODEL" >2.gguf
+	cmp 1.gguf 2.gguf
+	tar -C "$(dirname "$MODEL")" -cf model.tar stories260k
+	qz-gguf --name x -t q8_0 -o 3.gguf - <model.tar 2>said
+	grep -q 'temporary file' said
+	diff <(tensors 1.gguf) <(tensors 3.gguf)
+}
+
+@test "a GGUF file comes back as it was" {
+	qz-gguf -q -t q8_0 -o again.gguf "$GOLDEN/stories260k-q8_0.gguf"
+	diff <(tensors again.gguf) <(tensors "$GOLDEN/stories260k-q8_0.gguf")
+}
+
+@test "values too large for f16 are counted, and fatal with --strict" {
+	own_model big
+	patch_tensor big/model.safetensors model.layers.1.mlp.up_proj.weight 00247449002474c9 # 1e6, -1e6
+	run qz-gguf -q -o big.gguf big
+	[ "$status" -eq 0 ]
+	[ "$output" = "qz-gguf: 2 values of 1 tensors are too large for f16 and became infinite, the first in blk.1.ffn_up.weight; bf16 holds them" ]
+	run qz-gguf -q --strict -o strict.gguf big
+	[ "$status" -eq 3 ]
+	[[ $output == *"too large for f16"* ]]
+	[ ! -e strict.gguf ]
+	run qz-gguf -q --strict -t bf16 -o bf16.gguf big
+	[ "$status" -eq 0 ]
+}
+
+@test "a weight that is not finite is named" {
+	own_model nan
+	for hex in 0000c07f 000080ff; do
+		patch_tensor nan/model.safetensors model.layers.3.self_attn.q_proj.weight $hex
+		for t in f32 f16 q8_0; do
+			run qz-gguf -q -t $t -o nan.gguf nan
+			[ "$status" -eq 3 ]
+			[[ $output == *"tensor model.layers.3.self_attn.q_proj.weight: row 0, column 0 is not finite"* ]]
+			[ ! -e nan.gguf ]
+		done
+	done
+}
+
+@test "what GGUF cannot say is refused by name" {
+	cp -r "$ADAPTER" dora && chmod -R u+w dora
+	sed -i 's/"use_dora": false/"use_dora": true/' dora/adapter_config.json
+	run qz-gguf -q --base "$MODEL" -o x.gguf dora
+	[ "$status" -eq 3 ]
+	[[ ${output,,} == *dora* ]]
+	cp -r "$ADAPTER" saved && chmod -R u+w saved
+	sed -i 's/"modules_to_save": null/"modules_to_save": ["lm_head"]/' saved/adapter_config.json
+	run qz-gguf -q --base "$MODEL" -o x.gguf saved
+	[ "$status" -eq 3 ]
+	[[ $output == *modules_to_save* ]]
+	[ ! -e x.gguf ]
+}
+
+# alpha of a GGUF LoRA, as hex
+alpha() { perl -0777 -ne '/adapter\.lora\.alpha\x06\0\0\0(....)/s and print unpack "H*", $1' "$1"; }
+
+@test "rsLoRA: alpha carries the root of the rank" {
+	cp -r "$ADAPTER" rs && chmod -R u+w rs
+	sed -i 's/"use_rslora": false/"use_rslora": true/' rs/adapter_config.json
+	qz-gguf -q --base "$MODEL" -o rs.gguf rs
+	[ "$(alpha rs.gguf)" = "$(perl -e 'print unpack "H*", pack "f<", 8 * unpack "f", pack "f", 16 / sqrt 8')" ]
+}
+
+@test "alpha_pattern: B carries what the one alpha cannot" {
+	cp -r "$ADAPTER" pattern && chmod -R u+w pattern
+	sed -i 's/"alpha_pattern": {}/"alpha_pattern": {"v_proj": 32}/' pattern/adapter_config.json
+	qz-gguf -q --base "$MODEL" --name "Plain Final" -o pattern.gguf pattern
+	run diff <(tensors pattern.gguf) <(tensors "$GOLDEN/lora.gguf")
+	[ "$(grep -c '^<' <<<"$output")" -eq 5 ]
+	[ "$(grep -c '^<.*attn_v.weight.lora_b' <<<"$output")" -eq 5 ]
+}
+
+@test "a LoRA without its base says what is missing" {
+	run qz-gguf -q -o x.gguf "$ADAPTER"
+	[ "$status" -eq 2 ]
+	[[ $output == *"--base MODEL"* ]]
+}
+
+@test "an adapter for another model is refused" {
+	own_model other
+	sed -i 's/"num_hidden_layers": 5/"num_hidden_layers": 4/' other/config.json
+	run qz-gguf -q --base other -o x.gguf "$ADAPTER"
+	[ "$status" -eq 3 ]
+	[ ! -e x.gguf ]
+}
+
+@test "a tokenizer that llama.cpp does not know is refused by its structure" {
+	own_model odd
+	rm odd/tokenizer.model
+	printf '{"model":{"type":"BPE","vocab":{},"merges":[]},"pre_tokenizer":{"type":"Whitespace"}}' >odd/tokenizer.json
+	run qz-gguf -q -o x.gguf odd
+	[ "$status" -eq 3 ]
+	[[ $output == *"Whitespace"* ]]
+}
+
+@test "mistakes on the command line" {
+	while IFS='|' read -r want args text; do
+		# shellcheck disable=SC2086 # words
+		run qz-gguf $args
+		[ "$status" -eq "$want" ] || { echo "$args: $status $output"; false; }
+		[[ $output == *"$text"* ]] || { echo "$args: $output"; false; }
+	done <<-END
+		2|-t q9 $MODEL|q9
+		2|$MODEL $MODEL|one model
+		2|--colour $MODEL|colour
+		1|/nowhere/model|nowhere
+	END
+}
+
+@test "a shard of another kind is refused" {
+	if ! command -v qz-tokenize >/dev/null; then skip "no qz-tokenize"; fi
+	printf '{"prompt":"Once upon a time","completion":" there was a cat."}\n' >data.jsonl
+	qz-tokenize -q -m "$MODEL" -o tokens.qz data.jsonl
+	run qz-gguf -q -o x.gguf tokens.qz
+	[ "$status" -eq 3 ]
+	[[ $output == *tokens* ]]
+	[ ! -e x.gguf ]
+}

@@ -1,0 +1,130 @@
+#!/usr/bin/env bats
+# qz-merge against PEFT's merge_and_unload, and what it refuses.
+load helper
+
+setup() {
+	need_shared models/stories260k
+	MODEL=$SHARED/models/stories260k
+	GOLDEN=$SHARED/golden/lora
+	cd "$BATS_TEST_TMPDIR" || exit 1
+}
+
+far() { perl "$ROOT/tests/cli/tensors.pl" "$@"; }
+
+@test "f32: equal to PEFT within one rounding" {
+	qz-merge -q --to hf -o merged "$MODEL" "$GOLDEN/plain-final"
+	run far merged/model.safetensors "$GOLDEN/merged/f32/model.safetensors" 1000000
+	[ "$status" -eq 0 ]
+	# The sum may be rounded where PEFT's is not: 6e-8 at most, next to weights below 1.
+	qz-bench diff merged "$GOLDEN/merged/f32" >diff.txt || true
+	[ -e merged/tokenizer.json ] && [ -e merged/config.json ] && [ -e merged/generation_config.json ]
+}
+
+@test "bf16: the sum rounded once" {
+	qz-merge -q -t bf16 --to hf -o merged "$MODEL" "$GOLDEN/plain-final"
+	read -r n different more < <(far merged/model.safetensors "$GOLDEN/merged/bf16/model.safetensors" 1)
+	echo "$different of $n differ, $more by more than one rounding"
+	[ "$more" -eq 0 ] && [ "$different" -lt 30 ]
+	grep -q '"torch_dtype": "bfloat16"' merged/config.json
+}
+
+@test "a shard and a folder hold the same, for any number of threads" {
+	qz-merge -q -j 1 -o 1.qz "$MODEL" "$GOLDEN/plain-final"
+	qz-merge -q -j 2 "$MODEL" "$GOLDEN/plain-final" >2.qz
+	cmp 1.qz 2.qz
+	qz-show --verify 1.qz
+	qz-merge -q --to hf -o merged "$MODEL" "$GOLDEN/plain-final"
+	qz-gguf -q -t f32 --name x -o 1.gguf 1.qz
+	qz-gguf -q -t f32 --name x -o 2.gguf merged
+	cmp 1.gguf 2.gguf
+}
+
+@test "scales: 0 changes nothing, 1 and 1 are 2, -1 takes it away" {
+	a=$GOLDEN/plain-final
+	qz-merge -q --scale 0 -o zero.qz "$MODEL" "$a"
+	qz-gguf -q -t f32 --name x -o zero.gguf zero.qz
+	qz-gguf -q -t f32 --name x -o base.gguf "$MODEL"
+	cmp zero.gguf base.gguf
+	qz-merge -q --to hf -o both "$MODEL" "$a" "$a"
+	qz-merge -q --to hf --scale 2 -o twice "$MODEL" "$a"
+	read -r n different more < <(far both/model.safetensors twice/model.safetensors 64)
+	[ "$more" -lt $((n / 100)) ]
+	qz-merge -q --to hf --scale 0.5,-0.5 -o none "$MODEL" "$a" "$a"
+	read -r n different more < <(far none/model.safetensors "$MODEL/model.safetensors" 64)
+	[ "$more" -lt $((n / 100)) ]
+	qz-merge -q --scale 0.5 --scale=-0.5 --to hf -o again "$MODEL" "$a" "$a"
+	cmp none/model.safetensors again/model.safetensors
+}
+
+@test "a quantized base gives its dequantized weights" {
+	qz-quantize -q -o base.qz "$MODEL"
+	qz-merge -q -o merged.qz base.qz "$GOLDEN/plain-final"
+	qz-show merged.qz | grep -q 'q_proj.*bf16'
+}
+
+@test "a pipe from merge to gguf" {
+	qz-merge -q "$MODEL" "$GOLDEN/plain-final" | qz-gguf -q --name x -o piped.gguf
+	qz-merge -q -o merged.qz "$MODEL" "$GOLDEN/plain-final"
+	qz-gguf -q --name x -o file.gguf merged.qz
+	cmp piped.gguf file.gguf
+}
+
+@test "an adapter for another model is refused, nothing is left behind" {
+	cp -r "$GOLDEN/plain-final" other && chmod -R u+w other
+	cp -r "$MODEL" small && chmod -R u+w small
+	sed -i 's/layers.4/layers.9/g' other/adapter_model.safetensors
+	run qz-merge -q -o x.qz "$MODEL" other
+	[ "$status" -eq 3 ]
+	[[ $output == *"layer"* ]]
+	[ ! -e x.qz ]
+}
+
+@test "a base with other weights is refused by the tensor's name, unless asked for" {
+	for i in 1 2 3 4; do
+		printf '{"prompt":"Once upon a time %d","completion":" there was a cat."}\n' $i
+	done >data.jsonl
+	qz-quantize -q -o base.qz "$MODEL"
+	qz-tokenize -q -m base.qz -o train.qz data.jsonl
+	qz-train -q -b base.qz -r 4 --steps 2 --batch 2 -o adapter.qz train.qz
+	qz-merge -q -o x.qz "$MODEL" adapter.qz
+	qz-merge -q -o y.qz base.qz adapter.qz
+	cp -r "$MODEL" changed && chmod -R u+w changed
+	perl -e 'open my $f, "+<:raw", $ARGV[0]; read $f, my $n, 8; seek $f, -8, 2; seek $f, 8 + unpack("Q<", $n) + 200000, 0; print $f "\x01"' changed/model.safetensors
+	run qz-merge -q -o z.qz changed adapter.qz
+	[ "$status" -eq 3 ]
+	[[ $output == *"tensor model.layers."*"was trained on"* ]]
+	[ ! -e z.qz ]
+	qz-merge -q --any-base -o z.qz changed adapter.qz
+}
+
+@test "a sum that is not finite is named" {
+	run qz-merge -q -t f16 --scale 1e9 -o x.qz "$MODEL" "$GOLDEN/plain-final"
+	[ "$status" -eq 3 ]
+	[[ $output == *"tensor model.layers.0."*"is not finite in f16"* ]]
+	[ ! -e x.qz ]
+}
+
+@test "mistakes on the command line" {
+	a=$GOLDEN/plain-final
+	while IFS='|' read -r want args text; do
+		# shellcheck disable=SC2086 # words
+		run qz-merge $args
+		[ "$status" -eq "$want" ] || { echo "$args: $status $output"; false; }
+		[[ $output == *"$text"* ]] || { echo "$args: $output"; false; }
+	done <<-END
+		2|$MODEL|adapter
+		2|-t q4 $MODEL $a|q4
+		2|--to hf $MODEL $a|-o
+		2|--scale x -o x.qz $MODEL $a|number
+		2|--scale 1,2 -o x.qz $MODEL $a|2 scales for 1
+		1|-o x.qz /nowhere $a|nowhere
+		1|-o x.qz $MODEL /nowhere|nowhere
+	END
+}
+
+@test "a folder that is there is not touched" {
+	mkdir there && touch there/mine
+	run qz-merge -q --to hf -o there "$MODEL" "$GOLDEN/plain-final"
+	[ "$status" -ne 0 ]
+	[ "$(ls there)" = mine ]
+}

@@ -1,0 +1,163 @@
+#include "tools/gguf/write.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "libcore/base/flow.h"
+#include "libcore/base/le.h"
+#include "libcore/base/half.h"
+#include "libcore/model/gguf_meta.h"
+#include "libcore/model/panel.h"
+#include "libcore/model/pieces.h"
+
+enum { SLOTS = 3 };
+
+struct result { /* rows of a piece in the target's type */
+	const void *rows;
+	void *memory;
+	size_t cap;
+};
+
+struct job {
+	struct plan *plan;
+	struct qz_pieces *pieces;
+	struct qz_panel panel;
+	struct result results[SLOTS];
+	struct qz_gguf *g;
+	struct qz_out *o;
+	struct qz_meter *meter;
+};
+
+static int
+read_piece(void *arg, int slot, struct qz_err *e)
+{
+	struct job *j = arg;
+	struct qz_piece *p;
+
+	(void)slot;
+	return qz_pieces_next(j->pieces, &p, e);
+}
+
+/* float16 holds up to 65504; what is larger has become infinite. */
+static uint64_t
+count_overflow(const uint16_t *y, uint64_t n)
+{
+	uint64_t count = 0;
+
+	for (uint64_t i = 0; i < n; i++)
+		count += (y[i] & 0x7c00) == 0x7c00;
+	return count;
+}
+
+static int
+not_finite(const struct qz_piece *c, int64_t at, struct qz_err *e)
+{
+	return qz_fail(e, QZ_EDATA, "tensor %s: row %llu, column %llu is not finite", c->t->name,
+	    (unsigned long long)(c->row0 + (uint64_t)at / c->cols),
+	    (unsigned long long)((uint64_t)at % c->cols));
+}
+
+/* A ggml block type in the target's type stays as it is; everything else goes through float32. */
+static int
+convert(void *arg, int slot, struct qz_err *e)
+{
+	struct job *j = arg;
+	const struct qz_piece *c = qz_pieces_slot(j->pieces, slot);
+	struct planned *p = &j->plan->tensors[c->index];
+	struct result *r = &j->results[slot];
+	uint64_t n = c->n_rows * p->row_nbytes;
+	int64_t bad;
+
+	r->rows = c->mat.data;
+	if (c->t->dtype == p->type && !qz_dtype((unsigned)p->type)->plain)
+		return 0;
+	if (n > r->cap) {
+		free(r->memory);
+		r->memory = malloc(n);
+		r->cap = r->memory ? n : 0;
+		if (!r->memory)
+			return qz_nomem(e, n);
+	}
+	r->rows = r->memory;
+	if (qz_panel_load(&j->panel, c, e) < 0 ||
+	    qz_panel_store(&j->panel, p->type, r->memory, &bad, e) < 0)
+		return -1;
+	if (bad >= 0 && p->type == QZ_F16) { /* too large, or not finite before? */
+		p->overflow += count_overflow(r->memory, c->n_rows * c->cols);
+		if (qz_panel_finite(&j->panel, &bad, e) < 0)
+			return -1;
+	}
+	return bad < 0 ? 0 : not_finite(c, bad, e);
+}
+
+/* A vector is one row: its elements change places, not its rows. */
+static int
+write_permuted(struct job *j, const struct qz_piece *c, const struct planned *p, const char *rows,
+    struct qz_err *e)
+{
+	uint64_t head = (uint64_t)j->plan->config->head_dim;
+	bool vector = c->t->n_dims < 2;
+	uint64_t n = vector ? c->cols : c->n_rows,
+		 size = vector ? p->row_nbytes / c->cols : p->row_nbytes;
+
+	for (uint64_t i = 0; i < n; i++)
+		if (qz_gguf_write(j->g, j->o, rows + qz_gguf_row(i, head) * size, (size_t)size, e) <
+		    0)
+			return -1;
+	return 0;
+}
+
+static int
+write_piece(void *arg, int slot, struct qz_err *e)
+{
+	struct job *j = arg;
+	const struct qz_piece *c = qz_pieces_slot(j->pieces, slot);
+	const struct planned *p = &j->plan->tensors[c->index];
+	const void *rows = j->results[slot].rows;
+	size_t n = (size_t)(c->n_rows * p->row_nbytes);
+
+	qz_meter_add(j->meter, n);
+	return p->permuted ? write_permuted(j, c, p, rows, e)
+			   : qz_gguf_write(j->g, j->o, rows, n, e);
+}
+
+static int
+write_rope(struct job *j, struct qz_err *e)
+{
+	size_t n = (size_t)j->plan->config->head_dim / 2;
+	float *f = malloc(n * sizeof *f);
+	uint8_t le[4];
+	int ret = f ? 0 : qz_nomem(e, n * sizeof *f);
+
+	if (f)
+		qz_gguf_rope_factors(j->plan->config, f);
+	for (size_t i = 0; i < n && ret == 0; i++) {
+		le32_put(le, qz_f32_bits(f[i]));
+		ret = qz_gguf_write(j->g, j->o, le, sizeof le, e);
+	}
+	free(f);
+	return ret;
+}
+
+int
+write_data(struct plan *p, const struct qz_feed *feed, struct qz_dev *d, struct qz_gguf *g,
+    struct qz_out *o, struct qz_meter *m, struct qz_err *e)
+{
+	struct job j = { .plan = p, .g = g, .o = o, .meter = m };
+	const struct qz_flow flow = { &j, SLOTS, read_piece, convert, write_piece };
+	int ret = 0;
+
+	qz_panel_init(&j.panel, d);
+	j.pieces = qz_pieces_new(feed, SLOTS, (uint64_t)p->config->head_dim, e);
+	if (!j.pieces || (p->rope_factors && write_rope(&j, e) < 0))
+		ret = -1;
+	if (ret == 0)
+		ret = qz_flow_run(&flow, e);
+	if (ret == 0)
+		ret = qz_gguf_end(g, e);
+	for (int i = 0; i < SLOTS; i++)
+		free(j.results[i].memory);
+	qz_pieces_free(j.pieces);
+	qz_panel_free(&j.panel);
+	return ret;
+}

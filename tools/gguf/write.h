@@ -1,0 +1,13 @@
+/* write - the data of a planned GGUF file: read, converted and written at the same time. */
+#ifndef QZ_GGUF_TOOL_WRITE_H
+#define QZ_GGUF_TOOL_WRITE_H
+
+#include "libcore/model/feed.h"
+#include "tools/common/meter.h"
+#include "tools/gguf/plan.h"
+
+/* Everything after the header.  Values that f16 cannot hold are counted in the plan. */
+int write_data(struct plan *p, const struct qz_feed *feed, struct qz_dev *d, struct qz_gguf *g,
+    struct qz_out *o, struct qz_meter *m, struct qz_err *e);
+
+#endif
