@@ -1,0 +1,131 @@
+/* net - a model with its adapter on a device, and the memory for one packed batch.
+ *
+ * All memory but the weights is one piece, laid out before the first step by one function that also
+ * only counts (qz_net_plan).  The calls queue ops and return; qz_net_sync() waits.
+ * Formulas: forward and backward are written out by hand; for the LoRA linears see ops.def. */
+#ifndef QZ_NET_H
+#define QZ_NET_H
+
+#include "libcore/model/batch.h"
+#include "libcore/model/lora.h"
+#include "libcore/model/weights.h"
+
+/* What the backward pass finds in memory: the first `x_only` layers keep their input alone and compute the
+ * rest again, the next `no_mlp` layers compute gate and up again, the others keep everything. */
+struct qz_policy {
+	int64_t x_only, no_mlp;
+};
+
+struct qz_net_shape {
+	struct qz_extent room; /* of the largest batch */
+	int64_t losses;        /* trained tokens of the largest step */
+	int64_t past;          /* length of the key/value cache, 0: none */
+	uint64_t logits_bytes; /* at most so much for logits, but at least one row */
+	bool train;
+	struct qz_policy policy;
+};
+enum { QZ_LOGITS_BYTES = 64 << 20 };
+
+/* What memory is for. */
+enum qz_use {
+	QZ_USE_WEIGHTS,
+	QZ_USE_ADAPTER,
+	QZ_USE_GRADIENTS,
+	QZ_USE_OPTIMIZER,
+	QZ_USE_KEPT,
+	QZ_USE_WORK,
+	QZ_USE_LOGITS,
+	QZ_USE_KERNELS,
+	QZ_USE_BATCH,
+	QZ_USE_N
+};
+struct qz_plan {
+	uint64_t bytes[QZ_USE_N];
+	uint64_t total;
+};
+const char *qz_use_name(enum qz_use u);
+
+/* What a layer's forward pass leaves for its backward pass.  T tokens. */
+struct qz_kept {
+	qz_act *x;             /* (T, hidden): input of the layer */
+	qz_act *q, *k, *v;     /* after RoPE; k and v may lie in a cache */
+	qz_act *q_raw, *k_raw; /* before their norm, where the model has one; else q and k */
+	qz_act *o;             /* (T, heads * head_dim): attention's output */
+	qz_act *x2;            /* (T, hidden): x + o_proj(o) */
+	qz_act *gate, *up;     /* (T, ffn) */
+	qz_act *s[QZ_PROJ_N];  /* (T, rank) */
+	qz_par *lse, *rstd1, *rstd2, *rstd_q, *rstd_k;
+};
+
+/* Sees the input (t rows) of `n` projections from `first` on, in device memory, before they are computed. */
+typedef void qz_visit(void *arg, int layer, enum qz_proj first, int n, const qz_act *x, int64_t t);
+
+struct qz_net {
+	struct qz_dev *dev;
+	const struct qz_backend *k;
+	const struct qz_weights *w;
+	struct qz_config c;
+	struct qz_lora lora; /* n 0: no adapter */
+	struct qz_net_shape shape;
+	struct qz_plan plan;
+	void *base;
+
+	qz_par *p, *g, *m, *v;  /* [lora.n_par] each; g, m, v only to train */
+	struct qz_adamw *adamw; /* device memory */
+	double *sum;            /* device memory, one */
+	double *losses;         /* [shape.losses], device memory */
+
+	struct qz_kept *layers;              /* [layers] */
+	qz_act *x_out;                       /* (T, hidden): what the last layer gives */
+	qz_act *xn, *h;                      /* (T, hidden), (T, ffn) */
+	qz_act *dx, *dxn, *dh;               /* (T, hidden) twice, (T, ffn) */
+	qz_act *d_o, *dq, *dk, *dv, *dk_raw; /* in the memory of h and dh, ... */
+	qz_act *dx_rows;                     /* ... and so is the head's (T, hidden) */
+	qz_par *logits, *rstd, *rope;        /* rope: (positions, head_dim / 2, 2) */
+	int64_t logits_rows, positions;
+	void *workspace;
+
+	uint32_t *ids, *targets;
+	int32_t *pos, *q_start, *k_start, *trained;
+	int64_t t, n_docs, n_trained, max_len, past; /* of the batch that is there */
+
+	bool dropping;             /* dropout is on */
+	uint64_t seed, step, part; /* its key, with the tensor's name */
+	bool recomputing;          /* the backward pass runs parts of the forward pass again */
+	qz_visit *visit;
+	void *visit_arg;
+};
+
+/* Counts what qz_net_open() would take, weights included. */
+int qz_net_plan(struct qz_plan *p, struct qz_dev *dev, const struct qz_config *c, uint64_t weights,
+    const struct qz_lora *l, const struct qz_net_shape *shape, struct qz_err *e);
+/* w outlives the net; l (NULL: no adapter) is copied.  Adapter, gradients and states are zero. */
+int qz_net_open(struct qz_net *n, const struct qz_weights *w, const struct qz_lora *l,
+    const struct qz_net_shape *shape, struct qz_err *e);
+void qz_net_close(struct qz_net *n);
+
+/* Elements of par from and to float32; waits. */
+void qz_net_put(struct qz_net *n, qz_par *to, const float *from, uint64_t count);
+void qz_net_get(struct qz_net *n, float *to, const qz_par *from, uint64_t count);
+
+/* The batch goes to the device. past: tokens that the cache holds already (one document only). */
+void qz_net_batch(struct qz_net *n, const struct qz_batch *b, int64_t past);
+/* All layers: x_out. */
+void qz_net_forward(struct qz_net *n);
+/* The losses of the batch's trained tokens to losses[at..]; with scale != 0 also the gradient of
+ * scale * their sum at x_out, into dx. */
+void qz_net_loss(struct qz_net *n, int64_t at, double scale);
+/* From dx down: adds to g. */
+void qz_net_backward(struct qz_net *n);
+/* Logits of n_rows tokens of the batch after qz_net_forward(), as float64: out (n_rows, vocab); waits. */
+int qz_net_logits(
+    struct qz_net *n, const int32_t *rows, int64_t n_rows, double *out, struct qz_err *e);
+
+/* Shared by forward.c and backward.c. */
+struct qz_linear qz_net_linear(
+    const struct qz_net *n, int layer, enum qz_proj p, qz_act *y, const qz_act *dy);
+void qz_net_attn_part(struct qz_net *n, int layer); /* x -> x2 */
+void qz_net_gate_up(struct qz_net *n, int layer);   /* x2 -> gate, up */
+struct qz_attn qz_net_attn(const struct qz_net *n, const struct qz_kept *l);
+
+#endif
