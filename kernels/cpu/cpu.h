@@ -109,7 +109,8 @@ decode_blocks *CPU(ggml_decoder)(enum qz_dtype type);
 void CPU(gemm)(bool ta, bool tb, int64_t m, int64_t n, int64_t k, real alpha, const real *a,
     int64_t lda, const real *b, int64_t ldb, real beta, real *c, int64_t ldc);
 void CPU(gemm_init)(void);
-const char *CPU(gemm_name)(void);
+/* "OpenBLAS 0.3.21 Zen": its version and kernels decide the bits of products. */
+void CPU(gemm_name)(char *text, size_t n);
 
 /* What each op takes of the workspace, at most, for a need. */
 size_t CPU(linear_need)(int threads, const struct qz_need *need);

@@ -70,11 +70,12 @@ read_line(const char *path, const char *key, char *value, size_t n)
 void
 CPU(describe)(struct qz_dev *d, char *text, size_t n)
 {
-	char model[128];
+	char model[128], blas[64];
 
+	CPU(gemm_name)(blas, sizeof blas);
 	read_line("/proc/cpuinfo", "model name", model, sizeof model);
 	snprintf(text, n, "%s: %s, %d thread%s, %s, %.1f GiB", d->k->name, model[0] ? model : "CPU",
-	    CPU(threads)(d), CPU(threads)(d) == 1 ? "" : "s", CPU(gemm_name)(),
+	    CPU(threads)(d), CPU(threads)(d) == 1 ? "" : "s", blas,
 	    (double)CPU(memory)(d) / (1 << 30));
 }
 

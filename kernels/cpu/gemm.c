@@ -1,6 +1,7 @@
 /* Dense products go to OpenBLAS, on one thread: the pool calls it on tiles. */
 #include <cblas.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "kernels/cpu/cpu.h"
 
@@ -16,10 +17,14 @@ CPU(gemm_init)(void)
 	openblas_set_num_threads(1);
 }
 
-const char *
-CPU(gemm_name)(void)
+void
+CPU(gemm_name)(char *text, size_t n)
 {
-	return openblas_get_config();
+	const char *config = openblas_get_config(); /* "OpenBLAS 0.3.21 NO_LAPACKE ..." */
+	size_t name = strcspn(config, " ");
+	size_t version = config[name] ? strcspn(config + name + 1, " ") + 1 : 0;
+
+	snprintf(text, n, "%.*s %s", (int)(name + version), config, openblas_get_corename());
 }
 
 void

@@ -143,8 +143,8 @@ y_part(const struct job *j, int part)
 	(false, true, n, rows, cols, 1, j->x + t0 * cols, cols, j->w + r0 * cols, cols, 0, y, ldy);
 	if (l->rank)
 		CPU(gemm)
-		(false, true, n, rows, l->rank, l->scale, (const real *)l->s + t0 * l->rank,
-		    l->rank, (const real *)l->b + row * l->rank, l->rank, 1, y, ldy);
+	(false, true, n, rows, l->rank, l->scale, (const real *)l->s + t0 * l->rank, l->rank,
+	    (const real *)l->b + row * l->rank, l->rank, 1, y, ldy);
 	if (l->bias)
 		add_bias(y, ldy, l->bias + row, n, rows);
 }

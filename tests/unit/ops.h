@@ -1,0 +1,209 @@
+/* ops - how the tests of single ops are run.
+ *
+ * A case fills its inputs from streams of normal numbers, rounded to float32 so that all variants
+ * get the same ones, runs an op on poisoned outputs and hands them to emit().  compare() runs it in
+ * float64 and on each CPU variant: twice and with another number of threads, which must give the same
+ * bits, and within the row's bound of the float64 result: |got - ref| / |ref|, each output alone.
+ * gradient() compares what an op wrote with central differences of a scalar function in float64. */
+#ifndef QZ_TEST_OPS_H
+#define QZ_TEST_OPS_H
+
+#include "tests/unit/device.h"
+
+enum { MAX_OUT = 1 << 20, MAX_OUTPUTS = 64, MAX_SHAPE = 8 };
+
+struct out {
+	double *v;
+	int64_t n, start[MAX_OUTPUTS + 1];
+	int outputs;
+	void *owned[64];
+	int n_owned;
+};
+
+struct op_case {
+	const char *name;
+	void (*run)(struct qz_dev *d, const int *shape, struct out *o);
+	int shape[MAX_SHAPE];
+	double bound;
+};
+
+__attribute__((unused)) static void *
+keep(struct out *o, void *p)
+{
+	if (o->n_owned == 64)
+		abort();
+	return o->owned[o->n_owned++] = p;
+}
+
+/* n reals of the device: normal numbers times scale. */
+__attribute__((unused)) static void *
+reals(struct qz_dev *d, struct out *o, uint64_t stream, int64_t n, double scale)
+{
+	void *p = keep(o, need((size_t)n * d->k->act_size));
+
+	for (int64_t i = 0; i < n; i++) {
+		float v = (float)(normal(stream, (uint64_t)i) * scale);
+
+		if (d->k->act_size == 8)
+			((double *)p)[i] = v;
+		else
+			((float *)p)[i] = v;
+	}
+	return p;
+}
+
+__attribute__((unused)) static float *
+floats(struct out *o, uint64_t stream, int64_t n, double scale)
+{
+	float *p = keep(o, need((size_t)n * sizeof *p));
+
+	for (int64_t i = 0; i < n; i++)
+		p[i] = (float)(normal(stream, (uint64_t)i) * scale);
+	return p;
+}
+
+/* n elements of NaN. */
+__attribute__((unused)) static void *
+poison(struct out *o, int64_t n, size_t size)
+{
+	return memset(keep(o, need((size_t)n * size)), 0xff, (size_t)n * size);
+}
+
+__attribute__((unused)) static double
+value(const void *p, size_t size, int64_t i)
+{
+	return size == 8 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+}
+
+__attribute__((unused)) static void
+emit(struct out *o, const void *p, size_t size, int64_t n)
+{
+	if (o->n + n > MAX_OUT || o->outputs == MAX_OUTPUTS)
+		abort();
+	for (int64_t i = 0; i < n; i++)
+		o->v[o->n++] = value(p, size, i);
+	o->start[++o->outputs] = o->n;
+}
+
+static void
+run_case(struct qz_dev *d, const struct op_case *c, struct out *o)
+{
+	struct qz_need most = { .tokens = 512,
+		.weight = 1 << 18,
+		.group = 1 << 18,
+		.width = 2048,
+		.rank_sum = 64,
+		.max_len = 512,
+		.heads = 8,
+		.kv_heads = 8,
+		.head_dim = 128,
+		.head_rows = 512,
+		.vocab = 9000 };
+	size_t n = d->k->workspace(d, &most);
+	void *ws = memset(need(n), 0xff, n);
+	struct qz_err e = { 0 };
+
+	o->n = o->outputs = o->n_owned = 0;
+	o->v = o->v ? o->v : malloc(MAX_OUT * sizeof *o->v);
+	d->k->set_workspace(d, ws, n);
+	c->run(d, c->shape, o);
+	if (d->k->sync(d, &e) < 0)
+		printf("# %s: %s\n", c->name, e.msg);
+	for (int i = 0; i < o->n_owned; i++)
+		free(o->owned[i]);
+	free(ws);
+}
+
+/* The largest relative error among the outputs; NaN when one is NaN. */
+static double
+distance(const struct out *a, const struct out *ref)
+{
+	double worst = a->n == ref->n ? 0 : NAN;
+
+	for (int k = 0; k < ref->outputs; k++) {
+		double diff = 0, size = 0;
+
+		for (int64_t i = ref->start[k]; i < ref->start[k + 1]; i++) {
+			diff += (a->v[i] - ref->v[i]) * (a->v[i] - ref->v[i]);
+			size += ref->v[i] * ref->v[i];
+		}
+		diff = diff > 0 || isnan(diff) ? sqrt(diff / size) : 0;
+		worst = diff > worst || isnan(diff) ? diff : worst;
+	}
+	return worst;
+}
+
+__attribute__((unused)) static void
+compare(const struct op_case *cases, size_t n)
+{
+	static const char *const variants[] = { "base", "avx2", "avx512" };
+	static struct out ref, a, b;
+	struct qz_dev *oracle = open_variant("f64", 1);
+
+	for (int v = 0; v < 3; v++) {
+		struct qz_dev *one = open_variant(variants[v], 1),
+			      *two = open_variant(variants[v], 2);
+
+		if (!one || !two) {
+			skip("%s: not on this processor", variants[v]);
+			continue;
+		}
+		for (size_t i = 0; i < n; i++) {
+			const int *s = cases[i].shape;
+			int same;
+			double far;
+
+			run_case(oracle, &cases[i], &ref);
+			run_case(one, &cases[i], &a);
+			run_case(one, &cases[i], &b);
+			same = a.n == b.n && !memcmp(a.v, b.v, (size_t)a.n * sizeof *a.v);
+			run_case(two, &cases[i], &b);
+			same = same && a.n == b.n && !memcmp(a.v, b.v, (size_t)a.n * sizeof *a.v);
+			far = distance(&a, &ref);
+			ok(same && a.n > 0 && far <= cases[i].bound,
+			    "%s: %s %d %d %d %d %d %d: %.1e of %.0e%s", variants[v], cases[i].name,
+			    s[0], s[1], s[2], s[3], s[4], s[5], far, cases[i].bound,
+			    same ? "" : ", bits differ");
+		}
+		qz_device_close(one);
+		qz_device_close(two);
+	}
+	qz_device_close(oracle);
+	free(ref.v);
+	free(a.v);
+	free(b.v);
+}
+
+/* |analytic - numeric| / |numeric| for the n elements of x, f(arg) being the function of them. */
+__attribute__((unused)) static double
+gradient(double (*f)(void *arg), void *arg, double *x, const double *analytic, int64_t n)
+{
+	double diff = 0, size = 0;
+
+	for (int64_t i = 0; i < n; i++) {
+		double was = x[i], h = 1e-5, up, down, numeric;
+
+		x[i] = was + h;
+		up = f(arg);
+		x[i] = was - h;
+		down = f(arg);
+		x[i] = was;
+		numeric = (up - down) / (2 * h);
+		diff += (analytic[i] - numeric) * (analytic[i] - numeric);
+		size += numeric * numeric;
+	}
+	return sqrt(diff / size);
+}
+
+/* sum of c * y: a scalar function of y whose gradient is c. */
+__attribute__((unused)) static double
+weighted(const double *c, const double *y, int64_t n)
+{
+	double sum = 0;
+
+	for (int64_t i = 0; i < n; i++)
+		sum += c[i] * y[i];
+	return sum;
+}
+
+#endif

@@ -1,0 +1,238 @@
+/* linear, linear_bwd, head, head_bwd: against float64, every storage type, and their gradients. */
+#define _GNU_SOURCE
+#include "tests/unit/tap.h"
+#include "tests/unit/weights.h"
+
+/* shape: tokens, cols, rows, rank, storage type, flags. */
+enum { DROPOUT = 1, BIAS = 2, PAIR = 4, NO_DX = 8 };
+
+static struct qz_linear
+projection(struct qz_dev *d, struct out *o, const int *s, int64_t rows, int rank, uint64_t stream)
+{
+	size_t size = d->k->act_size;
+	struct qz_linear l = { .w = weight(d, o, (enum qz_dtype)s[4], rows, s[1], 0.1),
+		.rank = rank,
+		.scale = 2,
+		.dropout = s[5] & DROPOUT ? 0.3f : 0,
+		.seed = 42,
+		.stream = stream };
+
+	l.bias = s[5] & BIAS ? floats(o, stream + 1, rows, 1) : NULL;
+	l.y = poison(o, s[0] * rows, size);
+	l.dy = reals(d, o, stream + 2, s[0] * rows, 1);
+	if (!rank)
+		return l;
+	l.a = reals(d, o, stream + 3, (int64_t)rank * s[1], 0.1);
+	l.b = reals(d, o, stream + 4, rows * rank, 0.1);
+	l.da = reals(d, o, stream + 5, (int64_t)rank * s[1], 1); /* gradients are added to */
+	l.db = reals(d, o, stream + 6, rows * rank, 1);
+	l.s = poison(o, (int64_t)s[0] * rank, size);
+	return l;
+}
+
+static void
+linear(struct qz_dev *d, const int *s, struct out *o)
+{
+	size_t size = d->k->act_size;
+	int n_l = s[5] & PAIR ? 2 : 1;
+	int64_t nx = (int64_t)s[0] * s[1];
+	void *x = reals(d, o, 1, nx, 1), *dx = poison(o, nx, size), *sum = reals(d, o, 2, nx, 1);
+	struct qz_linear l[2] = { projection(d, o, s, s[2], s[3], 10) };
+
+	if (n_l == 2)
+		l[1] = projection(d, o, s, s[2] * 2 + 1, s[3] / 2, 30);
+	d->k->linear(d, l, n_l, x, s[0]);
+	d->k->linear_bwd(d, l, n_l, x, s[5] & NO_DX ? NULL : dx, s[0], false);
+	if (!(s[5] & NO_DX)) {
+		emit(o, dx, size, nx);
+		d->k->linear_bwd(d, l, n_l, x, sum, s[0], true);
+		emit(o, sum, size, nx);
+	}
+	for (int i = 0; i < n_l; i++) {
+		emit(o, l[i].y, size, s[0] * l[i].w.rows);
+		if (!l[i].rank)
+			continue;
+		emit(o, l[i].s, size, (int64_t)s[0] * l[i].rank);
+		emit(o, l[i].da, size, (int64_t)l[i].rank * s[1]);
+		emit(o, l[i].db, size, l[i].w.rows * l[i].rank);
+	}
+}
+
+static void
+head(struct qz_dev *d, const int *s, struct out *o)
+{
+	size_t size = d->k->act_size;
+	struct qz_mat w = weight(d, o, (enum qz_dtype)s[4], s[2], s[1], 0.1);
+	void *x = reals(d, o, 1, (int64_t)s[0] * s[1], 1),
+	     *dx = poison(o, (int64_t)s[0] * s[1], size);
+	void *y = poison(o, (int64_t)s[0] * s[2], size);
+
+	d->k->head(d, y, x, &w, s[0]);
+	d->k->head_bwd(d, dx, y, &w, s[0]);
+	emit(o, y, size, (int64_t)s[0] * s[2]);
+	emit(o, dx, size, (int64_t)s[0] * s[1]);
+}
+
+/* A small adapted pair of projections whose every input can be moved. */
+struct setup {
+	struct qz_dev *d;
+	struct qz_linear l[2];
+	int t, cols;
+	double *x, *dx, *c[2];
+};
+
+static double
+loss(void *arg)
+{
+	struct setup *s = arg;
+	double sum = 0;
+
+	s->d->k->linear(s->d, s->l, 2, s->x, s->t);
+	for (int i = 0; i < 2; i++)
+		sum += weighted(s->c[i], s->l[i].y, s->t * s->l[i].w.rows);
+	return sum;
+}
+
+/* cols 64 for blocks of 32; K-types need 256. */
+static void
+linear_gradient(enum qz_dtype type, float dropout, int t)
+{
+	struct out o = { 0 };
+	struct setup s = { .d = open_variant("f64", 2), .t = t, .cols = 64 };
+	int shape[MAX_SHAPE] = { t, s.cols, 0, 0, type, BIAS };
+	struct qz_need most = {
+		.tokens = t, .weight = 64 * 64, .group = 64 * 64, .width = 64, .rank_sum = 8
+	};
+	size_t n = s.d->k->workspace(s.d, &most);
+	double far[5];
+
+	s.d->k->set_workspace(s.d, keep(&o, need(n)), n);
+	s.x = reals(s.d, &o, 1, t * s.cols, 1);
+	s.dx = poison(&o, t * s.cols, 8);
+	for (int i = 0; i < 2; i++) {
+		s.l[i] = projection(s.d, &o, shape, 9 + 7 * i, 3 + i, 10 + 20 * (unsigned)i);
+		s.l[i].dropout = dropout;
+		s.c[i] = reals(s.d, &o, 60 + (unsigned)i, t * s.l[i].w.rows, 1);
+		s.l[i].dy = s.c[i];
+		memset(s.l[i].da, 0, (size_t)(s.l[i].rank * s.cols) * 8);
+		memset(s.l[i].db, 0, (size_t)(s.l[i].w.rows * s.l[i].rank) * 8);
+	}
+	loss(&s);
+	s.d->k->linear_bwd(s.d, s.l, 2, s.x, s.dx, t, false);
+	far[0] = gradient(loss, &s, s.x, s.dx, t * s.cols);
+	for (int i = 0; i < 2; i++) {
+		far[1 + i] = gradient(
+		    loss, &s, (double *)s.l[i].a, s.l[i].da, s.l[i].rank * s.cols);
+		far[3 + i] = gradient(
+		    loss, &s, (double *)s.l[i].b, s.l[i].db, s.l[i].w.rows * s.l[i].rank);
+	}
+	for (int i = 0; i < 5; i++)
+		if (!(far[i] < 1e-6))
+			far[0] = NAN;
+	ok(far[0] < 1e-6,
+	    "linear_bwd, %s, dropout %g, %d tokens: dx %.1e da %.1e %.1e db %.1e %.1e",
+	    qz_dtype(type)->name, (double)dropout, t, far[0], far[1], far[2], far[3], far[4]);
+	for (int i = 0; i < o.n_owned; i++)
+		free(o.owned[i]);
+	qz_device_close(s.d);
+}
+
+/* The mask is the rule of struct qz_linear, element by element, and the share that is kept is right. */
+static void
+mask(void)
+{
+	enum { T = 5, C = 1027 };
+	struct qz_dev *d = open_variant("f64", 2);
+	struct qz_need most = { .tokens = T, .weight = C, .group = C, .width = C, .rank_sum = C };
+	struct out o = { 0 };
+	size_t n = d->k->workspace(d, &most);
+	double *one = keep(&o, need(C * C * 8)), *x = reals(d, &o, 1, T * C, 1),
+	       *s = poison(&o, T * C, 8);
+	int shape[MAX_SHAPE] = { T, C, 0, 0, QZ_F32, 0 }, right = 0, kept = 0;
+	struct qz_linear l = projection(d, &o, shape, 1, 0, 10);
+
+	d->k->set_workspace(d, keep(&o, need(n)), n);
+	memset(one, 0, C * C * 8);
+	for (int i = 0; i < C; i++)
+		one[i * C + i] = 1; /* A = 1: s is drop(x) itself */
+	l.rank = C;
+	l.dropout = 0.25f;
+	l.stream = 7;
+	l.a = one;
+	l.b = reals(d, &o, 2, C, 1);
+	l.s = s;
+	d->k->linear(d, &l, 1, x, T);
+	for (uint64_t i = 0; i < T * C; i++) {
+		uint32_t w[4];
+		double want;
+
+		qz_philox(42, 7, i / 4, w);
+		want = qz_unit(w[i % 4]) >= 0.25f ? x[i] / 0.75 : 0;
+		right += fabs(s[i] - want) <= 1e-15 * fabs(want);
+		kept += want != 0;
+	}
+	ok(right == T * C, "dropout keeps what its rule says: %d of %d", right, T * C);
+	ok(kept > 0.73 * T * C && kept < 0.77 * T * C, "about three quarters of it: %d", kept);
+	for (int i = 0; i < o.n_owned; i++)
+		free(o.owned[i]);
+	qz_device_close(d);
+}
+
+static void
+refusals(void)
+{
+	struct qz_dev *d = open_variant("base", 1);
+	float x[64] = { 0 }, w[64] = { 0 }, y[64];
+	struct qz_linear l = { .w = { .type = QZ_F32, .rows = 1, .cols = 64, .data = w }, .y = y };
+	struct qz_err e = { 0 };
+
+	d->k->linear(d, &l, 1, x, 1);
+	ok(d->k->sync(d, &e) == -1 && strstr(e.msg, "workspace"), "no workspace: %s", e.msg);
+	l.w.type = QZ_U64;
+	d->k->linear(d, &l, 1, x, 1);
+	ok(d->k->sync(d, &e) == -1 && e.code == QZ_EDATA, "no weight type: %s", e.msg);
+	l.w.type = QZ_Q8_0;
+	l.w.cols = 63;
+	d->k->linear(d, &l, 1, x, 1);
+	ok(d->k->sync(d, &e) == -1 && e.code == QZ_EDATA, "rows that are no whole blocks: %s",
+	    e.msg);
+	qz_device_close(d);
+}
+
+int
+main(void)
+{
+	static const struct op_case cases[] = {
+		{ "linear", linear, { 1, 1, 1, 1, QZ_F32, BIAS }, 2e-6 },
+		{ "linear", linear, { 1, 64, 255, 4, QZ_NF4, 0 }, 2e-6 },
+		{ "linear", linear, { 1, 576, 192, 16, QZ_NF4, DROPOUT }, 2e-6 },
+		{ "linear", linear, { 7, 63, 65, 3, QZ_NF4, BIAS | DROPOUT }, 2e-6 },
+		{ "linear", linear, { 8, 65, 7, 0, QZ_BF16, PAIR }, 2e-6 },
+		{ "linear", linear, { 9, 65, 7, 0, QZ_BF16, PAIR }, 2e-6 },
+		{ "linear", linear, { 63, 128, 65, 8, QZ_NF4, PAIR }, 2e-6 },
+		{ "linear", linear, { 64, 255, 64, 5, QZ_FP4, PAIR | DROPOUT }, 2e-6 },
+		{ "linear", linear, { 65, 63, 255, 16, QZ_INT8, BIAS }, 2e-6 },
+		{ "linear", linear, { 255, 64, 63, 1, QZ_F16, NO_DX }, 2e-6 },
+		{ "linear", linear, { 300, 200, 255, 16, QZ_NF4, PAIR | DROPOUT | BIAS }, 2e-6 },
+		{ "linear", linear, { 257, 224, 193, 16, QZ_Q8_0, 0 }, 2e-6 },
+		{ "linear", linear, { 33, 64, 40, 4, QZ_Q4_0, PAIR }, 2e-6 },
+		{ "linear", linear, { 33, 64, 40, 4, QZ_Q5_1, PAIR }, 2e-6 },
+		{ "linear", linear, { 33, 64, 40, 4, QZ_F32, PAIR | DROPOUT }, 2e-6 },
+		{ "head", head, { 1, 64, 255, 0, QZ_BF16, 0 }, 2e-6 },
+		{ "head", head, { 65, 63, 257, 0, QZ_F32, 0 }, 2e-6 },
+		{ "head", head, { 300, 64, 300, 0, QZ_NF4, 0 }, 2e-6 },
+		{ "head", head, { 17, 500, 9000, 0, QZ_NF4, 0 },
+		    2e-6 }, /* more than one group of rows */
+	};
+	static const enum qz_dtype types[] = { QZ_F32, QZ_F16, QZ_BF16, QZ_NF4, QZ_FP4, QZ_INT8,
+		QZ_Q8_0, QZ_Q4_1 };
+
+	compare(cases, sizeof cases / sizeof *cases);
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+		linear_gradient(types[i], 0, 11);
+	linear_gradient(QZ_NF4, 0.3f, 11);
+	linear_gradient(QZ_F32, 0.5f, 3);
+	mask();
+	refusals();
+	return done();
+}
