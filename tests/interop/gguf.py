@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""GGUF files of qz-gguf: the gguf package reads them, llama.cpp computes with them what PyTorch computed."""
+import json, os, sys, tempfile
+sys.path[0] = os.path.dirname(os.path.abspath(__file__))  # this file's own name is that of a package
+me = sys.path.pop(0)
+import importlib.util
+spec = importlib.util.spec_from_file_location('tap', os.path.join(me, 'tap.py'))
+tap = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tap)
+spec = importlib.util.spec_from_file_location('llama', os.path.join(me, 'llama.py'))
+llama = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(llama)
+np, gguf, _ = tap.need('numpy', 'gguf', 'xllamacpp')
+from safetensors.numpy import load_file
+
+model = tap.shared('models', 'stories260k')
+golden = tap.shared('golden', 'gguf')
+truth = np.fromfile(tap.shared('golden', 'stories260k', 'logits.f64')).reshape(64, 512)
+truth = truth - np.log(np.exp(truth).sum(1, keepdims=True))
+ids = np.fromfile(tap.shared('golden', 'stories260k', 'ids.i32'), dtype='<i4').tolist()
+reference = json.load(open(tap.shared('golden', 'stories260k', 'reference.json')))
+
+
+def fields(path):
+    return {k: (f.contents(), [t.name for t in f.types]) for k, f in gguf.GGUFReader(path).fields.items()}
+
+
+def values(path):
+    return {t.name: gguf.quants.dequantize(t.data, t.tensor_type) for t in gguf.GGUFReader(path).tensors}
+
+
+def distance(l, want, places):
+    return max(np.abs(np.array(l.logprobs(ids[:i + 1], 512)) - want[i]).max() for i in places)
+
+
+with tempfile.TemporaryDirectory() as d:
+    for t in 'f32', 'f16', 'bf16', 'q8_0':
+        path, want = os.path.join(d, t + '.gguf'), os.path.join(golden, 'stories260k-%s.gguf' % t)
+        if not tap.qz('qz-gguf', '-q', '-t', t, '-o', path, model):
+            continue
+        tap.ok(fields(path) == fields(want), t + ': the gguf package reads the same keys')
+        a, b = values(path), values(want)
+        tap.ok(a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a), t + ': and the same values')
+        l = llama.Llama(path)
+        far = distance(l, truth, (0, 1, 7, 30, 63))
+        # A number of 16 bits is off by 2^-9 at most, a q8_0 block by 1/254 of its largest: what that does
+        # to a log-probability is llama.cpp's own file's distance.
+        if t == 'f32':
+            tap.ok(far < 1e-3, 'f32: log-probabilities within %.2g of float64' % far)
+            for name in 'greedy_from_bos', 'greedy_from_once':
+                r = reference[name]['ids']
+                n = 1 if 'bos' in name else 4
+                got = l.greedy(r[:n], len(r) - n)
+                tap.ok(got == r[n:n + len(got)] and len(got) > 20, 'f32: %s: %d tokens are the same' % (name, len(got)))
+            wrong = [x['text'] for x in reference['texts'] if l.tokenize(x['text']) != x['ids']]
+            tap.ok(not wrong, 'f32: %d texts give the same tokens' % len(reference['texts']))
+        else:
+            peer = distance(llama.Llama(want), truth, (0, 1, 7, 30, 63))
+            tap.ok(far == peer, "%s: log-probabilities as far from float64 as llama.cpp's own file: %.2g" % (t, far))
+
+    # Without tokenizer.model the scores come from the merges: the same tokens all the same.
+    bare = os.path.join(d, 'bare')
+    os.mkdir(bare)
+    for f in os.listdir(model):
+        if f != 'tokenizer.model':
+            os.symlink(os.path.join(model, f), os.path.join(bare, f))
+    path = os.path.join(d, 'bare.gguf')
+    if tap.qz('qz-gguf', '-q', '-t', 'f32', '-o', path, bare):
+        l = llama.Llama(path)
+        wrong = [x['text'] for x in reference['texts'] if l.tokenize(x['text']) != x['ids']]
+        tap.ok(not wrong, 'tokenizer.json alone: the same tokens')
+
+    # A LoRA on the base is the merged model.
+    path, base = os.path.join(d, 'lora.gguf'), os.path.join(d, 'f32.gguf')
+    merged, whole = os.path.join(d, 'merged'), os.path.join(d, 'merged.gguf')
+    adapter = tap.shared('golden', 'lora', 'plain-final')
+    if (tap.qz('qz-gguf', '-q', '--base', model, '-o', path, adapter) and
+            tap.qz('qz-merge', '-q', '--to', 'hf', '-o', merged, model, adapter) and
+            tap.qz('qz-gguf', '-q', '-t', 'f32', '-o', whole, merged)):
+        one, other = llama.Llama(base, path), llama.Llama(whole)
+        far = max(np.abs(np.array(one.logprobs(ids[:i + 1], 512)) - np.array(other.logprobs(ids[:i + 1], 512))).max()
+                  for i in (0, 7, 63))
+        tap.ok(far < 1e-3, 'base + LoRA and merged: log-probabilities within %.2g' % far)
+        prompts = ['Once upon a time', 'Tom and Lily', 'The sun']
+        tap.ok(all(one.text(one.tokenize(p), 40) == other.text(other.tokenize(p), 40) for p in prompts),
+               'and the same text after %d prompts' % len(prompts))
+    # rsLoRA: the scale is alpha / sqrt(r), which llama.cpp does not know.
+    rs, both = os.path.join(d, 'rs'), os.path.join(d, 'rs-merged')
+    os.mkdir(rs)
+    config = json.load(open(os.path.join(adapter, 'adapter_config.json')))
+    config['use_rslora'] = True
+    config['alpha_pattern'] = {'v_proj': 5}
+    json.dump(config, open(os.path.join(rs, 'adapter_config.json'), 'w'))
+    os.symlink(os.path.join(adapter, 'adapter_model.safetensors'), os.path.join(rs, 'adapter_model.safetensors'))
+    path, whole = os.path.join(d, 'rs.gguf'), os.path.join(d, 'rs-merged.gguf')
+    if (tap.qz('qz-gguf', '-q', '--base', model, '-o', path, rs) and
+            tap.qz('qz-merge', '-q', '--to', 'hf', '-o', both, model, rs) and
+            tap.qz('qz-gguf', '-q', '-t', 'f32', '-o', whole, both)):
+        one, other = llama.Llama(base, path), llama.Llama(whole)
+        far = max(np.abs(np.array(one.logprobs(ids[:i + 1], 512)) - np.array(other.logprobs(ids[:i + 1], 512))).max()
+                  for i in (0, 7, 63))
+        tap.ok(far < 1e-3, 'rsLoRA with an alpha pattern: log-probabilities within %.2g of merged' % far)
+tap.done()
