@@ -116,9 +116,13 @@ render(struct qz_jctx *c, const struct qz_template *t, const struct qz_chat_vars
 	bind_token(c, "eos_token", v->eos_token, QZ_J_EOS);
 	bind_token(c, "pad_token", v->pad_token, QZ_J_TEMPLATE);
 	bind_token(c, "unk_token", v->unk_token, QZ_J_TEMPLATE);
-	for (const struct qz_json *k = qz_json_first(v->extra); k && !c->failed;
-	     k = qz_json_next(k))
-		bind(c, qz_json_key(k), qz_jv_json(c, k, -1));
+	for (const struct qz_json *k = qz_json_first(v->extra); k && !c->failed; k = qz_json_next(k)) {
+		bool learned = v->response && !strcmp(v->response, qz_json_key(k));
+		int32_t message = learned ? (int32_t)qz_json_count(v->messages) : -1;
+
+		if (!v->messages || strcmp(qz_json_key(k), "messages"))
+			bind(c, qz_json_key(k), qz_jv_json(c, k, message));
+	}
 	return c->failed ? -1 : qz_jinja_run(c);
 }
 
@@ -142,11 +146,13 @@ static void
 generation_prompt(const struct qz_template *t, const struct qz_chat_vars *v, struct qz_buf *prompt)
 {
 	struct qz_buf with = { 0 }, without = { 0 };
-	size_t n = 0, i = 0;
+	size_t n = SIZE_MAX, i = 0;
 
 	for (const struct qz_json *m = qz_json_first(v->messages); m; m = qz_json_next(m), i++)
 		if (!strcmp(qz_json_string(qz_json_get(m, "role"), ""), "assistant"))
 			n = i;
+	if (n == SIZE_MAX && !v->add_generation_prompt)
+		return; /* nobody asks */
 	if (text_of(t, v, n, true, &with) == 0 && text_of(t, v, n, false, &without) == 0 &&
 	    with.n > without.n && (!without.n || !memcmp(with.data, without.data, without.n)))
 		qz_buf_add(prompt, with.data + without.n, with.n - without.n);

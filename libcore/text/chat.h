@@ -2,9 +2,28 @@
  *
  * A template is the Jinja that models publish as chat_template.  Rendering gives text in segments:
  * each segment says whether its bytes come from the template, from a field of the user's data, and
- * whether they are to be trained.  What is trained follows the template's structure: the content of
- * every assistant turn and the text that the template puts after it up to the end of that turn (its
- * end token), or the {% generation %} blocks where the template has them. */
+ * whether they are to be trained.
+ *
+ * Bytes keep their origin on their way through the template: through + and ~, slices, strip(),
+ * replace() (what is put in has the origin of the argument), join, filters, macros and set blocks.  A
+ * role that is a plain word counts as the template's own text.  While a loop's item is a message, what
+ * is written belongs to that message: a pass.
+ *
+ * What is trained:
+ * (a) With {% generation %} blocks: what is written in them, and nothing else.
+ * (b) Else every turn of the role "assistant".  What its pass writes is trained
+ *     from: behind the generation prompt, as far as the pass begins with it (what add_generation_prompt
+ *         adds to the messages before the last assistant turn; a beginning of it counts up to the last
+ *         `>`, `]`, `:` or newline); where the pass begins with nothing of it, from the message's
+ *         first content, and with the blanks before that when nothing else stands there.
+ *     to: the end of the first eos_token behind the message's last content; without one, the end of the
+ *         last mark <...> or [...]; without one, the last character that is not blank.  A pass that writes
+ *         only blanks behind the content takes the eos_token that follows it from elsewhere.
+ *     Text of the template between two pieces of content is trained too (tool calls, thoughts).
+ *     Where other data (of another message, of tools) comes before that end, the turn ends with the
+ *     first marks; that data is never trained.
+ *     Content that is written outside of its message's pass is trained as such, with the eos_token
+ *     (blanks may come before it) or the marks that directly follow it. */
 #ifndef QZ_CHAT_H
 #define QZ_CHAT_H
 
@@ -43,6 +62,7 @@ struct qz_chat_vars {
 	bool add_generation_prompt;
 	int64_t now;                          /* seconds since 1970 for strftime_now: fixed, so that bytes repeat */
 	const struct qz_json *extra;          /* object of further variables, or NULL */
+	const char *response; /* the variable of extra that is learned as if an assistant said it, or NULL */
 };
 
 /* Renders with trim_blocks and lstrip_blocks on, as transformers does.  Bounded: at most 1e6 steps

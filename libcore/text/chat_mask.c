@@ -281,6 +281,8 @@ segments(const struct mask *m, struct qz_rendering *r, struct qz_err *e)
 				.trained = m->trained[a],
 				.message = is_data(&m->runs[k]) ? m->runs[k].message : -1 };
 
+			if (s.message == (int)m->n_messages - 1)
+				s.message = -1;
 			for (b = a + 1; b < m->at[k + 1] && m->trained[b] == m->trained[a];)
 				b++;
 			s.n = b - a;
@@ -325,7 +327,8 @@ qz_chat_mask(struct qz_jctx *c, const struct qz_chat_vars *v, const struct qz_bu
 	size_t tail = v->add_generation_prompt ? prompt->n : 0;
 	int ret = -1;
 
-	m.n_messages = qz_json_count(v->messages);
+	m.n_messages = qz_json_count(v->messages) +
+		       1; /* the last is the variable that is learned */
 	m.at = malloc((m.n_runs + 1) * sizeof *m.at);
 	m.first = malloc((c->n_turns + 1) * sizeof *m.first);
 	m.last = malloc((c->n_turns + 1) * sizeof *m.last);
@@ -350,6 +353,7 @@ qz_chat_mask(struct qz_jctx *c, const struct qz_chat_vars *v, const struct qz_bu
 		m.end -= tail;
 	find_turns(&m);
 	find_assistants(&m, v->messages);
+	m.assistant[m.n_messages - 1] = v->response != NULL;
 	if (!c->t->has_generation)
 		mark_turns(&m);
 	for (size_t k = 0; k < m.n_runs && c->t->has_generation; k++)
