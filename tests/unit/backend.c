@@ -95,7 +95,6 @@ device(void)
 	d->k->free(d, p);
 	d->k->free(d, NULL);
 	ok(!d->k->alloc(d, SIZE_MAX, &e) && e.code == QZ_EIO, "all of memory: %s", e.msg);
-	ok(!d->k->alloc(d, SIZE_MAX / 4, &e) && e.code == QZ_EIO, "a quarter of it: %s", e.msg);
 	ok(d->k->abi == QZ_KERNELS_ABI && d->k->size == sizeof *d->k && d->k->complete,
 	    "the table says what it is");
 	ok(!d->k->open(1, 1, &e) && e.code == QZ_EDEVICE, "there is no second CPU: %s", e.msg);
