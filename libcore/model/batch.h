@@ -36,7 +36,7 @@ void qz_data_free(struct qz_data *d);
 struct qz_extent {
 	int64_t tokens, docs, trained, max_len;
 };
-struct qz_extent qz_data_extent(const struct qz_data *d, uint64_t n_rows);
+int qz_data_extent(const struct qz_data *d, uint64_t n_rows, struct qz_extent *x, struct qz_err *e);
 
 /* order[i]: the used row that comes i-th in an epoch (Fisher-Yates, Philox keyed by seed and epoch). */
 void qz_data_order(const struct qz_data *d, uint64_t seed, uint64_t epoch, uint64_t *order);

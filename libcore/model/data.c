@@ -148,7 +148,7 @@ larger(const void *pa, const void *pb)
 	return (a < b) - (a > b);
 }
 
-/* Sum of the n largest of v[0..m); v is sorted. */
+/* Sum of the n largest of v[0..m), which it sorts. */
 static int64_t
 top(uint64_t *v, uint64_t m, uint64_t n)
 {
@@ -160,32 +160,41 @@ top(uint64_t *v, uint64_t m, uint64_t n)
 	return (int64_t)sum;
 }
 
-struct qz_extent
-qz_data_extent(const struct qz_data *d, uint64_t n_rows)
+static int64_t
+longest_document(const struct qz_data *d, uint64_t row)
 {
-	struct qz_extent x = { 0 };
+	uint64_t at = d->start[row], longest = 0;
+
+	for (uint64_t k = d->doc[row]; k < d->doc[row] + d->docs[row]; k++) {
+		if (d->rows.doc_ends[k] - at > longest)
+			longest = d->rows.doc_ends[k] - at;
+		at = d->rows.doc_ends[k];
+	}
+	return (int64_t)longest;
+}
+
+int
+qz_data_extent(const struct qz_data *d, uint64_t n_rows, struct qz_extent *x, struct qz_err *e)
+{
 	uint64_t *v = malloc((d->n + 1) * sizeof *v);
 
+	*x = (struct qz_extent){ 0 };
 	if (!v)
-		return x;
+		return qz_nomem(e, (d->n + 1) * sizeof *v);
 	for (uint64_t i = 0; i < d->n; i++)
 		v[i] = d->end[i] - d->start[i];
-	x.tokens = top(v, d->n, n_rows);
+	x->tokens = top(v, d->n, n_rows);
 	for (uint64_t i = 0; i < d->n; i++)
 		v[i] = d->docs[i];
-	x.docs = top(v, d->n, n_rows);
+	x->docs = top(v, d->n, n_rows);
 	for (uint64_t i = 0; i < d->n; i++)
 		v[i] = d->trained[i];
-	x.trained = top(v, d->n, n_rows);
+	x->trained = top(v, d->n, n_rows);
 	free(v);
-	for (uint64_t i = 0; i < d->n; i++) {
-		uint64_t at = d->start[i];
-
-		for (uint32_t k = 0; k < d->docs[i]; at = d->rows.doc_ends[d->doc[i] + k++])
-			if ((int64_t)(d->rows.doc_ends[d->doc[i] + k] - at) > x.max_len)
-				x.max_len = (int64_t)(d->rows.doc_ends[d->doc[i] + k] - at);
-	}
-	return x;
+	for (uint64_t i = 0; i < d->n; i++)
+		if (longest_document(d, i) > x->max_len)
+			x->max_len = longest_document(d, i);
+	return 0;
 }
 
 /* A number below n from 64 random bits: the high half of the product, as good as unbiased. */
