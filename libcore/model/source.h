@@ -16,7 +16,8 @@
 
 struct qz_source;
 
-struct qz_source_file { /* config.json, tokenizer.json, chat_template.jinja, generation_config.json, ... */
+struct
+    qz_source_file { /* config.json, tokenizer.json, chat_template.jinja, generation_config.json, ... */
 	const char *name;
 	const void *data;
 	size_t n;
@@ -27,10 +28,14 @@ struct qz_source *qz_source_open(const char *path, struct qz_err *e);
 void qz_source_close(struct qz_source *s);
 const char *qz_source_name(const struct qz_source *s);
 const char *qz_source_kind(const struct qz_source *s); /* "folder", "archive", "gguf", "shard" */
+/* Bytes that had to be put into a temporary file, since they came before what explains them (weights
+ * before config.json in a pipe, a GGUF from a pipe); the tool says so. */
+uint64_t qz_source_spooled(const struct qz_source *s);
 const struct qz_config *qz_source_config(const struct qz_source *s);
 /* The files known so far; all of them once qz_source_next() has returned 0. */
 size_t qz_source_files(const struct qz_source *s, const struct qz_source_file **files);
-const struct qz_source_file *qz_source_file(const struct qz_source *s, const char *name); /* or NULL */
+const struct qz_source_file *qz_source_file(
+    const struct qz_source *s, const char *name); /* or NULL */
 /* All tensors in the order in which they will come (name, dtype, dims, sections as stored in the source),
  * or NULL when the source shows them only as it is read. */
 const struct qz_tensor *qz_source_manifest(const struct qz_source *s, size_t *n);

@@ -1,0 +1,131 @@
+#include <string.h>
+
+#include "libcore/model/source_impl.h"
+
+/* In this order they come out of a folder. */
+static const struct {
+	const char *name;
+	size_t most;
+	bool optional; /* left out when it is larger */
+} table[] = {
+	{ "config.json", 1 << 20, false },
+	{ "generation_config.json", 1 << 20, false },
+	{ "tokenizer.json", 128 << 20, false },
+	{ "tokenizer_config.json", 16 << 20, false },
+	{ "special_tokens_map.json", 16 << 20, false },
+	{ "added_tokens.json", 16 << 20, false },
+	{ "tokenizer.model", 32 << 20, false },
+	{ "vocab.json", 32 << 20, false },
+	{ "merges.txt", 32 << 20, false },
+	{ "chat_template.jinja", 1 << 20, false },
+	{ "chat_template.json", 1 << 20, false },
+	{ "LICENSE", 1 << 20, true },
+	{ "LICENSE.txt", 1 << 20, true },
+	{ "LICENSE.md", 1 << 20, true },
+	{ "NOTICE", 1 << 20, true },
+	{ "README.md", 1 << 16, true },
+};
+
+static int
+find(const char *name)
+{
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+		if (!strcmp(table[i].name, name))
+			return (int)i;
+	return -1;
+}
+
+size_t
+source_file_max(const char *name)
+{
+	int i = find(name);
+
+	return i < 0 ? 0 : table[i].most;
+}
+
+bool
+source_file_optional(const char *name)
+{
+	int i = find(name);
+
+	return i >= 0 && table[i].optional;
+}
+
+const char *
+source_file_name(size_t i)
+{
+	return i < sizeof table / sizeof *table ? table[i].name : NULL;
+}
+
+/* The object without one member, members a line each. */
+static void
+put_without(struct qz_buf *b, const struct qz_json *object, const char *key)
+{
+	bool first = true;
+
+	qz_buf_chr(b, '{');
+	for (const struct qz_json *m = qz_json_first(object); m; m = qz_json_next(m)) {
+		if (!strcmp(qz_json_key(m), key))
+			continue;
+		qz_buf_str(b, first ? "\n  " : ",\n  ");
+		qz_json_put_string(b, qz_json_key(m), strlen(qz_json_key(m)));
+		qz_buf_str(b, ": ");
+		qz_json_put(b, m, 0);
+		first = false;
+	}
+	qz_buf_str(b, "\n}\n");
+}
+
+static int
+add_config(struct qz_source *s, const char *data, size_t n, struct qz_buf *b, struct qz_err *e)
+{
+	struct qz_json *j;
+
+	if (qz_config_parse(&s->config, data, n, e) < 0)
+		return -1;
+	s->has_config = true;
+	j = qz_json_parse(data, n, e);
+	if (!j)
+		return -1;
+	if (qz_json_get(j, "quantization_config"))
+		put_without(b, j, "quantization_config");
+	else
+		qz_buf_add(b, data, n);
+	qz_json_free(j);
+	return qz_buf_ok(b, e);
+}
+
+int
+source_add_file(struct qz_source *s, const char *name, const void *data, size_t n, struct qz_err *e)
+{
+	struct qz_buf config = { 0 };
+	struct qz_source_file *f;
+	char *copy;
+
+	if (qz_source_file(s, name))
+		return qz_fail(e, QZ_EDATA, "the file is there twice");
+	if (!strcmp(name, "config.json")) {
+		if (add_config(s, data, n, &config, e) < 0) {
+			qz_buf_free(&config);
+			return -1;
+		}
+		data = config.data;
+		n = config.n;
+	}
+	s->files_nbytes += n;
+	f = qz_arena_alloc(&s->arena, (s->n_files + 1) * sizeof *f);
+	copy = qz_arena_strndup(&s->arena, data ? data : "", n);
+	if (f && s->n_files)
+		memcpy(f, s->files, s->n_files * sizeof *f);
+	qz_buf_free(&config);
+	if (!f || !copy)
+		return qz_nomem(e, n);
+	s->files = f;
+	f[s->n_files] = (struct qz_source_file){ qz_arena_strdup(&s->arena, name), copy, n };
+	if (!f[s->n_files++].name)
+		return qz_nomem(e, strlen(name));
+	if (s->files_nbytes > SOURCE_FILES_MAX)
+		return qz_fail(e, QZ_EDATA, "the files beside the weights have more than %d bytes",
+		    SOURCE_FILES_MAX);
+	return 0;
+}
