@@ -12,14 +12,14 @@ enum { T_U32 = 4, T_I32 = 5, T_F32 = 6, T_BOOL = 7, T_STRING = 8, T_ARRAY = 9 };
 enum { VERSION = 3, HEADER = 24 };
 
 void
-qz_gguf_free(struct qz_gguf *g)
+qz_ggufw_free(struct qz_ggufw *g)
 {
 	qz_buf_free(&g->kvs);
 	qz_buf_free(&g->infos);
 	qz_buf_free(&g->key_at);
 	qz_buf_free(&g->info_at);
 	qz_buf_free(&g->sizes);
-	*g = (struct qz_gguf){ 0 };
+	*g = (struct qz_ggufw){ 0 };
 }
 
 static void
@@ -57,7 +57,7 @@ add_text(struct qz_buf *b, const char *s, size_t n)
 }
 
 static void
-add_key(struct qz_gguf *g, const char *key, uint32_t type)
+add_key(struct qz_ggufw *g, const char *key, uint32_t type)
 {
 	qz_buf_add(&g->key_at, &g->kvs.n, sizeof g->kvs.n);
 	add_text(&g->kvs, key, strlen(key));
@@ -66,7 +66,7 @@ add_key(struct qz_gguf *g, const char *key, uint32_t type)
 }
 
 static void
-add_array(struct qz_gguf *g, const char *key, uint32_t type, size_t n)
+add_array(struct qz_ggufw *g, const char *key, uint32_t type, size_t n)
 {
 	add_key(g, key, T_ARRAY);
 	add32(&g->kvs, type);
@@ -74,42 +74,42 @@ add_array(struct qz_gguf *g, const char *key, uint32_t type, size_t n)
 }
 
 void
-qz_gguf_str(struct qz_gguf *g, const char *key, const char *value)
+qz_ggufw_str(struct qz_ggufw *g, const char *key, const char *value)
 {
 	add_key(g, key, T_STRING);
 	add_text(&g->kvs, value, strlen(value));
 }
 
 void
-qz_gguf_u32(struct qz_gguf *g, const char *key, uint32_t value)
+qz_ggufw_u32(struct qz_ggufw *g, const char *key, uint32_t value)
 {
 	add_key(g, key, T_U32);
 	add32(&g->kvs, value);
 }
 
 void
-qz_gguf_i32(struct qz_gguf *g, const char *key, int32_t value)
+qz_ggufw_i32(struct qz_ggufw *g, const char *key, int32_t value)
 {
 	add_key(g, key, T_I32);
 	add32(&g->kvs, (uint32_t)value);
 }
 
 void
-qz_gguf_f32(struct qz_gguf *g, const char *key, float value)
+qz_ggufw_f32(struct qz_ggufw *g, const char *key, float value)
 {
 	add_key(g, key, T_F32);
 	add_f32(&g->kvs, value);
 }
 
 void
-qz_gguf_bool(struct qz_gguf *g, const char *key, bool value)
+qz_ggufw_bool(struct qz_ggufw *g, const char *key, bool value)
 {
 	add_key(g, key, T_BOOL);
 	qz_buf_chr(&g->kvs, value);
 }
 
 void
-qz_gguf_texts(struct qz_gguf *g, const char *key, const struct qz_gguf_text *v, size_t n)
+qz_ggufw_texts(struct qz_ggufw *g, const char *key, const struct qz_gguf_text *v, size_t n)
 {
 	if (!n)
 		return;
@@ -119,7 +119,7 @@ qz_gguf_texts(struct qz_gguf *g, const char *key, const struct qz_gguf_text *v, 
 }
 
 void
-qz_gguf_f32s(struct qz_gguf *g, const char *key, const float *v, size_t n)
+qz_ggufw_f32s(struct qz_ggufw *g, const char *key, const float *v, size_t n)
 {
 	if (!n)
 		return;
@@ -129,7 +129,7 @@ qz_gguf_f32s(struct qz_gguf *g, const char *key, const float *v, size_t n)
 }
 
 void
-qz_gguf_i32s(struct qz_gguf *g, const char *key, const int32_t *v, size_t n)
+qz_ggufw_i32s(struct qz_ggufw *g, const char *key, const int32_t *v, size_t n)
 {
 	if (!n)
 		return;
@@ -163,7 +163,7 @@ measure(enum qz_dtype type, const uint64_t *dims, int n_dims, uint64_t *nbytes, 
 }
 
 int
-qz_gguf_tensor(struct qz_gguf *g, const char *name, enum qz_dtype type, const uint64_t *dims,
+qz_ggufw_tensor(struct qz_ggufw *g, const char *name, enum qz_dtype type, const uint64_t *dims,
     int n_dims, struct qz_err *e)
 {
 	size_t n = strlen(name);
@@ -192,15 +192,15 @@ qz_gguf_tensor(struct qz_gguf *g, const char *name, enum qz_dtype type, const ui
 }
 
 uint64_t
-qz_gguf_header_nbytes(const struct qz_gguf *g)
+qz_ggufw_header_nbytes(const struct qz_ggufw *g)
 {
 	return qz_round_up(HEADER + g->kvs.n + g->infos.n, QZ_GGUF_ALIGN);
 }
 
 uint64_t
-qz_gguf_nbytes(const struct qz_gguf *g)
+qz_ggufw_nbytes(const struct qz_ggufw *g)
 {
-	return qz_gguf_header_nbytes(g) + g->data;
+	return qz_ggufw_header_nbytes(g) + g->data;
 }
 
 static int
@@ -237,7 +237,7 @@ check_unique(const struct qz_buf *b, const struct qz_buf *at, const char *what, 
 }
 
 int
-qz_gguf_begin(struct qz_gguf *g, struct qz_out *o, struct qz_err *e)
+qz_ggufw_begin(struct qz_ggufw *g, struct qz_out *o, struct qz_err *e)
 {
 	struct qz_buf *const all[] = { &g->kvs, &g->infos, &g->key_at, &g->info_at, &g->sizes };
 	uint8_t head[HEADER] = "GGUF";
@@ -256,12 +256,12 @@ qz_gguf_begin(struct qz_gguf *g, struct qz_out *o, struct qz_err *e)
 	    qz_out_write(o, g->kvs.data, g->kvs.n, e) < 0 ||
 	    qz_out_write(o, g->infos.data, g->infos.n, e) < 0)
 		return -1;
-	return qz_out_zeros(o, qz_gguf_header_nbytes(g) - n, e);
+	return qz_out_zeros(o, qz_ggufw_header_nbytes(g) - n, e);
 }
 
 /* Bytes of tensor i. */
 static uint64_t
-size_of(const struct qz_gguf *g, uint64_t i)
+size_of(const struct qz_ggufw *g, uint64_t i)
 {
 	uint64_t n;
 
@@ -271,7 +271,7 @@ size_of(const struct qz_gguf *g, uint64_t i)
 
 /* Passes tensors that are complete; padding goes to o. */
 static int
-next(struct qz_gguf *g, struct qz_out *o, struct qz_err *e)
+next(struct qz_ggufw *g, struct qz_out *o, struct qz_err *e)
 {
 	while (g->tensor < g->n_tensors && g->written == size_of(g, g->tensor)) {
 		if (qz_out_zeros(o, qz_round_up(g->written, QZ_GGUF_ALIGN) - g->written, e) < 0)
@@ -283,7 +283,7 @@ next(struct qz_gguf *g, struct qz_out *o, struct qz_err *e)
 }
 
 int
-qz_gguf_write(struct qz_gguf *g, struct qz_out *o, const void *data, size_t n, struct qz_err *e)
+qz_ggufw_write(struct qz_ggufw *g, struct qz_out *o, const void *data, size_t n, struct qz_err *e)
 {
 	const char *p = data;
 
@@ -306,7 +306,7 @@ qz_gguf_write(struct qz_gguf *g, struct qz_out *o, const void *data, size_t n, s
 }
 
 int
-qz_gguf_end(const struct qz_gguf *g, struct qz_err *e)
+qz_ggufw_end(const struct qz_ggufw *g, struct qz_err *e)
 {
 	if (g->tensor != g->n_tensors)
 		return qz_fail(e, QZ_EDATA, "the data of %llu of %llu tensors is missing",

@@ -17,14 +17,14 @@ find(const struct qz_gguf_meta *m, const char *name)
 }
 
 static void
-put_text(struct qz_gguf *g, const char *key, const char *value)
+put_text(struct qz_ggufw *g, const char *key, const char *value)
 {
 	if (value && *value)
-		qz_gguf_str(g, key, value);
+		qz_ggufw_str(g, key, value);
 }
 
 static void
-put_names(struct qz_gguf *g, const struct qz_gguf_name *n, const char *title)
+put_names(struct qz_ggufw *g, const struct qz_gguf_name *n, const char *title)
 {
 	put_text(g, "general.name", title ? title : n->title);
 	put_text(g, "general.version", n->version);
@@ -36,7 +36,7 @@ put_names(struct qz_gguf *g, const struct qz_gguf_name *n, const char *title)
 
 /* general.sampling.*: what the model's makers advise. */
 static void
-put_sampling(struct qz_gguf *g, const struct qz_json *generation)
+put_sampling(struct qz_ggufw *g, const struct qz_json *generation)
 {
 	static const struct {
 		const char *name, *key;
@@ -55,15 +55,15 @@ put_sampling(struct qz_gguf *g, const struct qz_json *generation)
 		if (!qz_json_is(j, QZ_JSON_NUMBER) || fabs(v) > 1e9)
 			continue;
 		if (rows[i].whole)
-			qz_gguf_i32(g, rows[i].key, (int32_t)v);
+			qz_ggufw_i32(g, rows[i].key, (int32_t)v);
 		else
-			qz_gguf_f32(g, rows[i].key, (float)v);
+			qz_ggufw_f32(g, rows[i].key, (float)v);
 	}
 }
 
 /* Integers "%s.KEY" of the config. */
 static void
-put_counts(struct qz_gguf *g, const char *arch, const struct qz_config *c)
+put_counts(struct qz_ggufw *g, const char *arch, const struct qz_config *c)
 {
 	const struct {
 		const char *key;
@@ -80,31 +80,31 @@ put_counts(struct qz_gguf *g, const char *arch, const struct qz_config *c)
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		snprintf(key, sizeof key, "%s.%s", arch, rows[i].key);
-		qz_gguf_u32(g, key, (uint32_t)rows[i].value);
+		qz_ggufw_u32(g, key, (uint32_t)rows[i].value);
 	}
 }
 
 static void
-put_u32(struct qz_gguf *g, const char *arch, const char *name, int64_t v)
+put_u32(struct qz_ggufw *g, const char *arch, const char *name, int64_t v)
 {
 	char key[128];
 
 	snprintf(key, sizeof key, "%s.%s", arch, name);
-	qz_gguf_u32(g, key, (uint32_t)v);
+	qz_ggufw_u32(g, key, (uint32_t)v);
 }
 
 static void
-put_f32(struct qz_gguf *g, const char *arch, const char *name, double v)
+put_f32(struct qz_ggufw *g, const char *arch, const char *name, double v)
 {
 	char key[128];
 
 	snprintf(key, sizeof key, "%s.%s", arch, name);
-	qz_gguf_f32(g, key, (float)v);
+	qz_ggufw_f32(g, key, (float)v);
 }
 
 /* raw: config.json as it stands, for what the converter writes only when it is said there. */
 static void
-put_config(struct qz_gguf *g, const struct qz_config *c, const struct qz_json *raw, int ftype)
+put_config(struct qz_ggufw *g, const struct qz_config *c, const struct qz_json *raw, int ftype)
 {
 	const char *arch = c->family->gguf;
 	char key[128];
@@ -112,7 +112,7 @@ put_config(struct qz_gguf *g, const struct qz_config *c, const struct qz_json *r
 	put_counts(g, arch, c);
 	if (c->rope_kind == QZ_ROPE_LINEAR) {
 		snprintf(key, sizeof key, "%s.rope.scaling.type", arch);
-		qz_gguf_str(g, key, "linear");
+		qz_ggufw_str(g, key, "linear");
 		put_f32(g, arch, "rope.scaling.factor", c->rope_factor);
 	}
 	put_f32(g, arch, "rope.freq_base", c->rope_theta);
@@ -122,12 +122,12 @@ put_config(struct qz_gguf *g, const struct qz_config *c, const struct qz_json *r
 		put_u32(g, arch, "attention.key_length", c->head_dim);
 		put_u32(g, arch, "attention.value_length", c->head_dim);
 	}
-	qz_gguf_u32(g, "general.file_type", (uint32_t)ftype);
+	qz_ggufw_u32(g, "general.file_type", (uint32_t)ftype);
 	if (!strcmp(arch, "llama")) {
 		put_u32(g, arch, "vocab_size", c->vocab);
 		put_u32(g, arch, "rope.dimension_count", c->head_dim);
 	}
-	qz_gguf_u32(g, "general.quantization_version", 2);
+	qz_ggufw_u32(g, "general.quantization_version", 2);
 }
 
 static int
@@ -140,7 +140,7 @@ parse(const struct qz_gguf_meta *m, const char *name, struct qz_json **j, struct
 }
 
 static int
-put(struct qz_gguf *g, const struct qz_gguf_meta *m, const struct qz_json *raw,
+put(struct qz_ggufw *g, const struct qz_gguf_meta *m, const struct qz_json *raw,
     const struct qz_json *generation, size_t *n_padding, struct qz_err *e)
 {
 	const struct qz_vocab_files files = { find(m, "tokenizer.model"), find(m, "tokenizer.json"),
@@ -157,8 +157,8 @@ put(struct qz_gguf *g, const struct qz_gguf_meta *m, const struct qz_json *raw,
 	qz_gguf_name(&name, slash && strchr(slash + 1, '/') ? "" : id, (int64_t)m->n_params);
 	if (!*name.size && m->n_params)
 		qz_gguf_size_label(m->n_params, name.size);
-	qz_gguf_str(g, "general.architecture", m->config->family->gguf);
-	qz_gguf_str(g, "general.type", "model");
+	qz_ggufw_str(g, "general.architecture", m->config->family->gguf);
+	qz_ggufw_str(g, "general.type", "model");
 	put_sampling(g, generation);
 	put_names(g, &name, m->title);
 	put_config(g, m->config, raw, m->ftype);
@@ -171,7 +171,7 @@ put(struct qz_gguf *g, const struct qz_gguf_meta *m, const struct qz_json *raw,
 
 int
 qz_gguf_meta_put(
-    struct qz_gguf *g, const struct qz_gguf_meta *m, size_t *n_padding, struct qz_err *e)
+    struct qz_ggufw *g, const struct qz_gguf_meta *m, size_t *n_padding, struct qz_err *e)
 {
 	struct qz_json *raw = NULL, *generation = NULL;
 	int ret = -1;
@@ -186,17 +186,17 @@ qz_gguf_meta_put(
 
 void
 qz_gguf_meta_put_adapter(
-    struct qz_gguf *g, const struct qz_config *c, const char *id, const char *title, float alpha)
+    struct qz_ggufw *g, const struct qz_config *c, const char *id, const char *title, float alpha)
 {
 	struct qz_gguf_name name;
 
 	qz_gguf_name(&name, id ? id : "", -1);
-	qz_gguf_str(g, "general.architecture", c->family->gguf);
-	qz_gguf_str(g, "general.type", "adapter");
-	qz_gguf_str(g, "adapter.type", "lora");
+	qz_ggufw_str(g, "general.architecture", c->family->gguf);
+	qz_ggufw_str(g, "general.type", "adapter");
+	qz_ggufw_str(g, "adapter.type", "lora");
 	put_names(g, &name, title);
-	qz_gguf_f32(g, "adapter.lora.alpha", alpha);
-	qz_gguf_u32(g, "general.quantization_version", 2);
+	qz_ggufw_f32(g, "adapter.lora.alpha", alpha);
+	qz_ggufw_u32(g, "general.quantization_version", 2);
 }
 
 void

@@ -20,11 +20,11 @@ struct qz_gguf_meta {
 
 /* Adds all keys.  n_padding, when not NULL: how many tokens only fill up the vocabulary. */
 int qz_gguf_meta_put(
-    struct qz_gguf *g, const struct qz_gguf_meta *m, size_t *n_padding, struct qz_err *e);
+    struct qz_ggufw *g, const struct qz_gguf_meta *m, size_t *n_padding, struct qz_err *e);
 
 /* Keys of a LoRA: no hyperparameters, no tokenizer. */
 void qz_gguf_meta_put_adapter(
-    struct qz_gguf *g, const struct qz_config *c, const char *id, const char *title, float alpha);
+    struct qz_ggufw *g, const struct qz_config *c, const char *id, const char *title, float alpha);
 
 /* llama3 rope scaling: what each of the head_dim/2 frequencies is divided by. */
 void qz_gguf_rope_factors(const struct qz_config *c, float *factors);

@@ -303,7 +303,7 @@ qz_gguf_vocab_free(struct qz_gguf_vocab *v)
 
 /* tokenizer.chat_template.NAME for each but the default; letters and digits only, the rest is '_'. */
 static void
-put_templates(const struct qz_gguf_vocab *v, struct qz_gguf *g)
+put_templates(const struct qz_gguf_vocab *v, struct qz_ggufw *g)
 {
 	struct qz_gguf_text names[16];
 	struct qz_buf keys[16] = { { 0 } };
@@ -328,32 +328,32 @@ put_templates(const struct qz_gguf_vocab *v, struct qz_gguf *g)
 		g->kvs.failed = g->kvs.failed || b->failed;
 		if (b->failed)
 			break;
-		qz_gguf_str(g, b->data, text);
+		qz_ggufw_str(g, b->data, text);
 		names[n++] = (struct qz_gguf_text){ b->data + sizeof head - 1,
 			b->n - (sizeof head - 1) };
 	}
-	qz_gguf_texts(g, "tokenizer.chat_templates", names, n);
+	qz_ggufw_texts(g, "tokenizer.chat_templates", names, n);
 	for (size_t i = 0; i < 16; i++)
 		qz_buf_free(&keys[i]);
 }
 
 void
-qz_gguf_vocab_put(const struct qz_gguf_vocab *v, struct qz_gguf *g)
+qz_gguf_vocab_put(const struct qz_gguf_vocab *v, struct qz_ggufw *g)
 {
 	if (v->add_space_prefix >= 0)
-		qz_gguf_bool(g, "tokenizer.ggml.add_space_prefix", v->add_space_prefix);
-	qz_gguf_str(g, "tokenizer.ggml.model", v->model);
-	qz_gguf_str(g, "tokenizer.ggml.pre", v->pre);
-	qz_gguf_texts(g, "tokenizer.ggml.tokens", v->tokens, v->n);
+		qz_ggufw_bool(g, "tokenizer.ggml.add_space_prefix", v->add_space_prefix);
+	qz_ggufw_str(g, "tokenizer.ggml.model", v->model);
+	qz_ggufw_str(g, "tokenizer.ggml.pre", v->pre);
+	qz_ggufw_texts(g, "tokenizer.ggml.tokens", v->tokens, v->n);
 	if (v->scores)
-		qz_gguf_f32s(g, "tokenizer.ggml.scores", v->scores, v->n);
-	qz_gguf_i32s(g, "tokenizer.ggml.token_type", v->types, v->n);
-	qz_gguf_texts(g, "tokenizer.ggml.merges", v->merges, v->n_merges);
+		qz_ggufw_f32s(g, "tokenizer.ggml.scores", v->scores, v->n);
+	qz_ggufw_i32s(g, "tokenizer.ggml.token_type", v->types, v->n);
+	qz_ggufw_texts(g, "tokenizer.ggml.merges", v->merges, v->n_merges);
 	for (size_t i = 0; i < v->n_special; i++)
-		qz_gguf_u32(g, v->special[i].key, v->special[i].id);
+		qz_ggufw_u32(g, v->special[i].key, v->special[i].id);
 	for (size_t i = 0; i < v->n_flags; i++)
-		qz_gguf_bool(g, v->flags[i].key, v->flags[i].value);
+		qz_ggufw_bool(g, v->flags[i].key, v->flags[i].value);
 	put_templates(v, g);
 	if (v->chat_template)
-		qz_gguf_str(g, "tokenizer.chat_template", v->chat_template);
+		qz_ggufw_str(g, "tokenizer.chat_template", v->chat_template);
 }

@@ -69,7 +69,7 @@ int qz_gguf_vocab_load(struct qz_gguf_vocab *v, const struct qz_vocab_files *f,
     const struct qz_config *c, struct qz_err *e);
 void qz_gguf_vocab_free(struct qz_gguf_vocab *v);
 /* Adds the tokenizer.* keys. */
-void qz_gguf_vocab_put(const struct qz_gguf_vocab *v, struct qz_gguf *g);
+void qz_gguf_vocab_put(const struct qz_gguf_vocab *v, struct qz_ggufw *g);
 
 /* The name of a byte-level tokenizer.json's pre-tokenizer, by its structure: "qwen2".  NULL and QZ_EDATA that
  * spells the structure out when it has no name in the table. */

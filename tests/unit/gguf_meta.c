@@ -83,7 +83,7 @@ converter(void)
 		struct qz_config c = tiny(512);
 		struct qz_gguf_meta m = { &c, files, n, "stories260k", NULL, 260032,
 			golden[i].ftype };
-		struct qz_gguf g = { 0 };
+		struct qz_ggufw g = { 0 };
 		struct qz_err e = { 0 };
 		const char *at = n ? shared(golden[i].file) : NULL;
 		int got;
@@ -99,7 +99,7 @@ converter(void)
 		ok(le64_get(want.data + 16) == g.n_kvs, "%llu keys", (unsigned long long)g.n_kvs);
 		ok(want.n > 24 + g.kvs.n && g.kvs.n && !memcmp(want.data + 24, g.kvs.data, g.kvs.n),
 		    "%zu bytes are the converter's", g.kvs.n);
-		qz_gguf_free(&g);
+		qz_ggufw_free(&g);
 	}
 	qz_buf_free(&want);
 	drop(text, n);
@@ -140,7 +140,7 @@ mistral(void)
 	const char *at = n ? shared("golden/gguf/mistral-v1-vocab.gguf") : NULL;
 	struct qz_config c = tiny(32000);
 	struct qz_gguf_vocab v;
-	struct qz_gguf g = { 0 };
+	struct qz_ggufw g = { 0 };
 	struct qz_err e = { 0 };
 	int got;
 
@@ -156,7 +156,7 @@ mistral(void)
 		ok(contains(&want, &g.kvs), "%zu bytes are the converter's", g.kvs.n);
 		qz_gguf_vocab_free(&v);
 	}
-	qz_gguf_free(&g);
+	qz_ggufw_free(&g);
 	qz_buf_free(&want);
 	drop(text, n);
 }

@@ -22,30 +22,30 @@ layout(void)
 		13, 14, 15, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 		0, 0, 0, 0, 0 };
 	const uint8_t data[16] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 };
-	struct qz_gguf g = { 0 };
+	struct qz_ggufw g = { 0 };
 	struct qz_buf b = { 0 };
 	struct qz_err e = { 0 };
 	struct qz_out *o = qz_out_memory(&b, &e);
 
-	qz_gguf_str(&g, "k", "vw");
-	qz_gguf_i32s(&g, "a", (const int32_t[]){ 1, -1 }, 2);
-	qz_gguf_texts(&g, "empty", NULL, 0);
-	qz_gguf_tensor(&g, "x", QZ_F16, (const uint64_t[]){ 2, 3 }, 2, &e);
-	qz_gguf_tensor(&g, "y", QZ_F32, (const uint64_t[]){ 1 }, 1, &e);
-	ok(qz_gguf_nbytes(&g) == sizeof want, "the size is known before the data: %llu",
-	    (unsigned long long)qz_gguf_nbytes(&g));
-	ok(qz_gguf_begin(&g, o, &e) == 0, "header");
-	ok(qz_gguf_end(&g, &e) < 0, "no data yet: %s", e.msg);
-	ok(qz_gguf_write(&g, o, data, 5, &e) == 0 && qz_gguf_write(&g, o, data + 5, 11, &e) == 0,
+	qz_ggufw_str(&g, "k", "vw");
+	qz_ggufw_i32s(&g, "a", (const int32_t[]){ 1, -1 }, 2);
+	qz_ggufw_texts(&g, "empty", NULL, 0);
+	qz_ggufw_tensor(&g, "x", QZ_F16, (const uint64_t[]){ 2, 3 }, 2, &e);
+	qz_ggufw_tensor(&g, "y", QZ_F32, (const uint64_t[]){ 1 }, 1, &e);
+	ok(qz_ggufw_nbytes(&g) == sizeof want, "the size is known before the data: %llu",
+	    (unsigned long long)qz_ggufw_nbytes(&g));
+	ok(qz_ggufw_begin(&g, o, &e) == 0, "header");
+	ok(qz_ggufw_end(&g, &e) < 0, "no data yet: %s", e.msg);
+	ok(qz_ggufw_write(&g, o, data, 5, &e) == 0 && qz_ggufw_write(&g, o, data + 5, 11, &e) == 0,
 	    "data");
-	ok(qz_gguf_end(&g, &e) == 0, "complete");
-	ok(qz_gguf_write(&g, o, data, 1, &e) < 0 && e.code == QZ_EDATA, "a byte too many: %s",
+	ok(qz_ggufw_end(&g, &e) == 0, "complete");
+	ok(qz_ggufw_write(&g, o, data, 1, &e) < 0 && e.code == QZ_EDATA, "a byte too many: %s",
 	    e.msg);
 	qz_out_commit(o, &e);
 	ok(b.n == sizeof want && !memcmp(b.data, want, b.n), "every byte (%zu)", b.n);
 	qz_out_close(o);
 	qz_buf_free(&b);
-	qz_gguf_free(&g);
+	qz_ggufw_free(&g);
 }
 
 static const char name64[] = "1234567890123456789012345678901234567890123456789012345678901234";
@@ -73,14 +73,14 @@ static void
 refusals(void)
 {
 	for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
-		struct qz_gguf g = { 0 };
+		struct qz_ggufw g = { 0 };
 		struct qz_err e = { 0 };
-		int got = qz_gguf_tensor(
+		int got = qz_ggufw_tensor(
 		    &g, tensors[i].name, tensors[i].type, tensors[i].dims, tensors[i].n_dims, &e);
 
 		ok((got == 0) == tensors[i].good && (got == 0 || e.code == QZ_EDATA), "%s: %s",
 		    tensors[i].what, got ? e.msg : "taken");
-		qz_gguf_free(&g);
+		qz_ggufw_free(&g);
 	}
 }
 
@@ -88,22 +88,22 @@ static void
 twice(void)
 {
 	for (int tensor = 0; tensor < 2; tensor++) {
-		struct qz_gguf g = { 0 };
+		struct qz_ggufw g = { 0 };
 		struct qz_buf b = { 0 };
 		struct qz_err e = { 0 };
 		struct qz_out *o = qz_out_memory(&b, &e);
 
 		for (int i = 0; i < 2; i++) {
 			if (tensor)
-				qz_gguf_tensor(&g, "t", QZ_F32, (const uint64_t[]){ 1 }, 1, &e);
+				qz_ggufw_tensor(&g, "t", QZ_F32, (const uint64_t[]){ 1 }, 1, &e);
 			else
-				qz_gguf_u32(&g, "k", 1);
+				qz_ggufw_u32(&g, "k", 1);
 		}
-		ok(qz_gguf_begin(&g, o, &e) < 0 && strstr(e.msg, "twice") && b.n == 0,
+		ok(qz_ggufw_begin(&g, o, &e) < 0 && strstr(e.msg, "twice") && b.n == 0,
 		    "refused: %s", e.msg);
 		qz_out_close(o);
 		qz_buf_free(&b);
-		qz_gguf_free(&g);
+		qz_ggufw_free(&g);
 	}
 }
 

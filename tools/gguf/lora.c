@@ -78,7 +78,7 @@ choose_alpha(const struct qz_lora *l)
 
 static int
 write_b(const struct qz_adapter *a, const struct qz_config *c, const struct qz_lora_tensor *t,
-    double alpha, struct qz_gguf *g, struct qz_out *o, struct qz_err *e)
+    double alpha, struct qz_ggufw *g, struct qz_out *o, struct qz_err *e)
 {
 	float factor = (float)((double)t->scale * t->rank / alpha),
 	      *row = malloc((size_t)t->rank * sizeof *row);
@@ -92,41 +92,41 @@ write_b(const struct qz_adapter *a, const struct qz_config *c, const struct qz_l
 
 		for (int k = 0; k < t->rank; k++)
 			row[k] = factor == 1 ? b[k] : factor * b[k];
-		ret = qz_gguf_write(g, o, row, (size_t)t->rank * sizeof *row, e);
+		ret = qz_ggufw_write(g, o, row, (size_t)t->rank * sizeof *row, e);
 	}
 	free(row);
 	return ret;
 }
 
 static int
-describe(const struct entry *x, struct qz_gguf *g, struct qz_err *e)
+describe(const struct entry *x, struct qz_ggufw *g, struct qz_err *e)
 {
 	const uint64_t a[2] = { (uint64_t)x->t->rank, (uint64_t)x->t->cols };
 	const uint64_t b[2] = { (uint64_t)x->t->rows, (uint64_t)x->t->rank };
 
-	return qz_gguf_tensor(g, x->a, QZ_F32, a, 2, e) < 0
+	return qz_ggufw_tensor(g, x->a, QZ_F32, a, 2, e) < 0
 		   ? -1
-		   : qz_gguf_tensor(g, x->b, QZ_F32, b, 2, e);
+		   : qz_ggufw_tensor(g, x->b, QZ_F32, b, 2, e);
 }
 
 static int
 write_all(const struct qz_adapter *a, const struct qz_config *c, const struct entry *x, size_t n,
-    double alpha, struct qz_gguf *g, struct qz_out *o, struct qz_err *e)
+    double alpha, struct qz_ggufw *g, struct qz_out *o, struct qz_err *e)
 {
 	for (size_t i = 0; i < n; i++)
 		if (describe(&x[i], g, e) < 0)
 			return -1;
-	if (qz_out_expect(o, qz_gguf_nbytes(g), e) < 0 || qz_gguf_begin(g, o, e) < 0)
+	if (qz_out_expect(o, qz_ggufw_nbytes(g), e) < 0 || qz_ggufw_begin(g, o, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
 		const struct qz_lora_tensor *t = x[i].t;
 		size_t size = (size_t)t->rank * (size_t)t->cols * sizeof(float);
 
-		if (qz_gguf_write(g, o, a->values + t->a, size, e) < 0 ||
+		if (qz_ggufw_write(g, o, a->values + t->a, size, e) < 0 ||
 		    write_b(a, c, t, alpha, g, o, e) < 0)
 			return -1;
 	}
-	return qz_gguf_end(g, e);
+	return qz_ggufw_end(g, e);
 }
 
 int
@@ -135,14 +135,14 @@ lora_write(const struct qz_adapter *a, const struct qz_config *c, const char *id
 {
 	struct entry *x = calloc((size_t)a->lora.n + 1, sizeof *x);
 	double alpha = choose_alpha(&a->lora);
-	struct qz_gguf g = { 0 };
+	struct qz_ggufw g = { 0 };
 	int ret;
 
 	if (!x)
 		return qz_nomem(e, (size_t)a->lora.n * sizeof *x);
 	qz_gguf_meta_put_adapter(&g, c, id, title, (float)alpha);
 	ret = write_all(a, c, x, list(&a->lora, c, x), alpha, &g, o, e);
-	qz_gguf_free(&g);
+	qz_ggufw_free(&g);
 	free(x);
 	return ret;
 }

@@ -104,14 +104,14 @@ plan_free(struct plan *p)
 
 int
 plan_put(
-    const struct plan *p, const struct qz_tensor *manifest, struct qz_gguf *g, struct qz_err *e)
+    const struct plan *p, const struct qz_tensor *manifest, struct qz_ggufw *g, struct qz_err *e)
 {
 	const uint64_t half = (uint64_t)p->config->head_dim / 2;
 
-	if (p->rope_factors && qz_gguf_tensor(g, "rope_freqs.weight", QZ_F32, &half, 1, e) < 0)
+	if (p->rope_factors && qz_ggufw_tensor(g, "rope_freqs.weight", QZ_F32, &half, 1, e) < 0)
 		return -1;
 	for (size_t i = 0; i < p->n; i++)
-		if (qz_gguf_tensor(g, p->tensors[i].name, p->tensors[i].type, manifest[i].dims,
+		if (qz_ggufw_tensor(g, p->tensors[i].name, p->tensors[i].type, manifest[i].dims,
 			manifest[i].n_dims, e) < 0)
 			return -1;
 	return 0;

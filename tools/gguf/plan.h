@@ -38,6 +38,6 @@ int plan_make(struct plan *p, const struct qz_config *c, const struct qz_tensor 
 void plan_free(struct plan *p);
 /* Adds the tensors to g. */
 int plan_put(
-    const struct plan *p, const struct qz_tensor *manifest, struct qz_gguf *g, struct qz_err *e);
+    const struct plan *p, const struct qz_tensor *manifest, struct qz_ggufw *g, struct qz_err *e);
 
 #endif

@@ -147,7 +147,7 @@ open_model(struct model *m, const char *path, struct qz_err *e)
 }
 
 static int
-write_model(struct model *m, struct plan *p, struct qz_gguf *g, struct qz_out *o, struct qz_err *e)
+write_model(struct model *m, struct plan *p, struct qz_ggufw *g, struct qz_out *o, struct qz_err *e)
 {
 	struct qz_dev *d = qz_device_open(qz_device_name, (int)qz_threads, e);
 	struct qz_meter meter;
@@ -156,7 +156,7 @@ write_model(struct model *m, struct plan *p, struct qz_gguf *g, struct qz_out *o
 	if (!d)
 		return -1;
 	qz_meter_start(&meter, "gguf", g->data, NULL);
-	if (qz_out_expect(o, qz_gguf_nbytes(g), e) == 0 && qz_gguf_begin(g, o, e) == 0)
+	if (qz_out_expect(o, qz_ggufw_nbytes(g), e) == 0 && qz_ggufw_begin(g, o, e) == 0)
 		ret = write_data(p, &m->feed, d, g, o, &meter, e);
 	qz_meter_stop(&meter);
 	qz_device_close(d);
@@ -167,7 +167,7 @@ static int
 run_model(const char *path, struct qz_out *o, struct qz_err *e)
 {
 	const struct target *target = target_find(type);
-	struct qz_gguf g = { 0 };
+	struct qz_ggufw g = { 0 };
 	struct plan p = { 0 };
 	struct model m;
 	char id[256], size[16];
@@ -196,11 +196,11 @@ run_model(const char *path, struct qz_out *o, struct qz_err *e)
 		ret = ret < 0 ? -1 : write_model(&m, &p, &g, o, e);
 	}
 	if (ret == 0) {
-		qz_num_bytes(qz_gguf_nbytes(&g), size);
+		qz_num_bytes(qz_ggufw_nbytes(&g), size);
 		qz_say("%llu tensors, %s", (unsigned long long)g.n_tensors, size);
 	}
 	plan_free(&p);
-	qz_gguf_free(&g);
+	qz_ggufw_free(&g);
 	qz_spool_free(m.spool);
 	qz_source_close(m.source);
 	return ret;

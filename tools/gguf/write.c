@@ -23,7 +23,7 @@ struct job {
 	struct qz_pieces *pieces;
 	struct qz_panel panel;
 	struct result results[SLOTS];
-	struct qz_gguf *g;
+	struct qz_ggufw *g;
 	struct qz_out *o;
 	struct qz_meter *meter;
 };
@@ -101,8 +101,8 @@ write_permuted(struct job *j, const struct qz_piece *c, const struct planned *p,
 		 size = vector ? p->row_nbytes / c->cols : p->row_nbytes;
 
 	for (uint64_t i = 0; i < n; i++)
-		if (qz_gguf_write(j->g, j->o, rows + qz_gguf_row(i, head) * size, (size_t)size, e) <
-		    0)
+		if (qz_ggufw_write(
+			j->g, j->o, rows + qz_gguf_row(i, head) * size, (size_t)size, e) < 0)
 			return -1;
 	return 0;
 }
@@ -118,7 +118,7 @@ write_piece(void *arg, int slot, struct qz_err *e)
 
 	qz_meter_add(j->meter, n);
 	return p->permuted ? write_permuted(j, c, p, rows, e)
-			   : qz_gguf_write(j->g, j->o, rows, n, e);
+			   : qz_ggufw_write(j->g, j->o, rows, n, e);
 }
 
 static int
@@ -133,14 +133,14 @@ write_rope(struct job *j, struct qz_err *e)
 		qz_gguf_rope_factors(j->plan->config, f);
 	for (size_t i = 0; i < n && ret == 0; i++) {
 		le32_put(le, qz_f32_bits(f[i]));
-		ret = qz_gguf_write(j->g, j->o, le, sizeof le, e);
+		ret = qz_ggufw_write(j->g, j->o, le, sizeof le, e);
 	}
 	free(f);
 	return ret;
 }
 
 int
-write_data(struct plan *p, const struct qz_feed *feed, struct qz_dev *d, struct qz_gguf *g,
+write_data(struct plan *p, const struct qz_feed *feed, struct qz_dev *d, struct qz_ggufw *g,
     struct qz_out *o, struct qz_meter *m, struct qz_err *e)
 {
 	struct job j = { .plan = p, .g = g, .o = o, .meter = m };
@@ -154,7 +154,7 @@ write_data(struct plan *p, const struct qz_feed *feed, struct qz_dev *d, struct 
 	if (ret == 0)
 		ret = qz_flow_run(&flow, e);
 	if (ret == 0)
-		ret = qz_gguf_end(g, e);
+		ret = qz_ggufw_end(g, e);
 	for (int i = 0; i < SLOTS; i++)
 		free(j.results[i].memory);
 	qz_pieces_free(j.pieces);

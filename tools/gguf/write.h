@@ -7,7 +7,7 @@
 #include "tools/gguf/plan.h"
 
 /* Everything after the header.  Values that f16 cannot hold are counted in the plan. */
-int write_data(struct plan *p, const struct qz_feed *feed, struct qz_dev *d, struct qz_gguf *g,
+int write_data(struct plan *p, const struct qz_feed *feed, struct qz_dev *d, struct qz_ggufw *g,
     struct qz_out *o, struct qz_meter *m, struct qz_err *e);
 
 #endif

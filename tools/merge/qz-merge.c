@@ -171,7 +171,7 @@ config_type(const struct merge *m, const struct qz_source *s)
 	size_t n;
 	const struct qz_tensor *t = qz_source_manifest(s, &n);
 	uint64_t most = 0;
-	enum qz_dtype type = c->dtype && qz_dtype((unsigned)c->dtype)->plain ? c->dtype : QZ_BF16;
+	enum qz_dtype own = c->dtype && qz_dtype((unsigned)c->dtype)->plain ? c->dtype : QZ_BF16;
 
 	if (m->type)
 		return m->type;
@@ -181,10 +181,10 @@ config_type(const struct merge *m, const struct qz_source *s)
 		if (!qz_dtype((unsigned)t[i].dtype)->plain)
 			return QZ_BF16;
 		if (count > most)
-			type = t[i].dtype;
+			own = t[i].dtype;
 		most = count > most ? count : most;
 	}
-	return type;
+	return own;
 }
 
 static int
