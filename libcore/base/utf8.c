@@ -1,7 +1,5 @@
 #include "libcore/base/utf8.h"
 
-#include <utf8proc.h>
-
 int32_t
 qz_utf8_get(const char *str, size_t n, int *len)
 {
@@ -76,41 +74,4 @@ qz_utf8_valid(const char *s, size_t n)
 		i += (size_t)len;
 	}
 	return n;
-}
-
-int
-qz_utf8_width(uint32_t c)
-{
-	return utf8proc_charwidth((utf8proc_int32_t)c);
-}
-
-uint32_t
-qz_utf8_upper(uint32_t c)
-{
-	return (uint32_t)utf8proc_toupper((utf8proc_int32_t)c);
-}
-
-uint32_t
-qz_utf8_lower(uint32_t c)
-{
-	return (uint32_t)utf8proc_tolower((utf8proc_int32_t)c);
-}
-
-bool
-qz_utf8_printable(uint32_t c)
-{
-	switch (utf8proc_category((utf8proc_int32_t)c)) {
-	case UTF8PROC_CATEGORY_CN:
-	case UTF8PROC_CATEGORY_ZL:
-	case UTF8PROC_CATEGORY_ZP:
-	case UTF8PROC_CATEGORY_CC:
-	case UTF8PROC_CATEGORY_CF:
-	case UTF8PROC_CATEGORY_CS:
-	case UTF8PROC_CATEGORY_CO:
-		return false;
-	case UTF8PROC_CATEGORY_ZS:
-		return c == ' ';
-	default:
-		return true;
-	}
 }

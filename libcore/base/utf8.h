@@ -13,7 +13,8 @@ int32_t qz_utf8_get(const char *s, size_t n, int *len);
 int qz_utf8_put(uint32_t c, char out[4]);
 /* The offset of the first malformed byte, or n. */
 size_t qz_utf8_valid(const char *s, size_t n);
-/* Columns on a terminal (0, 1 or 2). */
+/* What asks the Unicode database lives in unicode.c.
+ * Columns on a terminal (0, 1 or 2). */
 int qz_utf8_width(uint32_t c);
 /* The simple case mappings of the Unicode database: one character to one. */
 uint32_t qz_utf8_upper(uint32_t c);
