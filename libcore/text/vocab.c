@@ -1,0 +1,173 @@
+#include "libcore/text/vocab.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcore/base/hash.h"
+
+static uint32_t
+slot_of(const struct qz_vocab *v, const char *s, size_t n)
+{
+	uint32_t i = (uint32_t)qz_hash64(s, n) & v->mask;
+
+	for (; v->slots[i]; i = (i + 1) & v->mask) {
+		const struct qz_vocab_entry *t = &v->entry[v->slots[i] - 1];
+
+		if (t->n == n && !memcmp(v->blob.data + t->at, s, n))
+			break;
+	}
+	return i;
+}
+
+static int
+rehash(struct qz_vocab *v, struct qz_err *e)
+{
+	uint32_t *old = v->slots, n_old = v->slots ? v->mask + 1 : 0, n = n_old ? 2 * n_old : 1024;
+	uint32_t *slots = calloc(n, sizeof *slots);
+
+	if (!slots)
+		return qz_nomem(e, n * sizeof *slots);
+	v->slots = slots;
+	v->mask = n - 1;
+	for (uint32_t i = 0; i < n_old; i++) {
+		const struct qz_vocab_entry *t = old[i] ? &v->entry[old[i] - 1] : NULL;
+
+		if (t)
+			slots[slot_of(v, v->blob.data + t->at, t->n)] = old[i];
+	}
+	free(old);
+	return 0;
+}
+
+/* Room for the id.  Far ids cost address space only: the pages of a gap are never touched. */
+static int
+reach(struct qz_vocab *v, uint32_t id, struct qz_err *e)
+{
+	uint32_t cap = v->cap ? v->cap : 1024;
+	struct qz_vocab_entry *entry;
+	uint8_t *flags;
+
+	while (cap <= id)
+		cap *= 2;
+	if (cap != v->cap) {
+		entry = calloc(cap, sizeof *entry);
+		flags = calloc(cap, 1);
+		if (!entry || !flags) {
+			free(entry);
+			free(flags);
+			return qz_nomem(e, cap * sizeof *entry);
+		}
+		if (v->size) {
+			memcpy(entry, v->entry, v->size * sizeof *entry);
+			memcpy(flags, v->flags, v->size);
+		}
+		free(v->entry);
+		free(v->flags);
+		v->entry = entry;
+		v->flags = flags;
+		v->cap = cap;
+	}
+	if (id >= v->size)
+		v->size = id + 1;
+	return 0;
+}
+
+int
+qz_vocab_put(
+    struct qz_vocab *v, const char *s, size_t n, uint32_t id, unsigned flags, struct qz_err *e)
+{
+	uint32_t slot;
+
+	if (id > QZ_ID_MAX)
+		return qz_fail(e, QZ_EDATA, "id %lu, at most %d", (unsigned long)id, QZ_ID_MAX);
+	if (!n || n > QZ_TOKEN_MAX)
+		return qz_fail(e, QZ_EDATA, "id %lu has a text of %zu bytes, not 1 to %d",
+		    (unsigned long)id, n, QZ_TOKEN_MAX);
+	if (v->blob.n > UINT32_MAX - 2 * QZ_TOKEN_MAX)
+		return qz_fail(e, QZ_EDATA, "texts of more than 4 GiB");
+	if (reach(v, id, e) < 0 || (v->used >= v->mask / 2 && rehash(v, e) < 0))
+		return -1;
+	if (v->entry[id].n)
+		return qz_fail(e, QZ_EDATA, "id %lu is there twice, as \"%s\" and \"%.*s\"",
+		    (unsigned long)id, v->blob.data + v->entry[id].at, (int)(n < 100 ? n : 100), s);
+	slot = slot_of(v, s, n);
+	if (v->slots[slot])
+		return qz_fail(e, QZ_EDATA, "\"%.*s\" is there twice, as id %lu and %lu",
+		    (int)(n < 100 ? n : 100), s, (unsigned long)v->slots[slot] - 1,
+		    (unsigned long)id);
+	if (!v->blob.n)
+		qz_buf_chr(&v->blob, '\0');
+	v->entry[id].at = (uint32_t)v->blob.n;
+	v->entry[id].n = (uint32_t)n;
+	v->flags[id] = (uint8_t)flags;
+	v->slots[slot] = id + 1;
+	v->used++;
+	qz_buf_add(&v->blob, s, n);
+	qz_buf_chr(&v->blob, '\0');
+	return qz_buf_ok(&v->blob, e);
+}
+
+uint32_t
+qz_vocab_find(const struct qz_vocab *v, const char *s, size_t n)
+{
+	return v->slots ? v->slots[slot_of(v, s, n)] - 1 : QZ_ID_NONE;
+}
+
+uint32_t
+qz_vocab_find_model(const struct qz_vocab *v, const char *s, size_t n)
+{
+	uint32_t id = qz_vocab_find(v, s, n);
+
+	return id != QZ_ID_NONE && v->flags[id] & QZ_V_MODEL ? id : QZ_ID_NONE;
+}
+
+const char *
+qz_vocab_get(const struct qz_vocab *v, uint32_t id, size_t *n)
+{
+	if (id >= v->size || !v->entry[id].n)
+		return NULL;
+	*n = v->entry[id].n;
+	return v->blob.data + v->entry[id].at;
+}
+
+void
+qz_vocab_clear(struct qz_vocab *v)
+{
+	free(v->entry);
+	free(v->flags);
+	free(v->slots);
+	qz_buf_free(&v->blob);
+	memset(v, 0, sizeof *v);
+}
+
+static bool
+prints(unsigned c)
+{
+	return (c >= 0x21 && c <= 0x7e) || (c >= 0xa1 && c <= 0xff && c != 0xad);
+}
+
+uint32_t
+qz_byte_char(unsigned char byte)
+{
+	uint32_t c = 0x100;
+
+	if (prints(byte))
+		return byte;
+	for (unsigned b = 0; b < byte; b++)
+		c += !prints(b);
+	return c;
+}
+
+int
+qz_byte_of_char(uint32_t c)
+{
+	int b = 0;
+
+	if (c < 0x100)
+		return prints(c) ? (int)c : -1;
+	if (c > 0x143)
+		return -1;
+	for (c -= 0x100; prints((unsigned)b) || c; b++)
+		c -= !prints((unsigned)b);
+	return b;
+}

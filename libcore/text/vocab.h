@@ -1,0 +1,47 @@
+/* vocab - the texts of the ids and the ids of the texts, both by flat tables.
+ * Read-only once filled.  Ids may have gaps; a text has one id and an id one text. */
+#ifndef QZ_VOCAB_H
+#define QZ_VOCAB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libcore/base/buf.h"
+#include "libcore/base/err.h"
+
+enum {
+	QZ_ID_MAX = (1 << 24) - 1,
+	QZ_TOKEN_MAX = 1 << 16, /* bytes of one token's text */
+};
+#define QZ_ID_NONE UINT32_MAX
+
+enum { QZ_V_MODEL = 1, QZ_V_ADDED = 2, QZ_V_SPECIAL = 4 }; /* where a text comes from */
+
+struct qz_vocab_entry {
+	uint32_t at, n; /* in blob; entries of gaps are zero */
+};
+
+struct qz_vocab {
+	struct qz_vocab_entry *entry; /* (size) */
+	uint8_t *flags;               /* (size) */
+	uint32_t size, cap;           /* largest id + 1 */
+	uint32_t *slots, mask, used;  /* id + 1 by hash of the text */
+	struct qz_buf blob;           /* the texts, each NUL-terminated; byte 0 is no text's */
+};
+
+/* Refused: an id above QZ_ID_MAX, an id or a text that is there already, an empty text. */
+int qz_vocab_put(
+    struct qz_vocab *v, const char *s, size_t n, uint32_t id, unsigned flags, struct qz_err *e);
+uint32_t qz_vocab_find(const struct qz_vocab *v, const char *s, size_t n); /* or QZ_ID_NONE */
+/* The same among the model's own texts. */
+uint32_t qz_vocab_find_model(const struct qz_vocab *v, const char *s, size_t n);
+const char *qz_vocab_get(const struct qz_vocab *v, uint32_t id, size_t *n); /* NULL: a gap */
+void qz_vocab_clear(struct qz_vocab *v);
+
+/* Byte-level alphabets (GPT-2): the printable bytes of Latin-1 stand for themselves, the other 68 for
+ * U+0100 and up in their order. */
+uint32_t qz_byte_char(unsigned char byte);
+int qz_byte_of_char(uint32_t c); /* or -1 */
+
+#endif
