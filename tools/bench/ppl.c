@@ -37,11 +37,14 @@ read_tokens(struct ppl *p, const char *path, struct qz_err *e)
 static int
 prepare(struct ppl *p, struct qz_err *e)
 {
-	struct qz_extent one = qz_data_extent(&p->data, 1);
 	struct qz_net_shape shape = { .logits_bytes = QZ_LOGITS_BYTES };
+	struct qz_extent one;
 
+	if (qz_data_extent(&p->data, 1, &one, e) < 0)
+		return -1;
 	p->rows_a_batch = one.tokens < BATCH_TOKENS ? (uint64_t)(BATCH_TOKENS / one.tokens) : 1;
-	shape.room = qz_data_extent(&p->data, p->rows_a_batch);
+	if (qz_data_extent(&p->data, p->rows_a_batch, &shape.room, e) < 0)
+		return -1;
 	shape.losses = shape.room.trained;
 	p->losses = malloc((size_t)shape.losses * sizeof *p->losses);
 	if (!p->losses)
