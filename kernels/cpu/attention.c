@@ -90,30 +90,6 @@ clear(real *p, int64_t n)
 		p[j] = 0;
 }
 
-static real
-sum_row(const real *restrict p, int64_t n)
-{
-	real s[LANES] = { 0 };
-	int64_t i = 0;
-
-	for (; i + LANES <= n; i += LANES)
-		for (int j = 0; j < LANES; j++)
-			s[j] += p[i + j];
-	for (int j = 0; i < n; i++, j++)
-		s[j] += p[i];
-	return fold(s);
-}
-
-static real
-max_row(const real *restrict p, int64_t n)
-{
-	real max = p[0];
-
-	for (int64_t j = 1; j < n; j++)
-		max = p[j] > max ? p[j] : max;
-	return max;
-}
-
 /* Scores become probabilities times their sum; returns the sum and sets lse. */
 static real
 soften(real *p, const struct qz_attn *a, int64_t n, real *lse)
@@ -124,9 +100,9 @@ soften(real *p, const struct qz_attn *a, int64_t n, real *lse)
 		*lse = -(real)INFINITY;
 		return 0;
 	}
-	top = max_row(p, n) * a->scale;
+	top = largest(p, n) * a->scale;
 	exp_row(p, n, a->scale, top);
-	sum = sum_row(p, n);
+	sum = total(p, n);
 	*lse = top + (real)log(sum);
 	return sum;
 }

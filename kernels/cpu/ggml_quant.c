@@ -2,8 +2,7 @@
  * quantize_row_*_ref): float32, one rounding an operation, sums in index order.  A row is a part. */
 #include <string.h>
 
-#include "kernels/cpu/cpu.h"
-#include "libcore/base/half.h"
+#include "kernels/cpu/absmax.h"
 #include "libcore/base/le.h"
 
 typedef void quantize_block(uint8_t *y, const float *x);
@@ -136,15 +135,9 @@ q5_1(uint8_t *y, const float *x)
 static void
 q8_0(uint8_t *y, const float *x)
 {
-	float max = 0, d, id;
+	float d = absmax(x, 32) / 127.0f, id;
 	int8_t q[32];
 
-	for (int j = 0; j < 32; j++) {
-		float a = x[j] < 0 ? -x[j] : x[j];
-
-		max = a > max ? a : max;
-	}
-	d = max / 127.0f;
 	id = d != 0 ? 1.0f / d : 0;
 	le16_put(y, qz_f32_to_f16(d));
 	for (int j = 0; j < 32; j++) {

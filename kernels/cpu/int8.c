@@ -1,6 +1,6 @@
 /* quantize8: a row is scaled by 127 / its largest magnitude and rounded, half to even.  A row of
  * zeros has codes and absmax 0. */
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/absmax.h"
 
 struct quantize8 {
 	int8_t *codes;
@@ -28,13 +28,11 @@ quantize_row(void *arg, int row, int thread)
 	(void)thread;
 	for (int64_t i = start; i < end; i += QZ_CPU_TILE) {
 		int64_t n = min64(QZ_CPU_TILE, end - i);
+		float here;
 
 		CPU(load)(x, q->x, q->x_type, i, n);
-		for (int64_t j = 0; j < n; j++) {
-			float a = x[j] < 0 ? -x[j] : x[j];
-
-			max = a > max ? a : max;
-		}
+		here = absmax(x, n);
+		max = here > max ? here : max;
 	}
 	q->absmax[row] = max;
 	for (int64_t i = start; i < end; i += QZ_CPU_TILE) {

@@ -33,6 +33,40 @@ dot(const real *restrict a, const real *restrict b, int64_t n)
 	return fold(s);
 }
 
+static inline real
+total(const real *x, int64_t n)
+{
+	real s[LANES] = { 0 };
+	int64_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+		for (int j = 0; j < LANES; j++)
+			s[j] += x[i + j];
+	for (int j = 0; i < n; i++, j++)
+		s[j] += x[i];
+	return fold(s);
+}
+
+/* n > 0 */
+static inline real
+largest(const real *x, int64_t n)
+{
+	real m[LANES];
+	int64_t i = 0;
+
+	for (int j = 0; j < LANES; j++)
+		m[j] = x[0];
+	for (; i + LANES <= n; i += LANES)
+		for (int j = 0; j < LANES; j++)
+			m[j] = x[i + j] > m[j] ? x[i + j] : m[j];
+	for (int j = 0; i < n; i++, j++)
+		m[j] = x[i] > m[j] ? x[i] : m[j];
+	for (int half = LANES / 2; half > 0; half /= 2)
+		for (int j = 0; j < half; j++)
+			m[j] = m[j + half] > m[j] ? m[j + half] : m[j];
+	return m[0];
+}
+
 #ifdef QZ_ORACLE
 static inline real
 exponential(real x)

@@ -149,34 +149,44 @@ y_part(const struct job *j, int part)
 		add_bias(y, ldy, l->bias + row, n, rows);
 }
 
-/* Rows of the weight against a few tokens: pieces that fit the scratch. */
+/* y[t][r] = the adapter's and the bias's share, to which the products are added. */
+static void
+begin_row(const struct job *j, int64_t r)
+{
+	const struct qz_linear *l = j->l;
+	const real *b = l->rank ? (const real *)l->b + r * l->rank : NULL;
+
+	for (int64_t t = 0; t < j->t; t++) {
+		real sum = l->rank ? dot((const real *)l->s + t * l->rank, b, l->rank) * l->scale
+				   : 0;
+
+		((real *)l->y)[t * l->w.rows + r] = l->bias ? sum + l->bias[r] : sum;
+	}
+}
+
+/* Rows of the weight against a few tokens, in pieces of rows that fit the scratch. */
 static void
 few_part(const struct job *j, int part, int thread)
 {
 	const struct qz_linear *l = j->l;
-	int64_t cols = l->w.cols, per = rows_a_part(cols), r = part * per;
-	int64_t end = min64(r + per, l->w.rows);
+	int64_t cols = l->w.cols, per = rows_a_part(cols), from = part * per;
+	int64_t end = min64(from + per, l->w.rows), piece = min64(SPAN, cols), rows = end - from;
 	real *w = scratch(j, thread);
 
-	for (; r < end; r++) {
-		for (int64_t t = 0; t < j->t; t++) {
-			real sum = 0;
+	if (rows * cols > SPAN)
+		rows = 1;
+	for (int64_t r = from; r < end; r++)
+		begin_row(j, r);
+	for (int64_t i = from * cols; i < end * cols;) {
+		int64_t r = i / cols, c = i % cols,
+			n = rows > 1 ? rows * cols : min64(piece, cols - c);
 
-			if (l->rank)
-				sum = dot((const real *)l->s + t * l->rank,
-					  (const real *)l->b + r * l->rank, l->rank) *
-				      l->scale;
-			if (l->bias)
-				sum += l->bias[r];
-			((real *)l->y)[t * l->w.rows + r] = sum;
-		}
-		for (int64_t c = 0; c < cols; c += SPAN) {
-			int64_t n = min64(SPAN, cols - c);
-
-			CPU(decode_real)(w, &l->w, r * cols + c, n);
+		CPU(decode_real)(w, &l->w, i, n);
+		for (int64_t k = 0; k < n; k += piece, r++)
 			for (int64_t t = 0; t < j->t; t++)
-				((real *)l->y)[t * l->w.rows + r] += dot(j->x + t * cols + c, w, n);
-		}
+				((real *)l->y)[t * l->w.rows + r] += dot(
+				    j->x + t * cols + c, w + k, min64(piece, n - k));
+		i += n;
 	}
 }
 

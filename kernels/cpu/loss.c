@@ -9,24 +9,6 @@ struct loss {
 	double scale;
 };
 
-static real
-largest(const real *restrict x, int64_t n)
-{
-	real m[LANES], max = x[0];
-	int64_t i = 0;
-
-	for (int j = 0; j < LANES; j++)
-		m[j] = x[0];
-	for (; i + LANES <= n; i += LANES)
-		for (int j = 0; j < LANES; j++)
-			m[j] = x[i + j] > m[j] ? x[i + j] : m[j];
-	for (; i < n; i++)
-		max = x[i] > max ? x[i] : max;
-	for (int j = 0; j < LANES; j++)
-		max = m[j] > max ? m[j] : max;
-	return max;
-}
-
 /* The sum of exp(x - max), in float64 over pieces of at most QZ_CPU_TILE; y, when there, gets the terms. */
 static double
 sum_exp(const real *x, real max, int64_t n, real *y)
@@ -35,18 +17,12 @@ sum_exp(const real *x, real max, int64_t n, real *y)
 	double sum = 0;
 
 	for (int64_t i = 0; i < n; i += QZ_CPU_TILE) {
-		int64_t len = min64(QZ_CPU_TILE, n - i), j = 0;
+		int64_t len = min64(QZ_CPU_TILE, n - i);
 		real *restrict t = y ? y + i : tile;
-		real s[LANES] = { 0 };
 
-		for (j = 0; j < len; j++)
+		for (int64_t j = 0; j < len; j++)
 			t[j] = exponential(x[i + j] - max);
-		for (j = 0; j + LANES <= len; j += LANES)
-			for (int k = 0; k < LANES; k++)
-				s[k] += t[j + k];
-		for (int k = 0; j < len; j++, k++)
-			s[k] += t[j];
-		sum += fold(s);
+		sum += total(t, len);
 	}
 	return sum;
 }

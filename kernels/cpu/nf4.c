@@ -5,7 +5,7 @@
  *
  * Its CUDA kernels differ: an all-zero block has code 0 there (0 * inf) and 7, the value 0, here;
  * float32 denormals; values on a midpoint or within an ulp of one, for they divide approximately. */
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/absmax.h"
 #include "kernels/nf4.h"
 
 enum { BLOCK_MAX = 4096 };
@@ -21,43 +21,35 @@ struct quantize4 {
 	const uint8_t *order;
 };
 
-/* max |x|: its order does not matter, so that lanes are free. */
-static float
-block_absmax(const float *restrict x, int n)
-{
-	float m[16] = { 0 }, max = 0;
-	int i = 0;
-
-	for (; i + 16 <= n; i += 16) {
-		for (int j = 0; j < 16; j++) {
-			float a = x[i + j] < 0 ? -x[i + j] : x[i + j];
-
-			m[j] = a > m[j] ? a : m[j];
-		}
-	}
-	for (; i < n; i++) {
-		float a = x[i] < 0 ? -x[i] : x[i];
-
-		max = a > max ? a : max;
-	}
-	for (int j = 0; j < 16; j++)
-		max = m[j] > max ? m[j] : max;
-	return max;
-}
-
+/* How many of the rising thresholds lie below x: four questions, each choosing the next threshold.
+ * Every comparison fails for NaN: 0. */
 static void
-ranks(uint8_t *restrict code, const float *restrict x, int n, const float bounds[15])
+ranks(uint8_t *restrict code, const float *restrict x, int n, const float *t)
 {
-	float t[15];
+	float t0 = t[0], t1 = t[1], t2 = t[2], t3 = t[3], t4 = t[4], t5 = t[5], t6 = t[6],
+	      t7 = t[7];
+	float t8 = t[8], t9 = t[9], t10 = t[10], t11 = t[11], t12 = t[12], t13 = t[13], t14 = t[14];
 
-	for (int k = 0; k < 15; k++)
-		t[k] = bounds[k];
 	for (int i = 0; i < n; i++) {
-		int c = 0;
+		float v = x[i], a, b, c, d, e;
+		int b3, b2, b1, b0;
 
-		for (int k = 0; k < 15; k++)
-			c += x[i] > t[k];
-		code[i] = (uint8_t)c;
+		b3 = v > t7;
+		a = b3 ? t11 : t3;
+		b2 = v > a;
+		a = b2 ? t5 : t1;
+		b = b2 ? t13 : t9;
+		e = b3 ? b : a;
+		b1 = v > e;
+		a = b1 ? t2 : t0;
+		b = b1 ? t6 : t4;
+		c = b1 ? t10 : t8;
+		d = b1 ? t14 : t12;
+		a = b2 ? b : a;
+		c = b2 ? d : c;
+		e = b3 ? c : a;
+		b0 = v > e;
+		code[i] = (uint8_t)(8 * b3 + 4 * b2 + 2 * b1 + b0);
 	}
 }
 
@@ -88,17 +80,16 @@ quantize_part(void *arg, int part, int thread)
 	const struct quantize4 *q = arg;
 	int64_t start = (int64_t)part * q->tile;
 	int n = (int)min64(q->tile, q->n - start);
-	float x[BLOCK_MAX + 1], *absmax = q->absmax + start / q->block;
+	float x[BLOCK_MAX + 1], *out = q->absmax + start / q->block;
 	uint8_t code[BLOCK_MAX + 1];
 
 	(void)thread;
 	CPU(load)(x, q->x, q->x_type, start, n);
 	for (int i = 0; i < n; i += q->block) {
 		int len = n - i < q->block ? n - i : q->block;
-		float max = block_absmax(x + i, len),
-		      least = max < QZ_ABSMAX_MIN ? QZ_ABSMAX_MIN : max;
+		float max = absmax(x + i, len), least = max < QZ_ABSMAX_MIN ? QZ_ABSMAX_MIN : max;
 
-		*absmax++ = len < q->block ? least : max;
+		*out++ = len < q->block ? least : max;
 		if (len < q->block)
 			divide(x + i, len, least);
 		else

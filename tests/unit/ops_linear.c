@@ -218,6 +218,7 @@ main(void)
 		{ "linear", linear, { 33, 64, 40, 4, QZ_Q4_0, PAIR }, 2e-6 },
 		{ "linear", linear, { 33, 64, 40, 4, QZ_Q5_1, PAIR }, 2e-6 },
 		{ "linear", linear, { 33, 64, 40, 4, QZ_F32, PAIR | DROPOUT }, 2e-6 },
+		{ "linear", linear, { 2, 50000, 3, 1, QZ_BF16, 0 }, 2e-6 }, /* a row in pieces */
 		{ "head", head, { 1, 64, 255, 0, QZ_BF16, 0 }, 2e-6 },
 		{ "head", head, { 65, 63, 257, 0, QZ_F32, 0 }, 2e-6 },
 		{ "head", head, { 300, 64, 300, 0, QZ_NF4, 0 }, 2e-6 },
