@@ -187,8 +187,9 @@ qz_checkpoint_read(struct qz_train *t, const char *settings, const char *path, c
 
 	if (!piece)
 		qz_nomem(e, PIECE);
-	else if (r && (ret = read_records(t, settings, r, piece, device, n, e)) < 0)
-		qz_at(e, "%s", path);
+	else if (r && (ret = read_records(t, settings, r, piece, device, n, e)) < 0 &&
+		 !strstr(e->msg, qz_in_name(in)))
+		qz_at(e, "%s", qz_in_name(in));
 	if (ret == 0)
 		ret = t->net->k->sync(t->net->dev, e);
 	free(piece);

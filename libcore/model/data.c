@@ -16,7 +16,7 @@ qz_data_read(struct qz_data *d, struct qz_in *in, struct qz_err *e)
 		return -1;
 	while ((got = qz_shard_next(r, &rec, e)) > 0) {
 		if (rec->type == QZ_REC_TOKENS && qz_rows_read(&d->rows, r, rec, e) < 0) {
-			got = qz_at(e, "%s", qz_in_name(in));
+			got = strstr(e->msg, qz_in_name(in)) ? -1 : qz_at(e, "%s", qz_in_name(in));
 			break;
 		}
 		if (rec->type == QZ_REC_END) {

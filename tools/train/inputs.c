@@ -1,0 +1,167 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels/backend.h"
+#include "libcore/base/num.h"
+#include "tools/common/meter.h"
+#include "tools/train/train.h"
+
+static int
+read_tokens(struct qz_data *d, char **files, int n, int64_t vocab, struct qz_err *e)
+{
+	for (int i = 0; i < n; i++) {
+		struct qz_in *in = qz_in_open(files[i], e);
+		int ret = in ? qz_data_read(d, in, e) : -1;
+
+		qz_in_close(in);
+		if (ret < 0)
+			return -1;
+	}
+	if (qz_data_end(d, vocab, e) < 0)
+		return qz_at(e, n == 1 ? "%s" : "%s and others",
+		    strcmp(files[0], "-") ? files[0] : "<stdin>");
+	return 0;
+}
+
+static int
+check_lengths(const struct run *r)
+{
+	int64_t context = qz_source_config(r->source)->context;
+
+	if (r->shape.room.max_len > context)
+		qz_warn("the longest document has %lld tokens, the model's context is %lld",
+		    (long long)r->shape.room.max_len, (long long)context);
+	return 0;
+}
+
+/* The smallest change that would fit, or what is needed at least. */
+static int
+does_not_fit(struct run *r, uint64_t weights, struct qz_err *e)
+{
+	char need[16], have[16], with[16];
+	struct qz_train_options o = r->o;
+	struct qz_net_shape shape = r->shape;
+	struct qz_plan p;
+
+	qz_num_bytes(r->plan.total, need);
+	qz_num_bytes(r->budget, have);
+	while (o.batch > 1) {
+		o.accumulate *= o.batch / (o.batch / 2);
+		o.batch /= 2;
+		if (qz_train_shape(&o, &r->data, r->eval.n ? &r->eval : NULL, &shape, e) < 0)
+			return -1;
+		if (qz_plan_choose(&p, &shape, r->dev, qz_source_config(r->source), weights,
+			&r->lora, r->budget, e) <= 0)
+			continue;
+		qz_num_bytes(p.total, with);
+		return qz_fail(e, QZ_EIO,
+		    "training takes %s at least, there are %s; --batch %lld --accumulate %lld "
+		    "takes %s",
+		    need, have, (long long)o.batch, (long long)o.accumulate, with);
+	}
+	qz_num_bytes(p.total, with);
+	return qz_fail(e, QZ_EIO,
+	    "training takes %s at least, there are %s: one row of %lld tokens is too much, shorter "
+	    "rows (qz-tokenize -l) or --memory %llu are needed",
+	    need, have, (long long)shape.room.tokens, (unsigned long long)r->plan.total);
+}
+
+/* Before the weights are there, when the base tells their sizes. */
+static int
+make_plan(struct run *r, uint64_t weights, struct qz_err *e)
+{
+	int fits;
+
+	r->budget = train_opt.memory ? train_opt.memory : r->dev->k->memory(r->dev);
+	r->shape.logits_bytes = QZ_LOGITS_BYTES;
+	if (qz_train_shape(&r->o, &r->data, r->eval.n ? &r->eval : NULL, &r->shape, e) < 0)
+		return -1;
+	/* What is loaded already is no longer in what the device can give. */
+	if (!train_opt.memory && r->loaded)
+		r->budget += weights;
+	fits = qz_plan_choose(&r->plan, &r->shape, r->dev, qz_source_config(r->source), weights,
+	    &r->lora, r->budget, e);
+	if (fits < 0)
+		return -1;
+	return fits ? check_lengths(r) : does_not_fit(r, weights, e);
+}
+
+static void
+progress(void *arg, uint64_t n)
+{
+	qz_meter_add(arg, n);
+}
+
+static int
+load_weights(struct run *r, uint64_t nbytes, struct qz_err *e)
+{
+	struct qz_meter m;
+	int ret;
+
+	qz_meter_start(&m, "load", nbytes, NULL);
+	ret = qz_weights_load(&r->weights, r->dev, r->source, progress, &m, e);
+	qz_meter_stop(&m);
+	r->loaded = ret == 0;
+	return ret;
+}
+
+int
+train_prepare(struct run *r, char **files, int n, struct qz_err *e)
+{
+	const struct qz_config *c;
+	const struct qz_tensor *manifest;
+	char *eval = (char *)(uintptr_t)train_opt.eval;
+	unsigned targets;
+	size_t n_tensors;
+
+	if (qz_proj_set_parse(train_opt.targets, &targets, e) < 0)
+		return qz_at(e, "--targets");
+	r->dev = qz_device_open(qz_device_name, (int)qz_threads, e);
+	r->source = r->dev ? qz_source_open(train_opt.base, e) : NULL;
+	if (!r->source)
+		return -1;
+	c = qz_source_config(r->source);
+	if (read_tokens(&r->data, files, n, c->vocab, e) < 0)
+		return -1;
+	if (eval && read_tokens(&r->eval, &eval, 1, c->vocab, e) < 0)
+		return -1;
+	if (qz_lora_uniform(&r->lora, c, (int)train_opt.rank, train_opt.alpha, train_opt.dropout,
+		targets, e) < 0)
+		return -1;
+	qz_train_extent(&r->o, &r->data, &r->train.steps, &r->train.rows);
+	if (r->o.warmup > r->train.steps)
+		return qz_fail(e, QZ_EUSAGE, "--warmup %lld is more than the run's %lld steps",
+		    (long long)r->o.warmup, (long long)r->train.steps);
+	manifest = qz_source_manifest(r->source, &n_tensors);
+	if (!manifest && load_weights(r, 0, e) < 0)
+		return -1;
+	return make_plan(r, manifest ? qz_weights_size(manifest, n_tensors) : r->weights.nbytes, e);
+}
+
+static int
+resume(struct run *r, struct qz_err *e)
+{
+	char device[64];
+
+	if (qz_checkpoint_read(
+		&r->train, r->settings.data, train_opt.resume, device, sizeof device, e) < 0)
+		return -1;
+	if (strcmp(device, r->dev->k->name))
+		qz_warn("the checkpoint was made on %s: on %s the rest is the same up to rounding",
+		    device, r->dev->k->name);
+	qz_say(
+	    "goes on after step %lld of %lld", (long long)r->train.step, (long long)r->train.steps);
+	return 0;
+}
+
+int
+train_load(struct run *r, struct qz_err *e)
+{
+	if (!r->loaded && load_weights(r, r->plan.bytes[QZ_USE_WEIGHTS], e) < 0)
+		return -1;
+	if (qz_net_open(&r->net, &r->weights, &r->lora, &r->shape, e) < 0 ||
+	    qz_train_begin(&r->train, &r->net, &r->data, &r->o, NULL, e) < 0 ||
+	    train_describe(r, e) < 0)
+		return -1;
+	return train_opt.resume ? resume(r, e) : 0;
+}

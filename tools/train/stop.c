@@ -1,0 +1,34 @@
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libcore/io/temp.h"
+#include "tools/train/train.h"
+
+volatile int train_stop;
+
+static void
+on_signal(int sig)
+{
+	static const char text[] = "qz-train: saving a checkpoint after this step\n";
+
+	if (train_stop) {
+		qz_temp_abandon();
+		signal(sig, SIG_DFL);
+		raise(sig);
+		return;
+	}
+	train_stop = sig;
+	if (!qz_quiet && write(2, text, strlen(text)) < 0)
+		return;
+}
+
+void
+train_catch_signals(void)
+{
+	static const int which[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction a = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+
+	for (size_t i = 0; i < sizeof which / sizeof *which; i++)
+		sigaction(which[i], &a, NULL);
+}
