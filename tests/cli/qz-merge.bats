@@ -13,18 +13,18 @@ far() { perl "$ROOT/tests/cli/tensors.pl" "$@"; }
 
 @test "f32: equal to PEFT within one rounding" {
 	qz-merge -q --to hf -o merged "$MODEL" "$GOLDEN/plain-final"
-	run far merged/model.safetensors "$GOLDEN/merged/f32/model.safetensors" 1000000
-	[ "$status" -eq 0 ]
-	# The sum may be rounded where PEFT's is not: 6e-8 at most, next to weights below 1.
-	qz-bench diff merged "$GOLDEN/merged/f32" >diff.txt || true
+	read -r n different _ largest < <(far merged/model.safetensors "$GOLDEN/merged/f32/model.safetensors" 0)
+	echo "$different of $n differ, by $largest at most"
+	[ "$n" -eq 260032 ] && [ "$different" -lt 26000 ]
+	perl -e 'exit !($ARGV[0] <= 6e-8)' "$largest" # a rounding next to weights below 1
 	[ -e merged/tokenizer.json ] && [ -e merged/config.json ] && [ -e merged/generation_config.json ]
 }
 
 @test "bf16: the sum rounded once" {
 	qz-merge -q -t bf16 --to hf -o merged "$MODEL" "$GOLDEN/plain-final"
-	read -r n different more < <(far merged/model.safetensors "$GOLDEN/merged/bf16/model.safetensors" 1)
+	read -r n different more _ < <(far merged/model.safetensors "$GOLDEN/merged/bf16/model.safetensors" 1)
 	echo "$different of $n differ, $more by more than one rounding"
-	[ "$more" -eq 0 ] && [ "$different" -lt 30 ]
+	[ "$n" -eq 260032 ] && [ "$more" -eq 0 ] && [ "$different" -lt 30 ]
 	grep -q '"torch_dtype": "bfloat16"' merged/config.json
 }
 
@@ -47,11 +47,15 @@ far() { perl "$ROOT/tests/cli/tensors.pl" "$@"; }
 	cmp zero.gguf base.gguf
 	qz-merge -q --to hf -o both "$MODEL" "$a" "$a"
 	qz-merge -q --to hf --scale 2 -o twice "$MODEL" "$a"
-	read -r n different more < <(far both/model.safetensors twice/model.safetensors 64)
-	[ "$more" -lt $((n / 100)) ]
 	qz-merge -q --to hf --scale 0.5,-0.5 -o none "$MODEL" "$a" "$a"
-	read -r n different more < <(far none/model.safetensors "$MODEL/model.safetensors" 64)
-	[ "$more" -lt $((n / 100)) ]
+	for pair in "both twice" "none $MODEL"; do
+		# shellcheck disable=SC2086 # two words
+		set -- $pair
+		read -r _ _ _ largest < <(far "$1/model.safetensors" "$2/model.safetensors" 0)
+		perl -e 'exit !($ARGV[0] <= 2.4e-7)' "$largest"
+	done
+	read -r _ different _ _ < <(far both/model.safetensors "$MODEL/model.safetensors" 0)
+	[ "$different" -gt 200000 ]
 	qz-merge -q --scale 0.5 --scale=-0.5 --to hf -o again "$MODEL" "$a" "$a"
 	cmp none/model.safetensors again/model.safetensors
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env perl
 # tensors.pl FILE: "name type dims checksum" of each tensor of a GGUF or safetensors file, sorted by name.
 # tensors.pl A B LIMIT: of two safetensors files with the same names, counts elements that differ by more than
-# LIMIT roundings of their type, and prints "elements different far".
+# LIMIT roundings of their type, and prints "elements different far largest": largest is the largest difference.
 use strict;
 use warnings;
 use Digest::MD5 'md5_hex';
@@ -68,23 +68,32 @@ sub ordered {
 	return map { $_ & $sign ? $sign - $_ : $_ } unpack $code, $data;
 }
 
+sub floats {
+	my ($type, $data) = @_;
+	$data = pack 'L<*', map { $_ << 16 } unpack 'S<*', $data if $type eq 'BF16';
+	return unpack 'f<*', $data;
+}
+
 if (@ARGV == 1) {
 	my $s = slurp $ARGV[0];
 	my @all = substr($s, 0, 4) eq 'GGUF' ? gguf($s) : map { $_->[3] = md5_hex $_->[3]; $_ } safetensors($s);
 	print join("\n", sort map { "@$_" } @all), "\n";
 } else {
 	my ($x, $y) = map { [safetensors(slurp $_)] } @ARGV[0, 1];
-	my ($n, $different, $far) = (0, 0, 0);
+	my ($n, $different, $far, $largest) = (0, 0, 0, 0);
 	die "not the same tensors\n" if join(' ', map { "@$_[0..2]" } @$x) ne join(' ', map { "@$_[0..2]" } @$y);
 	for my $i (0 .. $#$x) {
 		my @a = ordered(@{$x->[$i]}[1, 3]);
 		my @b = ordered(@{$y->[$i]}[1, 3]);
+		my @v = floats(@{$x->[$i]}[1, 3]);
+		my @w = floats(@{$y->[$i]}[1, 3]);
 		for my $k (0 .. $#a) {
 			my $d = abs($a[$k] - $b[$k]);
 			$n++;
 			$different++ if $d;
 			$far++ if $d > $ARGV[2];
+			$largest = abs($v[$k] - $w[$k]) if abs($v[$k] - $w[$k]) > $largest;
 		}
 	}
-	print "$n $different $far\n";
+	print "$n $different $far $largest\n";
 }

@@ -24,8 +24,8 @@ struct sink *sink_shard(
 struct sink *sink_hf(
     const char *output, const struct qz_source *s, const struct qz_buf *config, struct qz_err *e);
 
-/* config.json for plain tensors of this type (0: it stays as it is): torch_dtype and dtype changed,
- * quantization_config left out. */
+/* config.json for plain tensors of this type: torch_dtype and dtype say so, and what only transformers 4 or
+ * only 5 writes is there for both. */
 int config_edit(
     const struct qz_source *s, enum qz_dtype type, struct qz_buf *out, struct qz_err *e);
 
