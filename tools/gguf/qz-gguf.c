@@ -132,6 +132,11 @@ open_model(struct model *m, const char *path, struct qz_err *e)
 		return -1;
 	m->manifest = qz_source_manifest(m->source, &m->n);
 	m->feed = qz_feed_source(m->source);
+	if (qz_source_spooled(m->source)) {
+		qz_num_bytes(qz_source_spooled(m->source), size);
+		qz_say("%s: %s went to a temporary file, since what explains them comes later",
+		    qz_source_name(m->source), size);
+	}
 	if (m->manifest)
 		return 0;
 	qz_say("%s: shows its tensors only as it is read: it goes to a temporary file first",

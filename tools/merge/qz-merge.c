@@ -199,6 +199,13 @@ merge_into(struct merge *m, struct qz_source *s, struct sink *k, struct qz_err *
 	const struct qz_tensor *manifest = qz_source_manifest(s, &n);
 	int ret = 0;
 
+	if (qz_source_spooled(s)) {
+		char size[16];
+
+		qz_num_bytes(qz_source_spooled(s), size);
+		qz_say("%s: %s went to a temporary file, since what explains them comes later",
+		    qz_source_name(s), size);
+	}
 	if (!manifest && !strcmp(to, "hf")) {
 		qz_say(
 		    "%s: shows its tensors only as it is read: it goes to a temporary file first",
