@@ -116,7 +116,8 @@ render(struct qz_jctx *c, const struct qz_template *t, const struct qz_chat_vars
 	bind_token(c, "eos_token", v->eos_token, QZ_J_EOS);
 	bind_token(c, "pad_token", v->pad_token, QZ_J_TEMPLATE);
 	bind_token(c, "unk_token", v->unk_token, QZ_J_TEMPLATE);
-	for (const struct qz_json *k = qz_json_first(v->extra); k && !c->failed; k = qz_json_next(k)) {
+	for (const struct qz_json *k = qz_json_first(v->extra); k && !c->failed;
+	     k = qz_json_next(k)) {
 		bool learned = v->response && !strcmp(v->response, qz_json_key(k));
 		int32_t message = learned ? (int32_t)qz_json_count(v->messages) : -1;
 

@@ -434,6 +434,7 @@ const struct qz_jv *qz_jdict_name(
     struct qz_jctx *c, const struct qz_jdict *d, const char *s, size_t n);
 bool qz_jv_is_seq(struct qz_jv v); /* kept as a qz_jseq */
 bool qz_jv_true(struct qz_jv v);
+bool qz_jv_hashable(struct qz_jv v); /* may be a key */
 bool qz_jv_equal(struct qz_jctx *c, struct qz_jv a, struct qz_jv b);
 /* <0, 0, >0; fails for what Python cannot order. */
 int qz_jv_order(struct qz_jctx *c, struct qz_jv a, struct qz_jv b, const char *op);

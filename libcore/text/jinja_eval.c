@@ -79,8 +79,10 @@ qz_jinja_contains(struct qz_jctx *c, struct qz_jv where, struct qz_jv what)
 			qz_jfail(c, "a %s cannot be in a string", qz_jv_type(what));
 		return !c->failed && qz_jstr_find(c, where.u.s, what.u.s, 0) >= 0;
 	}
+	if (where.kind == QZ_J_DICT && !qz_jv_hashable(what))
+		qz_jfail(c, "a %s cannot be a key", qz_jv_type(what));
 	if (where.kind == QZ_J_DICT)
-		return qz_jdict_get(c, where.u.d, what) != NULL;
+		return !c->failed && qz_jdict_get(c, where.u.d, what) != NULL;
 	q = qz_jv_iterate(c, where);
 	for (size_t i = 0; q && i < q->n && qz_jspend(c, i % 16 == 0); i++)
 		if (qz_jv_equal(c, q->v[i], what))
@@ -355,7 +357,7 @@ qz_jinja_slice(
 		return qz_jfail_undefined(c, v);
 	if (v.kind != QZ_J_STR && v.kind != QZ_J_LIST && v.kind != QZ_J_TUPLE &&
 	    v.kind != QZ_J_RANGE)
-		return not_there(c, v, "slice", 5);
+		return qz_jfail(c, "a slice of a %s", qz_jv_type(v));
 	n = qz_jv_length(c, v);
 	if (!bounds(c, in, (int64_t)n, b))
 		return undef();

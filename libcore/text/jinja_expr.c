@@ -410,7 +410,7 @@ qz_jparse_filters(struct qz_jparser *p, struct qz_jnode *on, bool first)
 static bool
 starts_argument(const struct qz_jtoken *t)
 {
-	static const char *const stop[] = { "else", "or", "and", "is", "if", "in", "not" };
+	static const char *const stop[] = { "else", "or", "and" };
 
 	for (size_t i = 0; i < sizeof stop / sizeof *stop; i++)
 		if (qz_jparse_is_name(t, stop[i]))

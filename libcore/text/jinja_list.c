@@ -452,6 +452,8 @@ get(struct qz_jctx *c, const struct qz_jcall *call)
 {
 	const struct qz_jv *have = qz_jdict_get(c, call->self.u.d, call->a[0]);
 
+	if (!qz_jv_hashable(call->a[0]))
+		return qz_jfail(c, "a %s cannot be a key", qz_jv_type(call->a[0]));
 	if (have)
 		return *have;
 	return call->a[1].kind == QZ_J_MISSING ? qz_jv_none() : call->a[1];

@@ -92,6 +92,23 @@ repeat(struct qz_jctx *c, struct qz_jv v, int64_t n)
 	struct qz_jbuild b = { 0 };
 	struct qz_jv q;
 
+	if (v.kind == QZ_J_STR && v.u.s->n_runs == 1 && n > 1 &&
+	    n < QZ_J_TEXT_MAX) { /* one run stays one */
+		struct qz_jrun r = v.u.s->runs[0];
+		uint64_t all = (uint64_t)r.n * (uint64_t)n;
+		char *copy = all <= QZ_J_TEXT_MAX && qz_jspend(c, all / 1024)
+				 ? qz_jalloc(c, all + 1)
+				 : NULL;
+
+		for (uint64_t at = 0; copy && at < all; at += r.n)
+			memcpy(copy + at, r.s, r.n);
+		if (copy) {
+			r.s = copy;
+			r.n = all;
+			qz_jbuild_run(c, &b, r);
+			return qz_jbuild_done(c, &b);
+		}
+	}
 	if (v.kind == QZ_J_STR) {
 		for (; n > 0 && v.u.s->n && qz_jspend(c, 1); n--)
 			qz_jbuild_str(c, &b, v.u.s);
@@ -243,7 +260,8 @@ qz_jinja_format(struct qz_jctx *c, const struct qz_jstr *str, const struct qz_jv
 			directive(c, &out, spec, args[used++]);
 		}
 	}
-	if (used < n && !(n == 1 && args[0].kind == QZ_J_DICT))
+	if (used < n && !(n == 1 && (args[0].kind == QZ_J_DICT || args[0].kind == QZ_J_LIST ||
+					args[0].kind == QZ_J_UNDEF)))
 		return qz_jfail(c, "more values than a format takes");
 	return qz_jbuild_done(c, &out);
 }

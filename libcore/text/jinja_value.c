@@ -176,12 +176,18 @@ qz_jdict_name(struct qz_jctx *c, const struct qz_jdict *d, const char *s, size_t
 	return NULL;
 }
 
+bool
+qz_jv_hashable(struct qz_jv v)
+{
+	return v.kind != QZ_J_LIST && v.kind != QZ_J_DICT;
+}
+
 void
 qz_jdict_put(struct qz_jctx *c, struct qz_jdict *d, struct qz_jv key, struct qz_jv v)
 {
 	const struct qz_jv *have;
 
-	if (key.kind >= QZ_J_LIST && key.kind != QZ_J_TUPLE) {
+	if (!qz_jv_hashable(key)) {
 		qz_jfail(c, "a %s cannot be a key", qz_jv_type(key));
 		return;
 	}
