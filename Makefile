@@ -78,6 +78,9 @@ $(bins):
 $B/tests/unit/%.t: $B/tests/unit/%.o $B/libqz.a
 	$Q $(CC) $(LDFLAGS) -o $@ $< $B/libqz.a $(LDLIBS)
 
+$B/tests/interop/%: $B/tests/interop/%.o $B/libqz.a
+	$Q $(CC) $(LDFLAGS) -o $@ $< $B/libqz.a $(LDLIBS)
+
 $B/examples/%: examples/%.c
 	$Q mkdir -p $(@D)
 	$Q $(CC) -std=c11 -O2 $(WARN) -o $@ $<

@@ -154,6 +154,8 @@ widen(const struct qz_added_token *t, const struct qz_uclass *u, struct qz_added
 {
 	unsigned len;
 
+	if (t->lstrip && scan->next_at < scan->done)
+		scan->next_at = scan->done;
 	while (t->lstrip && scan->next_at > scan->done) {
 		size_t last = qz_uclass_last(scan->t.s, scan->next_at);
 
@@ -216,9 +218,12 @@ bool
 qz_added_next(const struct qz_added *a, const struct qz_uclass *u, struct qz_added_scan *scan,
     const struct qz_added_token **token, size_t *at, size_t *end)
 {
-	if (!scan->next && !scan->over) {
+	/* A token whose every byte the one before has taken along is gone. */
+	while (!scan->next && !scan->over) {
 		scan->next = find(a, u, scan);
 		scan->over = !scan->next;
+		if (scan->next && scan->next_at >= scan->next_end)
+			scan->next = NULL;
 	}
 	*token = NULL;
 	*at = scan->done;

@@ -27,6 +27,14 @@ qz_text_start(const struct qz_text *t, size_t i)
 	return i ? qz_text_end(t, i - 1) : t->base;
 }
 
+/* Where a mark ends that is put before byte i and stands for none: with that byte, so that it is
+ * trained when the byte is. */
+static inline uint32_t
+qz_text_mark(const struct qz_text *t, size_t i)
+{
+	return i < t->n ? qz_text_end(t, i) : qz_text_start(t, i);
+}
+
 struct qz_text qz_text_part(const struct qz_text *t, size_t at, size_t n);
 
 /* A text that is being written.  Zeroed is empty. */

@@ -33,7 +33,7 @@ prepend(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
 	(void)e;
 	if (!r->t.n || !p->n)
 		return 0;
-	qz_textbuf_put(r->out, p->text, p->n, r->t.base);
+	qz_textbuf_put(r->out, p->text, p->n, qz_text_mark(&r->t, 0));
 	qz_textbuf_copy(r->out, &r->t, 0, r->t.n);
 	return 1;
 }
@@ -75,10 +75,12 @@ form(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
 			keep = false;
 		if (keep)
 			continue;
-		qz_textbuf_copy(r->out, &r->t, done, i - done);
 		qz_buf_clear(&r->part);
 		if (qz_unicode_normalize(p->form, s + i, end - i, &r->part, e) < 0)
 			return -1;
+		if (r->part.n == end - i && !memcmp(r->part.data, s + i, end - i))
+			continue;
+		qz_textbuf_copy(r->out, &r->t, done, i - done);
 		qz_textbuf_put(r->out, r->part.data, r->part.n, qz_text_end(&r->t, end - 1));
 		done = end;
 	}

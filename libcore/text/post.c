@@ -66,14 +66,12 @@ load_template(
 	}
 	if (!ret && !seen)
 		ret = qz_fail(e, QZ_EDATA, "single: no Sequence A");
-	/* A template after another one goes around it. */
-	for (size_t i = 0; i < p->before.n && !ret; i++)
-		ret = qz_post_put(&before, p->before.v[i], e);
-	for (size_t i = 0; i < after.n && !ret; i++)
-		ret = qz_post_put(&p->after, after.v[i], e);
+	if (!ret && p->says)
+		ret = qz_fail(e, QZ_EDATA, "a second template");
 	qz_ids_clear(&p->before);
-	qz_ids_clear(&after);
+	qz_ids_clear(&p->after);
 	p->before = before;
+	p->after = after;
 	p->says = true;
 	return ret;
 }

@@ -191,7 +191,7 @@ prefix(struct qz_cuts *p, struct qz_err *e)
 		size_t at = b->s.n;
 
 		if (p->t.s[v.at] != ' ')
-			qz_textbuf_put(b, " ", 1, qz_text_start(&p->t, v.at));
+			qz_textbuf_put(b, " ", 1, qz_text_mark(&p->t, v.at));
 		qz_textbuf_copy(b, &p->t, v.at, v.n);
 		settle(p, i, b, at);
 	}
@@ -248,7 +248,7 @@ metaspace(const struct qz_stage *g, struct run *r, struct qz_err *e)
 
 		if (!starts && (g->scheme == ALWAYS || (g->scheme == FIRST && r->first && !from)))
 			qz_textbuf_put(
-			    b, g->replacement, g->replacement_n, qz_text_start(&p->t, from));
+			    b, g->replacement, g->replacement_n, qz_text_mark(&p->t, from));
 		for (const char *q; (q = memchr(s + from, ' ', end - from));
 		     from = (size_t)(q - s) + 1) {
 			qz_textbuf_copy(b, &p->t, from, (size_t)(q - s) - from);
