@@ -125,13 +125,14 @@ $B/completions/qz-%: tools/common/complete.awk $B/bin/qz-%
 	$Q mkdir -p $(@D)
 	$Q $B/bin/qz-$* --help=table | awk -v tool=qz-$* -f $< >$@
 
-check: deps-check all $(units)
+check: deps-check all $(units) $B/tests/interop/encode
 	$Q tests/run
+	$Q tests/interop/run light
 deps-check:
 	$Q scripts/deps.sh check
-check-interop: all $(units)
+check-interop: all $(units) $B/tests/interop/encode
 	$Q scripts/deps.sh interop
-	$Q tests/interop/run
+	$Q tests/interop/run full
 demo:
 	$Q scripts/deps.sh demo
 	$Q $(MAKE) --no-print-directory all

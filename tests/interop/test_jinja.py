@@ -1,5 +1,5 @@
 """Templates rendered by qz and by jinja2 as transformers sets it up: the same text, or both refuse.
-usage: jinja.py build/tests/unit/chat.t     Needs the package jinja2; without it the test skips.  TAP."""
+usage: test_jinja.py [build/tests/unit/chat.t]     Needs the package jinja2; without it the test skips.  TAP."""
 import copy, json, random, subprocess, sys, warnings
 from datetime import datetime, timezone
 try:
@@ -162,7 +162,7 @@ def main():
     templates += ['{{ ' + random_expression(rng) + ' }}' for _ in range(4000)]
     lines = ''.join(json.dumps({'template': t, 'messages': VARS['messages'], 'now': NOW,
                                 'extra': {k: v for k, v in VARS.items() if k != 'messages'}}) + '\n' for t in templates)
-    out = subprocess.run([sys.argv[1], 'render'], input=lines.encode(), capture_output=True)
+    out = subprocess.run([sys.argv[1] if len(sys.argv) > 1 else 'build/tests/unit/chat.t', 'render'], input=lines.encode(), capture_output=True)
     answers = out.stdout.decode().split('\n')[:-1]
     env = environment()
     known = {'bos_token': '<s>', 'eos_token': '</s>', 'add_generation_prompt': False, 'tools': None, 'documents': None}
