@@ -145,7 +145,8 @@ qz_bnb_put(const struct qz_bnb_state *s, struct qz_buf *out)
 }
 
 void
-qz_bnb_config_put(struct qz_buf *out, enum qz_dtype type, bool nested, enum qz_dtype compute)
+qz_bnb_config_put(
+    struct qz_buf *out, enum qz_dtype type, bool nested, enum qz_dtype compute, const char *skipped)
 {
 	qz_buf_fmt(out,
 	    "{\n"
@@ -157,11 +158,12 @@ qz_bnb_config_put(struct qz_buf *out, enum qz_dtype type, bool nested, enum qz_d
 	    "    \"bnb_4bit_use_double_quant\": %s,\n"
 	    "    \"llm_int8_enable_fp32_cpu_offload\": false,\n"
 	    "    \"llm_int8_has_fp16_weight\": false,\n"
-	    "    \"llm_int8_skip_modules\": null,\n"
+	    "    \"llm_int8_skip_modules\": %s,\n"
 	    "    \"llm_int8_threshold\": 6.0,\n"
 	    "    \"load_in_4bit\": true,\n"
 	    "    \"load_in_8bit\": false,\n"
 	    "    \"quant_method\": \"bitsandbytes\"\n"
 	    "  }",
-	    torch_name(compute), qz_dtype((unsigned)type)->name, nested ? "true" : "false");
+	    torch_name(compute), qz_dtype((unsigned)type)->name, nested ? "true" : "false",
+	    skipped);
 }

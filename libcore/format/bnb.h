@@ -30,7 +30,8 @@ int qz_bnb_parse(struct qz_bnb_state *s, const char *text, size_t n, struct qz_e
 void qz_bnb_put(const struct qz_bnb_state *s, struct qz_buf *out);
 
 /* The members of config.json's "quantization_config", as transformers writes them.  compute: what
- * products are computed in; skipped: names of modules that are not quantized, or n_skipped 0. */
-void qz_bnb_config_put(struct qz_buf *out, enum qz_dtype type, bool nested, enum qz_dtype compute);
+ * products are computed in; skipped: "null", or a JSON array of the modules that are not quantized. */
+void qz_bnb_config_put(struct qz_buf *out, enum qz_dtype type, bool nested, enum qz_dtype compute,
+    const char *skipped);
 
 #endif
