@@ -196,7 +196,7 @@ qz_source_open(const char *path, struct qz_err *e)
 
 	if (s)
 		s->name = strdup(strcmp(path, "-") ? path : "<stdin>");
-	if (!s || !s->name || !(s->hash = qz_hash_new()) || !(s->total = qz_hash_new())) {
+	if (!s || !s->name || !(s->hash = qz_hash_new())) {
 		qz_source_close(s);
 		qz_nomem(e, sizeof *s);
 		return NULL;
@@ -217,7 +217,6 @@ qz_source_close(struct qz_source *s)
 		s->ops->close(s);
 	source_spool_close(s);
 	qz_hash_free(s->hash);
-	qz_hash_free(s->total);
 	qz_arena_free(&s->arena);
 	free(s->seen);
 	free(s->name);
@@ -271,22 +270,33 @@ qz_source_manifest(const struct qz_source *s, size_t *n)
 	return s->manifest;
 }
 
-/* The current tensor is over: what is known of it goes into the digest of everything. */
+/* The digest of everything is a sum: whatever the order, the same model has the same. */
+static void
+add_to_total(struct qz_source *s, const char *name, uint64_t digest)
+{
+	struct qz_digest d;
+	uint8_t le[8];
+
+	le64_put(le, digest);
+	qz_hash_reset(s->hash);
+	qz_hash_add(s->hash, name, strlen(name) + 1);
+	qz_hash_add(s->hash, le, sizeof le);
+	d = qz_hash_get128(s->hash);
+	s->total.lo += d.lo;
+	s->total.hi += d.hi + (s->total.lo < d.lo);
+}
+
+/* The current tensor is over. */
 static int
 leave_tensor(struct qz_source *s, struct qz_err *e)
 {
-	uint8_t le[8];
-
 	if (!s->open)
 		return 0;
 	s->open = false;
 	if (s->left && s->ops->finish(s, s->left, e) < 0)
 		return -1;
-	if (s->whole) {
-		le64_put(le, qz_hash_get64(s->hash));
-		qz_hash_add(s->total, s->t.name, strlen(s->t.name) + 1);
-		qz_hash_add(s->total, le, sizeof le);
-	}
+	if (s->whole)
+		add_to_total(s, s->t.name, s->data_digest);
 	return 0;
 }
 
@@ -296,7 +306,7 @@ enter_tensor(struct qz_source *s)
 	s->open = true;
 	s->left = s->t.nbytes;
 	s->whole = s->left == 0;
-	s->digest = 0;
+	s->digest = s->data_digest = 0;
 	qz_hash_reset(s->hash);
 	return 1;
 }
@@ -321,19 +331,14 @@ hash_head(struct qz_source *s, struct qz_err *e)
 static int
 finish_all(struct qz_source *s, struct qz_err *e)
 {
-	uint8_t le[8];
-
 	if (check_complete(s, s->seen, e) < 0)
 		return qz_at(e, "%s", s->name);
 	if (s->embed && s->head && s->embed != s->head)
 		return qz_fail(e, QZ_EDATA,
 		    "%s: lm_head.weight is not the embedding, although tie_word_embeddings is true",
 		    s->name);
-	for (size_t i = 0; i < s->n_files; i++) {
-		le64_put(le, qz_hash64(s->files[i].data, s->files[i].n));
-		qz_hash_add(s->total, s->files[i].name, strlen(s->files[i].name) + 1);
-		qz_hash_add(s->total, le, sizeof le);
-	}
+	for (size_t i = 0; i < s->n_files; i++)
+		add_to_total(s, s->files[i].name, qz_hash64(s->files[i].data, s->files[i].n));
 	return 0;
 }
 
@@ -393,11 +398,12 @@ qz_source_read(struct qz_source *s, void *data, size_t n, struct qz_err *e)
 	if (s->ops->finish(s, 0, e) < 0)
 		return -1;
 	s->whole = true;
+	s->data_digest = qz_hash_get64(s->hash);
 	s->digest = s->ops->digest ? s->ops->digest(s) : 0;
 	if (!s->digest)
-		s->digest = qz_hash_get64(s->hash);
+		s->digest = s->data_digest;
 	if (!strcmp(s->t.name, qz_role(QZ_EMBED)->hf))
-		s->embed = qz_hash_get64(s->hash);
+		s->embed = s->data_digest;
 	return 0;
 }
 
@@ -416,5 +422,5 @@ qz_source_provenance(const struct qz_source *s)
 struct qz_digest
 qz_source_total(const struct qz_source *s)
 {
-	return s->ops->total ? s->ops->total(s) : qz_hash_get128(s->total);
+	return s->ops->total ? s->ops->total(s) : s->total;
 }

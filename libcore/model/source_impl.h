@@ -47,8 +47,9 @@ struct qz_source {
 	struct qz_tensor t; /* the current one */
 	uint64_t left;      /* bytes of its data not read yet */
 	bool open, whole;   /* a tensor is current; all of it has been hashed */
-	struct qz_hash *hash, *total;
-	uint64_t digest;
+	struct qz_hash *hash;
+	struct qz_digest total;
+	uint64_t digest, data_digest; /* what it was made from; what is here */
 	uint64_t embed, head; /* digests, to compare a head that is stored although it is tied */
 	struct {
 		bool open;

@@ -161,8 +161,7 @@ run(const struct plan *p, const char *model, struct qz_err *e)
 	int ret = -1;
 
 	if (s && qz_source_spooled(s))
-		qz_say("%s: its weights come before what explains them: %llu bytes went to a "
-		       "temporary file",
+		qz_say("%s: %llu bytes of weights had to wait in a temporary file",
 		    qz_source_name(s), (unsigned long long)qz_source_spooled(s));
 	if (s)
 		k = !strcmp(to, "bnb") ? sink_bnb(output, s, e) : sink_shard(output, s, e);

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""big-model.py FOLDER: a llama of 1.1 billion bf16 parameters (2.2 GB) with random weights, for measuring
+how fast weights go through a tool.  Needs nothing but Python."""
+import json, os, random, struct, sys
+
+folder = sys.argv[1]
+hidden, ffn, layers, heads, kv, vocab = 2048, 5632, 22, 32, 4, 32000
+head = hidden // heads
+os.makedirs(folder)
+config = dict(architectures=["LlamaForCausalLM"], model_type="llama", hidden_size=hidden, intermediate_size=ffn,
+              num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=kv, vocab_size=vocab,
+              max_position_embeddings=2048, rms_norm_eps=1e-5, rope_theta=10000.0, hidden_act="silu",
+              tie_word_embeddings=False, torch_dtype="bfloat16", bos_token_id=1, eos_token_id=2)
+with open(folder + "/config.json", "w") as f:
+    json.dump(config, f, indent=2)
+
+shapes = {"model.embed_tokens.weight": [vocab, hidden], "model.norm.weight": [hidden], "lm_head.weight": [vocab, hidden]}
+for i in range(layers):
+    p = f"model.layers.{i}."
+    shapes |= {p + "input_layernorm.weight": [hidden], p + "post_attention_layernorm.weight": [hidden],
+               p + "self_attn.q_proj.weight": [heads * head, hidden], p + "self_attn.k_proj.weight": [kv * head, hidden],
+               p + "self_attn.v_proj.weight": [kv * head, hidden], p + "self_attn.o_proj.weight": [hidden, heads * head],
+               p + "mlp.gate_proj.weight": [ffn, hidden], p + "mlp.up_proj.weight": [ffn, hidden],
+               p + "mlp.down_proj.weight": [hidden, ffn]}
+
+rng = random.Random(1)
+words = [struct.unpack("<I", struct.pack("<f", rng.gauss(0, 0.02)))[0] >> 16 for _ in range(1 << 20)]
+noise = struct.pack(f"<{len(words)}H", *words)
+header, at = {"__metadata__": {"format": "pt"}}, 0
+for name, shape in shapes.items():
+    n = 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+    header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + n]}
+    at += n
+text = json.dumps(header).encode()
+text += b" " * (-len(text) % 8)
+with open(folder + "/model.safetensors", "wb") as f:
+    f.write(struct.pack("<Q", len(text)) + text)
+    while at:
+        f.write(noise[:at])
+        at -= min(at, len(noise))
