@@ -42,6 +42,10 @@ new_out(struct qz_err *e)
 static int
 open_stdout(struct qz_out *o, bool text, struct qz_err *e)
 {
+	int flags = fcntl(STDOUT_FILENO, F_GETFL);
+
+	if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY)
+		return qz_fail(e, QZ_EUSAGE, "standard output is closed: use -o FILE");
 	if (!text && isatty(STDOUT_FILENO))
 		return qz_fail(e, QZ_EUSAGE,
 		    "binary data is not written to a terminal: use -o FILE or a pipe");

@@ -284,26 +284,16 @@ on_signal(int sig)
 }
 
 /* A tool started with stdin, stdout or stderr closed must not get its output's descriptor as one of
- * them: closed ones become /dev/null, and a closed stdout is remembered. */
-static bool stdout_closed;
-
+ * them: closed ones become /dev/null, stdout one that cannot be written (io/out.c then says so). */
 static void
 check_descriptors(void)
 {
 	for (int fd = 0; fd < 3; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
 			continue;
-		if (fd == 1)
-			stdout_closed = true;
-		if (open("/dev/null", fd ? O_WRONLY : O_RDONLY) != fd)
+		if (open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY) != fd)
 			exit(QZ_EIO);
 	}
-}
-
-bool
-qz_stdout_closed(void)
-{
-	return stdout_closed;
 }
 
 int

@@ -83,7 +83,5 @@ void qz_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void qz_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 bool qz_on_terminal(int fd);
-/* The tool was started with its stdout closed: without -o there is nowhere to write. */
-bool qz_stdout_closed(void);
 
 #endif

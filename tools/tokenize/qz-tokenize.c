@@ -338,8 +338,6 @@ main(int argc, char **argv)
 		qz_usage("--model MODEL is needed: its tokenizer and chat template are used");
 	if (pack && !length)
 		qz_usage("--pack needs --length N, the tokens of a row");
-	if (!output && qz_stdout_closed())
-		qz_usage("standard output is closed and there is no -o FILE");
 	if (run(first < argc ? argv + first : standard_input, first < argc ? argc - first : 1, &e) <
 	    0)
 		qz_die(&e);
