@@ -57,6 +57,17 @@ put_float(struct qz_buf *b, const char *key, float v)
 	qz_buf_str(b, s);
 }
 
+/* With a point in it: transformers 4 complains about a factor that is an integer. */
+static void
+put_real(struct qz_buf *b, double v)
+{
+	size_t at = b->n;
+
+	qz_json_put_number(b, v);
+	if (!b->failed && !strpbrk(b->data + at, ".e"))
+		qz_buf_str(b, ".0");
+}
+
 static void
 put_rope(const struct qz_config *c, struct qz_buf *b)
 {
@@ -66,12 +77,12 @@ put_rope(const struct qz_config *c, struct qz_buf *b)
 		return;
 	}
 	qz_buf_str(b, "{\n    \"factor\": ");
-	qz_json_put_number(b, c->rope_factor);
+	put_real(b, c->rope_factor);
 	if (c->rope_kind == QZ_ROPE_LLAMA3) {
 		qz_buf_str(b, ",\n    \"high_freq_factor\": ");
-		qz_json_put_number(b, c->rope_high);
+		put_real(b, c->rope_high);
 		qz_buf_str(b, ",\n    \"low_freq_factor\": ");
-		qz_json_put_number(b, c->rope_low);
+		put_real(b, c->rope_low);
 		qz_buf_str(b, ",\n    \"original_max_position_embeddings\": ");
 		qz_json_put_number(b, c->rope_original);
 	}
@@ -123,7 +134,8 @@ qz_config_put(const struct qz_config *c, struct qz_buf *out)
 	put_id(&b, "pad_token_id", c->pad);
 	put_float(&b, "rms_norm_eps", c->norm_eps);
 	put_rope(c, &b);
-	put_number(&b, "rope_theta", c->rope_theta);
+	put_key(&b, "rope_theta");
+	put_real(&b, c->rope_theta);
 	if (qwen || !strcmp(type, "mistral"))
 		put_window(c, &b);
 	put_bool(&b, "tie_word_embeddings", c->tied);

@@ -243,6 +243,21 @@ make_config(struct qz_source *s, struct gguf_source *g, struct qz_err *e)
 	return ret;
 }
 
+static int
+make_text(struct qz_source *s, struct gguf_source *g, struct qz_err *e)
+{
+	struct qz_buf tokenizer = { 0 }, config = { 0 };
+	int ret = source_gguf_text(&g->g, &tokenizer, &config, e);
+
+	if (ret > 0)
+		ret = source_add_file(s, "tokenizer.json", tokenizer.data, tokenizer.n, e);
+	if (ret == 0 && config.n)
+		ret = source_add_file(s, "tokenizer_config.json", config.data, config.n, e);
+	qz_buf_free(&tokenizer);
+	qz_buf_free(&config);
+	return ret;
+}
+
 int
 source_open_gguf(struct qz_source *s, struct qz_in *in, struct qz_err *e)
 {
@@ -255,7 +270,8 @@ source_open_gguf(struct qz_source *s, struct qz_in *in, struct qz_err *e)
 		return qz_nomem(e, sizeof *g);
 	}
 	g->in = in;
-	if (qz_gguf_read(&g->g, in, e) < 0 || make_config(s, g, e) < 0 || list_items(s, g, e) < 0)
+	if (qz_gguf_read(&g->g, in, e) < 0 || make_config(s, g, e) < 0 || make_text(s, g, e) < 0 ||
+	    list_items(s, g, e) < 0)
 		return place(g, e);
 	return 0;
 }
