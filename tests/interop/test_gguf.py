@@ -1,15 +1,8 @@
 #!/usr/bin/env python3
 """GGUF files of qz-gguf: the gguf package reads them, llama.cpp computes with them what PyTorch computed."""
 import json, os, sys, tempfile
-sys.path[0] = os.path.dirname(os.path.abspath(__file__))  # this file's own name is that of a package
-me = sys.path.pop(0)
-import importlib.util
-spec = importlib.util.spec_from_file_location('tap', os.path.join(me, 'tap.py'))
-tap = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tap)
-spec = importlib.util.spec_from_file_location('llama', os.path.join(me, 'llama.py'))
-llama = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(llama)
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import llama, tap
 np, gguf, _ = tap.need('numpy', 'gguf', 'xllamacpp')
 from safetensors.numpy import load_file
 

@@ -130,8 +130,8 @@ main(void)
 		f.pieces = qz_pieces_new(&feed, slots, UNIT, &e);
 		got = qz_flow_run(&flow, &e);
 		ok(got == 0, "%d slots: %s", slots, got ? e.msg : "all read");
-		ok(f.tensor == N && !f.wrong && f.n_pieces > N, "%zu pieces, %zu wrong",
-		    f.n_pieces, f.wrong);
+		ok(f.tensor == N && !f.wrong && f.n_pieces > N, "%zu pieces, %zu wrong", f.n_pieces,
+		    f.wrong);
 		qz_pieces_free(f.pieces);
 	}
 	return done();
