@@ -79,7 +79,32 @@ mark_role(struct qz_jctx *c, struct qz_jv message)
 }
 
 static struct qz_jv
-messages(struct qz_jctx *c, const struct qz_json *list, size_t n)
+constant(struct qz_jctx *c, const char *s, enum qz_jfrom from, int32_t message)
+{
+	struct qz_jbuild b = { 0 };
+	struct qz_jrun r = { .s = s, .n = strlen(s), .message = message, .turn = -1, .from = from };
+
+	qz_jbuild_run(c, &b, r);
+	return qz_jbuild_done(c, &b);
+}
+
+/* An assistant's message that has nothing but content. */
+static struct qz_jv
+plain_message(struct qz_jctx *c, int32_t i)
+{
+	struct qz_jv m = qz_jv_dict(c, 2), key = constant(c, "role", QZ_J_TEMPLATE, -1);
+
+	qz_jdict_put(c, m.u.d, key, constant(c, "assistant", QZ_J_TEMPLATE, -1));
+	key = constant(c, "content", QZ_J_TEMPLATE, -1);
+	qz_jdict_put(c, m.u.d, key, constant(c, "x", QZ_J_DATA, i));
+	if (!c->failed)
+		m.u.d->message = i;
+	return m;
+}
+
+/* The first n messages, and a plain one of the assistant where that is asked for. */
+static struct qz_jv
+messages(struct qz_jctx *c, const struct qz_json *list, size_t n, bool plain)
 {
 	struct qz_jv q = qz_jv_seq(c, QZ_J_LIST, 0), m;
 	int32_t i = 0;
@@ -93,13 +118,20 @@ messages(struct qz_jctx *c, const struct qz_json *list, size_t n)
 		}
 		qz_jseq_add(c, q.u.q, m);
 	}
+	if (plain)
+		qz_jseq_add(c, q.u.q, plain_message(c, i));
 	return q;
 }
 
-/* Renders the first n messages into c->out; the caller frees c->arena. */
+struct what {
+	size_t n; /* messages */
+	bool prompt, plain;
+};
+
+/* Renders some messages into c->out; the caller frees c->arena. */
 static int
-render(struct qz_jctx *c, const struct qz_template *t, const struct qz_chat_vars *v, size_t n,
-    bool prompt, struct qz_err *e)
+render(struct qz_jctx *c, const struct qz_template *t, const struct qz_chat_vars *v, struct what w,
+    struct qz_err *e)
 {
 	*c = (struct qz_jctx){ .t = t, .e = e, .line = 1, .turn = -1, .now = v->now };
 	c->globals = qz_jalloc(c, (t->n_names + 1) * sizeof *c->globals);
@@ -108,10 +140,10 @@ render(struct qz_jctx *c, const struct qz_template *t, const struct qz_chat_vars
 		return -1;
 	for (size_t i = 0; i < t->n_names; i++)
 		c->globals[i].kind = QZ_J_MISSING;
-	bind(c, "messages", messages(c, v->messages, n));
+	bind(c, "messages", messages(c, v->messages, w.n, w.plain));
 	bind(c, "tools", v->tools ? qz_jv_json(c, v->tools, -1) : qz_jv_none());
 	bind(c, "documents", qz_jv_none());
-	bind(c, "add_generation_prompt", qz_jv_bool(prompt));
+	bind(c, "add_generation_prompt", qz_jv_bool(w.prompt));
 	bind_token(c, "bos_token", v->bos_token, QZ_J_TEMPLATE);
 	bind_token(c, "eos_token", v->eos_token, QZ_J_EOS);
 	bind_token(c, "pad_token", v->pad_token, QZ_J_TEMPLATE);
@@ -127,13 +159,14 @@ render(struct qz_jctx *c, const struct qz_template *t, const struct qz_chat_vars
 	return c->failed ? -1 : qz_jinja_run(c);
 }
 
-static int
-text_of(const struct qz_template *t, const struct qz_chat_vars *v, size_t n, bool prompt,
+int
+qz_chat_prefix(const struct qz_template *t, const struct qz_chat_vars *v, size_t n, bool prompt,
     struct qz_buf *text)
 {
+	struct what w = { .n = n, .prompt = prompt };
 	struct qz_err ignored;
 	struct qz_jctx c;
-	int ret = render(&c, t, v, n, prompt, &ignored);
+	int ret = render(&c, t, v, w, &ignored);
 
 	for (size_t i = 0; ret == 0 && i < c.out->n_runs; i++)
 		qz_buf_add(text, c.out->runs[i].s, c.out->runs[i].n);
@@ -141,31 +174,32 @@ text_of(const struct qz_template *t, const struct qz_chat_vars *v, size_t n, boo
 	return ret < 0 || text->failed ? -1 : 0;
 }
 
-/* What the template writes to make the model speak: what add_generation_prompt adds where the last
- * assistant turn would begin.  Empty when it adds nothing, or the template refuses that. */
-static void
-generation_prompt(const struct qz_template *t, const struct qz_chat_vars *v, struct qz_buf *prompt)
+int
+qz_chat_header(
+    const struct qz_template *t, const struct qz_chat_vars *v, size_t n, struct qz_buf *header)
 {
-	struct qz_buf with = { 0 }, without = { 0 };
-	size_t n = SIZE_MAX, i = 0;
+	struct what w = { .n = n, .plain = true };
+	struct qz_err ignored;
+	struct qz_jctx c;
+	int ret = render(&c, t, v, w, &ignored);
+	bool found = false;
 
-	for (const struct qz_json *m = qz_json_first(v->messages); m; m = qz_json_next(m), i++)
-		if (!strcmp(qz_json_string(qz_json_get(m, "role"), ""), "assistant"))
-			n = i;
-	if (n == SIZE_MAX && !v->add_generation_prompt)
-		return; /* nobody asks */
-	if (text_of(t, v, n, true, &with) == 0 && text_of(t, v, n, false, &without) == 0 &&
-	    with.n > without.n && (!without.n || !memcmp(with.data, without.data, without.n)))
-		qz_buf_add(prompt, with.data + without.n, with.n - without.n);
-	qz_buf_free(&with);
-	qz_buf_free(&without);
+	for (size_t i = 0; ret == 0 && i < c.out->n_runs && !found; i++) {
+		const struct qz_jrun *r = &c.out->runs[i];
+
+		found = r->from == QZ_J_DATA && r->message == (int32_t)n;
+		if (!found && r->turn >= 0 && c.turn_of[r->turn] == (int32_t)n)
+			qz_buf_add(header, r->s, r->n);
+	}
+	qz_arena_free(&c.arena);
+	return !found || header->failed ? -1 : 0;
 }
 
 int
 qz_template_render(const struct qz_template *t, const struct qz_chat_vars *v,
     struct qz_rendering *r, struct qz_err *e)
 {
-	struct qz_buf prompt = { 0 };
+	struct what w = { .n = SIZE_MAX, .prompt = v->add_generation_prompt };
 	struct qz_jctx c;
 	int ret;
 
@@ -174,13 +208,9 @@ qz_template_render(const struct qz_template *t, const struct qz_chat_vars *v,
 		    qz_json_kind_name(qz_json_kind(v->messages)));
 	qz_buf_clear(&r->text);
 	r->n_segments = 0;
-	ret = render(&c, t, v, SIZE_MAX, v->add_generation_prompt, e);
-	if (ret == 0) {
-		if (!t->has_generation)
-			generation_prompt(t, v, &prompt);
-		ret = qz_chat_mask(&c, v, &prompt, r);
-	}
-	qz_buf_free(&prompt);
+	ret = render(&c, t, v, w, e);
+	if (ret == 0)
+		ret = qz_chat_mask(&c, v, r);
 	qz_arena_free(&c.arena);
 	return ret;
 }

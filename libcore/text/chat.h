@@ -12,10 +12,13 @@
  * What is trained:
  * (a) With {% generation %} blocks: what is written in them, and nothing else.
  * (b) Else every turn of the role "assistant".  What its pass writes is trained
- *     from: behind the generation prompt, as far as the pass begins with it (what add_generation_prompt
- *         adds to the messages before the last assistant turn; a beginning of it counts up to the last
- *         `>`, `]`, `:` or newline); where the pass begins with nothing of it, from the message's
- *         first content, and with the blanks before that when nothing else stands there.
+ *     from: the pass's start where only blanks stand before the message's first content.  Else the
+ *         template is asked: behind what it writes for the messages before this one with
+ *         add_generation_prompt, or behind the last place in the pass where that prompt stands whole, or
+ *         behind the beginning of it that the pass begins with, up to the last `>`, `]`, `:` or newline.
+ *         A template without a prompt is asked for a plain answer in this place: what it writes before
+ *         that one's content is the header; where it writes nothing there, all of the pass is trained
+ *         ([TOOL_CALLS]).  Where none of this is found: from the first content.
  *     to: the end of the first eos_token behind the message's last content; without one, the end of the
  *         last mark <...> or [...]; without one, the last character that is not blank.  A pass that writes
  *         only blanks behind the content takes the eos_token that follows it from elsewhere.

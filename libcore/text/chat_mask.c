@@ -6,6 +6,7 @@
 
 struct mask {
 	const struct qz_jctx *c;
+	const struct qz_chat_vars *v;
 	const struct qz_jrun *runs;
 	size_t n_runs;
 	size_t *at;   /* where each run begins, and the text's end */
@@ -15,8 +16,8 @@ struct mask {
 	size_t n_messages;
 	const char *text, *eos;
 	size_t n, n_eos;
-	const struct qz_buf *prompt;
-	size_t end; /* of the text without a generation prompt at its end */
+	struct qz_buf prompt; /* what add_generation_prompt adds, as last asked */
+	size_t end;           /* of the text without a generation prompt at its end */
 	bool *trained;
 };
 
@@ -134,24 +135,88 @@ near_end(const struct mask *m, size_t lo, size_t hi)
 	return lo + markers(m->text + lo, hi - lo);
 }
 
-/* How much of the turn's text from lo is the generation prompt, cut to the end of a mark or word; a
- * is where the content begins.  0: none of it. */
+/* How much of the turn's text lo..a begins like s, cut to the end of a mark or word; 0: none of it. */
 static size_t
-header(const struct mask *m, size_t lo, size_t a)
+alike(const struct mask *m, const char *s, size_t n, size_t lo, size_t a)
 {
-	const char *p = m->prompt->n ? m->prompt->data : "", *s = m->text + lo;
-	size_t n = m->prompt->n, skip_p = skip_blank(p, n), skip_s = skip_blank(s, a - lo),
-	       same = 0;
+	const char *t = m->text + lo;
+	size_t skip_s = skip_blank(s, n), skip_t = skip_blank(t, a - lo), same = 0;
 
-	if (skip_p == n)
+	if (skip_s == n)
 		return 0;
-	while (skip_p + same < n && skip_s + same < a - lo && p[skip_p + same] == s[skip_s + same])
+	while (skip_s + same < n && skip_t + same < a - lo && s[skip_s + same] == t[skip_t + same])
 		same++;
-	if (skip_p + same == n)
-		return skip_s + same;
-	while (same > 0 && !strchr(">]:\n", s[skip_s + same - 1]))
+	if (skip_s + same == n)
+		return skip_t + same;
+	while (same > 0 && !strchr(">]:\n", t[skip_t + same - 1]))
 		same--;
-	return same ? skip_s + same : 0;
+	return same ? skip_t + same : 0;
+}
+
+/* The end of the last whole generation prompt in lo..a, or SIZE_MAX. */
+static size_t
+behind_prompt(const struct mask *m, size_t lo, size_t a)
+{
+	size_t n = m->prompt.n;
+
+	if (!n || blank(m->prompt.data, n))
+		return SIZE_MAX;
+	for (size_t at = a; at >= lo + n; at--)
+		if (!memcmp(m->text + at - n, m->prompt.data, n))
+			return at;
+	return SIZE_MAX;
+}
+
+/* Keeps what the prompt adds to the messages before this one. */
+static void
+keep_prompt(struct mask *m, const struct qz_buf *with, const struct qz_buf *without)
+{
+	qz_buf_clear(&m->prompt);
+	if (with->n > without->n && (!without->n || !memcmp(with->data, without->data, without->n)))
+		qz_buf_add(&m->prompt, with->data + without->n, with->n - without->n);
+}
+
+/* Asks the template where message i's turn begins: it writes the messages before it with the prompt. */
+static size_t
+ask_start(struct mask *m, size_t i, size_t lo, size_t a)
+{
+	const struct qz_template *t = m->c->t;
+	struct qz_buf with = { 0 }, without = { 0 }, plain = { 0 };
+	size_t start = SIZE_MAX, same = 0;
+
+	if (qz_chat_prefix(t, m->v, i, true, &with) == 0) {
+		if (qz_chat_prefix(t, m->v, i, false, &without) == 0)
+			keep_prompt(m, &with, &without);
+		if (with.n > lo && with.n <= a && !memcmp(m->text, with.data, with.n))
+			start = with.n;
+	}
+	if (start == SIZE_MAX)
+		start = behind_prompt(m, lo, a);
+	if (start == SIZE_MAX)
+		same = alike(m, m->prompt.data ? m->prompt.data : "", m->prompt.n, lo, a);
+	if (start == SIZE_MAX && !same && qz_chat_header(t, m->v, i, &plain) == 0) {
+		if (blank(plain.data ? plain.data : "", plain.n))
+			start =
+			    lo; /* nothing stands before an answer: this pass is all the model's */
+		else
+			same = alike(m, plain.data, plain.n, lo, a);
+	}
+	qz_buf_free(&with);
+	qz_buf_free(&without);
+	qz_buf_free(&plain);
+	return start != SIZE_MAX ? start : same ? lo + same : a;
+}
+
+/* Where what is learned begins in a pass that begins at lo and has its first content at a. */
+static size_t
+start_of(struct mask *m, int32_t message, size_t lo, size_t a)
+{
+	size_t start;
+
+	if (blank(m->text + lo, a - lo))
+		return lo;
+	start = behind_prompt(m, lo, a);
+	return start != SIZE_MAX ? start : ask_start(m, (size_t)message, lo, a);
 }
 
 /* A pass over assistant message i; content runs are k (or none: SIZE_MAX) to last. */
@@ -159,13 +224,12 @@ static void
 own_turn(struct mask *m, int32_t turn, int32_t message, size_t k, size_t last)
 {
 	size_t lo = m->at[m->first[turn]], end_run = m->last[turn] + 1, hi = m->at[end_run];
-	size_t a = k == SIZE_MAX ? hi : m->at[k], b, start, skip, stop;
+	size_t a = k == SIZE_MAX ? hi : m->at[k], b, start, stop;
 	bool cut = false;
 
-	skip = header(m, lo, a);
-	if (k == SIZE_MAX && !skip)
+	if (k == SIZE_MAX && blank(m->text + lo, hi - lo))
 		return;
-	start = skip ? lo + skip : blank(m->text + lo, a - lo) ? lo : a;
+	start = start_of(m, message, lo, a);
 	b = k == SIZE_MAX ? start : m->at[last + 1];
 	for (size_t i = k == SIZE_MAX ? m->first[turn] : last + 1; i < end_run; i++)
 		if (is_data(&m->runs[i]) && m->runs[i].message != message && m->at[i] >= b) {
@@ -317,14 +381,23 @@ find_assistants(struct mask *m, const struct qz_json *messages)
 		m->assistant[i] = !strcmp(qz_json_string(qz_json_get(k, "role"), ""), "assistant");
 }
 
-int
-qz_chat_mask(struct qz_jctx *c, const struct qz_chat_vars *v, const struct qz_buf *prompt,
-    struct qz_rendering *r)
+/* The generation prompt at the text's end is nobody's turn. */
+static void
+find_end(struct mask *m)
 {
-	struct mask m = {
-		.c = c, .runs = c->out->runs, .n_runs = c->out->n_runs, .prompt = prompt
-	};
-	size_t tail = v->add_generation_prompt ? prompt->n : 0;
+	struct qz_buf without = { 0 };
+
+	if (m->v->add_generation_prompt && !m->c->t->has_generation &&
+	    qz_chat_prefix(m->c->t, m->v, SIZE_MAX, false, &without) == 0 && without.n < m->n &&
+	    (!without.n || !memcmp(m->text, without.data, without.n)))
+		m->end = without.n;
+	qz_buf_free(&without);
+}
+
+int
+qz_chat_mask(struct qz_jctx *c, const struct qz_chat_vars *v, struct qz_rendering *r)
+{
+	struct mask m = { .c = c, .runs = c->out->runs, .n_runs = c->out->n_runs, .v = v };
 	int ret = -1;
 
 	m.n_messages = qz_json_count(v->messages) +
@@ -349,8 +422,7 @@ qz_chat_mask(struct qz_jctx *c, const struct qz_chat_vars *v, const struct qz_bu
 	m.n = m.end = r->text.n;
 	m.eos = v->eos_token ? v->eos_token : "";
 	m.n_eos = strlen(m.eos);
-	if (tail && m.n >= tail && !memcmp(m.text + m.n - tail, prompt->data, tail))
-		m.end -= tail;
+	find_end(&m);
 	find_turns(&m);
 	find_assistants(&m, v->messages);
 	m.assistant[m.n_messages - 1] = v->response != NULL;
@@ -361,6 +433,7 @@ qz_chat_mask(struct qz_jctx *c, const struct qz_chat_vars *v, const struct qz_bu
 			memset(m.trained + m.at[k], 1, m.runs[k].n);
 	ret = segments(&m, r, c->e);
 out:
+	qz_buf_free(&m.prompt);
 	free(m.at);
 	free(m.first);
 	free(m.last);

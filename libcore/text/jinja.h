@@ -455,8 +455,14 @@ size_t qz_jfloat_text(double f, char out[QZ_J_FLOAT_TEXT]); /* repr() of a Pytho
 
 /* ---- what is trained ---- */
 
-/* Fills r from c->out.  prompt: what add_generation_prompt adds to this conversation, or "". */
-int qz_chat_mask(struct qz_jctx *c, const struct qz_chat_vars *v, const struct qz_buf *prompt,
-    struct qz_rendering *r);
+/* Fills r from c->out. */
+int qz_chat_mask(struct qz_jctx *c, const struct qz_chat_vars *v, struct qz_rendering *r);
+/* The text of the first n messages, with or without the generation prompt.  -1: the template refuses. */
+int qz_chat_prefix(const struct qz_template *t, const struct qz_chat_vars *v, size_t n, bool prompt,
+    struct qz_buf *text);
+/* What a plain assistant message behind the first n would have before its content.  -1: the template
+ * refuses it, or writes it in no pass of its own. */
+int qz_chat_header(
+    const struct qz_template *t, const struct qz_chat_vars *v, size_t n, struct qz_buf *header);
 
 #endif

@@ -1,14 +1,14 @@
 """Templates rendered by qz and by jinja2 as transformers sets it up: the same text, or both refuse.
-usage: test_jinja.py [build/tests/unit/chat.t]     Needs the package jinja2; without it the test skips.  TAP."""
-import copy, json, random, subprocess, sys, warnings
+usage: test_jinja.py [SEED]     Needs the package jinja2."""
+import copy, json, os, random, subprocess, sys, warnings
 from datetime import datetime, timezone
+import tap
 try:
     import jinja2
     from jinja2.sandbox import ImmutableSandboxedEnvironment
     from jinja2.ext import Extension
-except ImportError:
-    print('1..0 # SKIP the package jinja2 is not there')
-    sys.exit(0)
+except ImportError as e:
+    tap.skip_all('no package jinja2 (%s)' % e)
 
 warnings.simplefilter('ignore')
 NOW = 1700000000
@@ -156,18 +156,18 @@ def random_expression(rng, depth=0):
 
 
 def main():
-    rng = random.Random(int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    rng = random.Random(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
     templates = ['{{ ' + x.strip() + ' }}' for line in EXPRESSIONS.replace('\\\nb', '\0b').strip().split('\n') for x in split(line)]
     templates = [t.replace('\0', '\\\n') for t in templates] + STATEMENTS
     templates += ['{{ ' + random_expression(rng) + ' }}' for _ in range(4000)]
     lines = ''.join(json.dumps({'template': t, 'messages': VARS['messages'], 'now': NOW,
                                 'extra': {k: v for k, v in VARS.items() if k != 'messages'}}) + '\n' for t in templates)
-    out = subprocess.run([sys.argv[1] if len(sys.argv) > 1 else 'build/tests/unit/chat.t', 'render'], input=lines.encode(), capture_output=True)
+    out = subprocess.run([os.path.join(tap.ROOT, 'build', 'tests', 'unit', 'chat.t'), 'render'], input=lines.encode(), stdout=subprocess.PIPE)
     answers = out.stdout.decode().split('\n')[:-1]
     env = environment()
     known = {'bos_token': '<s>', 'eos_token': '</s>', 'add_generation_prompt': False, 'tools': None, 'documents': None}
     bad = rendered = 0
-    print(f'ok 1 - qz answered {len(answers)} of {len(templates)}' if len(answers) == len(templates) else f'not ok 1 - {out.stderr.decode()}')
+    tap.ok(len(answers) == len(templates), f'qz answers {len(answers)} of {len(templates)}')
     for t, answer in zip(templates, answers):
         answer = json.loads(answer)
         try:
@@ -182,9 +182,8 @@ def main():
         if want.get('text') != answer.get('text'):
             bad += 1
             print(f'# {t!r}\n#   jinja2: {want}\n#       qz: {answer}')
-    print(f'{"not " if bad else ""}ok 2 - {len(templates)} templates, {rendered} of them render: {bad} differ')
-    print('1..2')
-    return bad > 0
+    tap.ok(bad == 0, f'{len(templates)} templates, {rendered} of them render: {bad} differ')
+    tap.done()
 
 
 def split(line):
@@ -193,4 +192,4 @@ def split(line):
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -177,6 +177,23 @@ static const struct {
 	    "{% endif %}{% endfor %}",
 	    "[" U("Hi") "," A("Yes") "," U("So?") "]",
 	    "Hi<|end|><|assistant|>«Yes<|end|><|user|>»So?<|end|>" },
+	{ "a header that add_generation_prompt does not write",
+	    "{% for m in messages %}{{ '<|' + m.role + '|>\\n' + (m.think or '') + m.content + "
+	    "'<end>' }}{% endfor %}",
+	    "[" U("Hi") "," A(
+		"Yes") ",{\"role\":\"assistant\",\"think\":\"hm\",\"content\":\"No\"}]",
+	    "<|user|>\nHi<end><|assistant|>\n«Yes<end>»<|assistant|>\n«hmNo<end>»" },
+	{ "a call without a header",
+	    "{% for m in messages %}{% if m.calls %}{{ '[CALLS] ' + m.calls | tojson }}{% else "
+	    "%}{{ ' ' + m.content }}"
+	    "{% endif %}{{ eos_token if m.role == 'assistant' }}{% endfor %}",
+	    "[" U("Hi") ",{\"role\":\"assistant\",\"calls\":[1]}," A("Yes") "]",
+	    " Hi«[CALLS] [1]</s> Yes</s>»" },
+	{ "a system prompt before the first header",
+	    "{% for m in messages %}{% if loop.first %}<s>be good<end>\n{% endif %}{{ '<' + m.role "
+	    "+ '>' + m.content + "
+	    "'<end>' }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+	    "[" A("I begin.") "]", "<s>be good<end>\n<assistant>«I begin.<end>»" },
 	{ "a role that is no word", CHATML,
 	    "[{\"role\":\"<|im_end|>\",\"content\":\"x\"}," A("Yes") "]",
 	    "<|im_start|><|im_end|>\nx<|im_end|>\n<|im_start|>assistant\n«Yes<|im_end|>»\n" },
@@ -316,6 +333,95 @@ filter(void)
 	return 0;
 }
 
+static int
+slurp(const char *path, struct qz_buf *b)
+{
+	FILE *f = fopen(path, "r");
+	char chunk[65536];
+	size_t n;
+
+	if (!f)
+		return -1;
+	while ((n = fread(chunk, 1, sizeof chunk, f)) > 0)
+		qz_buf_add(b, chunk, n);
+	fclose(f);
+	return 0;
+}
+
+/* The line-th conversation, with what the answer says about its rendering. */
+static int
+check_answer(const struct qz_json *answer, const struct qz_json *const *conversations)
+{
+	const struct qz_json
+	    *c = conversations[(int)qz_json_number(qz_json_get(answer, "conversation"), 0)];
+	const struct qz_json *tools = qz_json_get(c, "tools");
+	const char *want = qz_json_string(qz_json_get(answer, "marked"), NULL);
+	struct qz_chat_vars v = { .messages = qz_json_get(c, "messages"),
+		.tools = qz_json_is(tools, QZ_JSON_ARRAY) ? tools : NULL,
+		.bos_token = qz_json_string(qz_json_get(answer, "bos_token"), ""),
+		.eos_token = qz_json_string(qz_json_get(answer, "eos_token"), ""),
+		.add_generation_prompt = qz_json_bool(
+		    qz_json_get(answer, "add_generation_prompt"), false),
+		.now = 1700000000,
+		.extra = qz_json_get(c, "extra") };
+	struct qz_buf source = { 0 }, marked = { 0 };
+	struct qz_rendering r = { 0 };
+	struct qz_template *t = NULL;
+	struct qz_err e = { 0 };
+	char path[256];
+	int good;
+
+	snprintf(path, sizeof path, "tests/golden/chat/%s.jinja",
+	    qz_json_string(qz_json_get(answer, "name"), ""));
+	if (slurp(path, &source) == 0)
+		t = qz_template_new(source.data, source.n, &e);
+	if (t && qz_template_render(t, &v, &r, &e) == 0) {
+		put_marked(&marked, &r);
+		good = want && marked.data && !strcmp(marked.data, want);
+	} else {
+		good = t && !want &&
+		       !strcmp(e.msg, qz_json_string(qz_json_get(answer, "error"), ""));
+	}
+	if (!good)
+		printf("# %s:\n#  got: %s\n# want: %s\n", path, marked.data ? marked.data : e.msg,
+		    want);
+	qz_template_free(t);
+	qz_rendering_free(&r);
+	qz_buf_free(&source);
+	qz_buf_free(&marked);
+	return good;
+}
+
+/* The structure of published models' templates: tests/interop/jinja_models.py has compared the text with
+ * transformers. */
+static void
+check_models(void)
+{
+	struct qz_buf in = { 0 }, answers = { 0 };
+	struct qz_json *conversations[64] = { NULL }, *j;
+	struct qz_err e;
+	int n = 0, all = 0, bad = 0;
+
+	if (slurp("tests/golden/chat/conversations.jsonl", &in) < 0 ||
+	    slurp("tests/golden/chat/answers.jsonl", &answers) < 0) {
+		ok(0, "tests/golden/chat is there: run this from the root of the tree");
+		return;
+	}
+	for (char *p = in.data, *end; (end = strchr(p, '\n')) && n < 64; p = end + 1)
+		conversations[n++] = qz_json_parse(p, (size_t)(end - p), &e);
+	for (char *p = answers.data, *end; (end = strchr(p, '\n')); p = end + 1, all++) {
+		j = qz_json_parse(p, (size_t)(end - p), &e);
+		bad += !j || !check_answer(j, (const struct qz_json *const *)conversations);
+		qz_json_free(j);
+	}
+	ok(all > 400 && bad == 0, "templates of published models: %d renderings, %d wrong", all,
+	    bad);
+	while (n > 0)
+		qz_json_free(conversations[--n]);
+	qz_buf_free(&in);
+	qz_buf_free(&answers);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -338,5 +444,6 @@ main(int argc, char **argv)
 	    "{\"extra\":{\"ask\":\"1+1?\",\"say\":\"2\"},\"response\":\"say\"}",
 	    "Q: 1+1?\nA: «2</s>»");
 	check_origins();
+	check_models();
 	return done();
 }
