@@ -41,7 +41,7 @@ does_not_fit(struct run *r, uint64_t weights, struct qz_err *e)
 	char need[16], have[16], with[16];
 	struct qz_train_options o = r->o;
 	struct qz_net_shape shape = r->shape;
-	struct qz_plan p;
+	struct qz_plan p = r->plan;
 
 	qz_num_bytes(r->plan.total, need);
 	qz_num_bytes(r->budget, have);
@@ -61,9 +61,9 @@ does_not_fit(struct run *r, uint64_t weights, struct qz_err *e)
 	}
 	qz_num_bytes(p.total, with);
 	return qz_fail(e, QZ_EIO,
-	    "training takes %s at least, there are %s: one row of %lld tokens is too much, shorter "
-	    "rows (qz-tokenize -l) or --memory %llu are needed",
-	    need, have, (long long)shape.room.tokens, (unsigned long long)r->plan.total);
+	    "training takes %s at least, there are %s; a row of %lld tokens alone takes %s: "
+	    "--memory %llu or shorter rows (qz-tokenize -l) are needed",
+	    need, have, (long long)shape.room.tokens, with, (unsigned long long)p.total);
 }
 
 /* Before the weights are there, when the base tells their sizes. */
