@@ -216,8 +216,8 @@ parts_is_bnb(const struct qz_st *st)
 
 /* One section of a 4-bit tensor: its key, checked against the plan. */
 static int
-add_section(
-    struct parts *p, struct item *it, const struct qz_section *s, float offset, struct qz_err *e)
+add_section(struct parts *p, struct item *it, const struct qz_section *s, float offset,
+    const char *file, struct qz_err *e)
 {
 	struct piece *piece = &it->pieces[it->n_pieces++];
 	const char *suffix = qz_bnb_suffix((enum qz_section_kind)s->kind);
@@ -235,7 +235,7 @@ add_section(
 	snprintf(name, sizeof name, "%s%s", it->t.name, suffix);
 	x = find_entry(p, name);
 	if (!x)
-		return qz_fail(e, QZ_EDATA, "tensor %s is missing", name);
+		return qz_fail(e, QZ_EDATA, "%s: tensor %s is missing", file, name);
 	/* quant_storage: the codes may be stored as any type, the same bytes under another name. */
 	typed = s->kind == QZ_SEC_DATA || x->t->dtype == (enum qz_dtype)s->dtype;
 	if (!typed || x->t->end - x->t->begin != s->nbytes)
@@ -277,7 +277,7 @@ add_bnb(struct parts *p, struct entry *state, size_t stem, struct qz_err *e)
 	if (qz_tensor_plan(&it->t, e) < 0)
 		return qz_at(e, "%s: tensor %.200s", file, it->t.name);
 	for (int i = 0; i < it->t.n_sections; i++)
-		if (add_section(p, it, &it->t.sections[i], s.offset, e) < 0)
+		if (add_section(p, it, &it->t.sections[i], s.offset, file, e) < 0)
 			return -1;
 	return 0;
 }

@@ -7,6 +7,7 @@
 
 /* What is to become of a model's tensors. */
 struct plan {
+	const char *model;  /* its name, for messages */
 	enum qz_dtype type; /* 0: everything stays as it is */
 	uint32_t block, nested_block;
 	const char *const *skip; /* globs of names that stay as they are */

@@ -55,6 +55,7 @@ static int
 provenance(const struct qz_source *s, const char *device, struct qz_buf *chain, struct qz_err *e)
 {
 	struct qz_step step = { 0 };
+	struct qz_buf skipped = { 0 };
 	int ret = qz_step_inherit(&step, qz_source_provenance(s), e);
 
 	qz_step_option_str(&step, "type", type);
@@ -63,7 +64,10 @@ provenance(const struct qz_source *s, const char *device, struct qz_buf *chain, 
 		qz_step_option_str(&step, "double-quant", double_quant ? "yes" : "no");
 	}
 	for (size_t i = 0; i < skip.n; i++)
-		qz_step_option_str(&step, "skip", skip.items[i]);
+		qz_buf_fmt(&skipped, "%s%s", i ? " " : "", skip.items[i]);
+	if (skip.n && !skipped.failed)
+		qz_step_option_str(&step, "skip", skipped.data);
+	qz_buf_free(&skipped);
 	qz_step_input(&step, "model", qz_source_total(s));
 	if (ret == 0)
 		ret = qz_step_chain(&step, "qz-quantize", device, chain, e);
@@ -193,6 +197,7 @@ main(int argc, char **argv)
 		qz_usage("--to bnb makes a folder: -o says which");
 	if (!strcmp(to, "bnb") && plan.type && !is_4bit(plan.type))
 		qz_usage("--to bnb stores nf4 or fp4, not %s", type);
+	plan.model = strcmp(argv[first], "-") ? argv[first] : "<stdin>";
 	if (run(&plan, argv[first], &e) < 0)
 		qz_die(&e);
 	return QZ_OK;

@@ -87,9 +87,10 @@ read_piece(void *arg, int slot, struct qz_err *e)
 /* ---- what can become of a piece ---- */
 
 static int
-nonfinite(const struct qz_piece *c, int64_t at, struct qz_err *e)
+nonfinite(const struct job *j, const struct qz_piece *c, int64_t at, struct qz_err *e)
 {
-	return qz_fail(e, QZ_EDATA, "tensor %s: element %llu (row %llu, column %llu) is not finite",
+	return qz_fail(e, QZ_EDATA,
+	    "%s: tensor %s: element %llu (row %llu, column %llu) is not finite", j->plan->model,
 	    c->t->name, (unsigned long long)(c->row0 * c->cols + (uint64_t)at),
 	    (unsigned long long)(c->row0 + (uint64_t)at / c->cols),
 	    (unsigned long long)((uint64_t)at % c->cols));
@@ -120,7 +121,8 @@ keep_scaled(struct job *j, struct result *r, const struct qz_piece *c, struct qz
 		if (j->d->k->sync(j->d, e) < 0)
 			return -1;
 		if (bad >= 0)
-			return qz_fail(e, QZ_EDATA, "tensor %s: block constant %lld is not finite",
+			return qz_fail(e, QZ_EDATA,
+			    "%s: tensor %s: block constant %lld is not finite", j->plan->model,
 			    t->name, (long long)bad);
 	}
 	return 0;
@@ -137,7 +139,7 @@ keep(struct job *j, struct result *r, const struct qz_piece *c, struct qz_err *e
 	if (info->plain && qz_panel_check(&j->panel, c, &bad, e) < 0)
 		return -1;
 	if (bad >= 0)
-		return nonfinite(c, bad, e);
+		return nonfinite(j, c, bad, e);
 	give(r, QZ_SEC_DATA, c->data, (size_t)c->nbytes);
 	return 0;
 }
@@ -152,7 +154,7 @@ cast(struct job *j, struct result *r, const struct qz_piece *c, struct qz_err *e
 	    qz_panel_store(&j->panel, r->t.dtype, r->data.p, &bad, e) < 0)
 		return -1;
 	if (bad >= 0)
-		return nonfinite(c, bad, e);
+		return nonfinite(j, c, bad, e);
 	give(r, QZ_SEC_DATA, r->data.p, (size_t)n);
 	return 0;
 }
@@ -183,7 +185,7 @@ values(
 		*x = j->panel.x;
 		*type = QZ_F32;
 	}
-	return bad >= 0 ? nonfinite(c, bad, e) : 0;
+	return bad >= 0 ? nonfinite(j, c, bad, e) : 0;
 }
 
 /* The sections behind the codes of a whole 4-bit tensor, from its block constants. */
