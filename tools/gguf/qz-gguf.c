@@ -53,23 +53,43 @@ static const struct qz_tool tool = {
 	.example = "qz-gguf -t q8_0 -o model.gguf merged.qz",
 };
 
+static bool
+cut(char *name, const char *ending)
+{
+	size_t n = strlen(name), end = strlen(ending);
+	bool has = n > end && !strcmp(name + n - end, ending);
+
+	if (has)
+		name[n - end] = '\0';
+	return has;
+}
+
+/* "model.Q4_1" of a GGUF file is the model in a type that this file will not have. */
+static void
+cut_type(char *name)
+{
+	char *dot = strrchr(name, '.');
+
+	if (dot && dot != name && (dot[1] == 'Q' || dot[1] == 'q') && dot[2] >= '0' &&
+	    dot[2] <= '9')
+		*dot = '\0';
+}
+
 /* What a path calls the model: its last part, without the ending of a file.  "" for standard input. */
 static void
 name_of(const char *path, char *out, size_t n)
 {
-	static const char *const endings[] = { ".qz", ".gguf", ".zip", ".tar", ".tar.gz", ".tgz",
-		".tar.xz", ".tar.zst" };
+	static const char *const endings[] = { ".qz", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz",
+		".tar.zst" };
 	char *full = strcmp(path, "-") ? realpath(path, NULL) : NULL;
 	const char *last = full ? strrchr(full, '/') : NULL;
 
 	snprintf(out, n, "%s", last ? last + 1 : "");
-	for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-		size_t len = strlen(out), end = strlen(endings[i]);
-
-		if (len > end && !strcmp(out + len - end, endings[i]))
-			out[len - end] = '\0';
-	}
 	free(full);
+	if (cut(out, ".gguf"))
+		cut_type(out);
+	for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+		cut(out, endings[i]);
 }
 
 /* What a GGUF file cannot say, or says in another way. */
