@@ -134,6 +134,13 @@ alpha() { perl -0777 -ne '/adapter\.lora\.alpha\x06\0\0\0(....)/s and print unpa
 	[[ $output == *"--base MODEL"* ]]
 }
 
+@test "the base that an adapter names is found beside it" {
+	mkdir folder && cp -r "$ADAPTER" folder/adapter && chmod -R u+w folder
+	cp -r "$MODEL" folder/stories260k
+	qz-gguf -q --name "Plain Final" -o lora.gguf folder/adapter
+	cmp lora.gguf "$GOLDEN/lora.gguf"
+}
+
 @test "an adapter for another model is refused" {
 	own_model other
 	sed -i 's/"num_hidden_layers": 5/"num_hidden_layers": 4/' other/config.json

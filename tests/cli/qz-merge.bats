@@ -66,6 +66,17 @@ far() { perl "$ROOT/tests/cli/tensors.pl" "$@"; }
 	qz-show merged.qz | grep -q 'bf16 .*q_proj'
 }
 
+@test "weights in several files with an index are the same weights" {
+	qz-merge -q --to hf -o one "$MODEL" "$GOLDEN/plain-final"
+	qz-merge -q --to hf --file-size 200k -o many "$MODEL" "$GOLDEN/plain-final"
+	[ ! -e one/model.safetensors.index.json ] && [ -e many/model.safetensors.index.json ]
+	files=(many/model-*-of-00006.safetensors)
+	[ "${#files[@]}" -eq 6 ]
+	qz-gguf -q --name x -t f32 -o one.gguf one
+	qz-gguf -q --name x -t f32 -o many.gguf many
+	cmp one.gguf many.gguf
+}
+
 @test "a pipe from merge to gguf" {
 	qz-merge -q "$MODEL" "$GOLDEN/plain-final" | qz-gguf -q --name x -o piped.gguf
 	qz-merge -q -o merged.qz "$MODEL" "$GOLDEN/plain-final"

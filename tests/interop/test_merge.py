@@ -77,7 +77,14 @@ with tempfile.TemporaryDirectory() as d:
         tok = transformers.AutoTokenizer.from_pretrained(out)
         tap.ok(tok('Once upon a time').input_ids == transformers.AutoTokenizer.from_pretrained(model)('Once upon a time').input_ids,
                what + ': its tokenizer is the model\'s')
-    # Split files.
     index = os.path.join(out, 'model.safetensors.index.json')
     tap.ok(not os.path.exists(index), 'a small model is one file')
+    split = os.path.join(d, 'split')
+    if tap.qz('qz-merge', '-q', '--file-size', '200k', '--to', 'hf', '-o', split, model, adapter):
+        weights = [f for f in os.listdir(split) if f.endswith('.safetensors')]
+        tap.ok(len(weights) > 3 and all(os.path.getsize(os.path.join(split, f)) < 210000 for f in weights),
+               'split into %d files' % len(weights))
+        a = transformers.AutoModelForCausalLM.from_pretrained(split, dtype='auto').state_dict()
+        b = transformers.AutoModelForCausalLM.from_pretrained(os.path.join(d, 'merged0'), dtype='auto').state_dict()
+        tap.ok(a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a), 'transformers reads the same from them')
 tap.done()

@@ -231,19 +231,40 @@ run_model(const char *path, struct qz_out *o, struct qz_err *e)
 	return ret;
 }
 
-/* The shape of the model that an adapter is for. */
-static int
-find_config(const struct qz_adapter *a, struct qz_config *c, struct qz_err *e)
+/* The base that the adapter names, as named or beside the adapter; NULL: not here.  To free. */
+static char *
+find_base(const struct qz_adapter *a, const char *path)
 {
-	const char *path = base ? base : a->base;
-	struct qz_source *s;
+	const char *name = a->base ? a->base : "", *slash = strrchr(path, '/');
+	char *found = NULL;
 	struct stat st;
 
-	if (!base && (!a->base || !*a->base || stat(a->base, &st) < 0))
+	if (base)
+		return strdup(base);
+	if (*name && stat(name, &st) == 0)
+		return strdup(name);
+	if (*name && *name != '/' && slash &&
+	    asprintf(&found, "%.*s/%s", (int)(slash - path), path, name) < 0)
+		return NULL;
+	if (found && stat(found, &st) == 0)
+		return found;
+	free(found);
+	return NULL;
+}
+
+/* The shape of the model that an adapter is for. */
+static int
+find_config(const struct qz_adapter *a, const char *path, struct qz_config *c, struct qz_err *e)
+{
+	char *at = find_base(a, path);
+	struct qz_source *s;
+
+	if (!at)
 		return qz_fail(e, QZ_EUSAGE,
 		    "its base %s is not here: --base MODEL says which model it is for",
 		    a->base && *a->base ? a->base : "has no name and");
-	s = qz_source_open(path, e);
+	s = qz_source_open(at, e);
+	free(at);
 	if (!s)
 		return -1;
 	*c = *qz_source_config(s);
@@ -261,7 +282,7 @@ run_adapter(const char *path, struct qz_out *o, struct qz_err *e)
 	name_of(path, id, sizeof id);
 	if (qz_adapter_read(&a, path, e) < 0)
 		return -1;
-	if (find_config(&a, &c, e) < 0 || lora_write(&a, &c, id, title, o, e) < 0) {
+	if (find_config(&a, path, &c, e) < 0 || lora_write(&a, &c, id, title, o, e) < 0) {
 		qz_adapter_free(&a);
 		return qz_at(e, "%s", path);
 	}

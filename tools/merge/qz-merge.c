@@ -13,6 +13,7 @@ static const char *output;
 static const char *to = "shard";
 static struct qz_list scales;
 static bool any_base;
+static uint64_t file_max = 5000000000;
 
 static const struct qz_opt opts[] = {
 	{ 't', "type", QZ_OPT_STR, &type, "TYPE",
@@ -32,6 +33,9 @@ static const struct qz_opt opts[] = {
 	{ 0, "to", QZ_OPT_STR, &to, "FORMAT",
 	    "Write a model shard, or with hf a folder of safetensors that transformers opens.", 0,
 	    0, "shard|hf" },
+	{ 0, "file-size", QZ_OPT_SIZE, &file_max, "SIZE",
+	    "Split a folder's weights into files of at most SIZE. A tensor is never split.", 0, 0,
+	    NULL },
 	{ 'o', "output", QZ_OPT_STR, &output, "OUT",
 	    "Write to this file or folder instead of standard output. It appears when it is "
 	    "complete.",
@@ -250,7 +254,8 @@ merge_source(struct merge *m, struct qz_source *s, char **adapters, struct qz_er
 	if (ret == 0)
 		ret = config_edit(s, config_type(m, s), &config, e);
 	if (ret == 0) {
-		k = hf ? sink_hf(output, s, &config, e) : sink_shard(output, s, &config, e);
+		k = hf ? sink_hf(output, s, &config, file_max, e)
+		       : sink_shard(output, s, &config, e);
 		ret = k ? merge_into(m, s, k, e) : -1;
 	}
 	if (k)

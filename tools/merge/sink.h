@@ -21,8 +21,9 @@ struct sink {
  * close.  NULL on failure. */
 struct sink *sink_shard(
     const char *output, const struct qz_source *s, const struct qz_buf *config, struct qz_err *e);
-struct sink *sink_hf(
-    const char *output, const struct qz_source *s, const struct qz_buf *config, struct qz_err *e);
+/* file_max: bytes of tensors in one file; more are split, as transformers does. */
+struct sink *sink_hf(const char *output, const struct qz_source *s, const struct qz_buf *config,
+    uint64_t file_max, struct qz_err *e);
 
 /* config.json for plain tensors of this type: torch_dtype and dtype say so, and what only transformers 4 or
  * only 5 writes is there for both. */

@@ -6,14 +6,12 @@
 #include "libcore/format/safetensors.h"
 #include "tools/merge/sink.h"
 
-/* A file of more is split, as transformers does. */
-static const uint64_t FILE_MAX = 5000000000;
-
 struct hf {
 	struct sink sink;
 	struct qz_outdir *dir;
 	const struct qz_source *source;
 	const struct qz_buf *config;
+	uint64_t file_max;
 	const struct qz_tensor *manifest;
 	size_t n;
 	size_t n_parts, part; /* files; the next to be opened */
@@ -34,7 +32,7 @@ file_end(const struct hf *k, size_t from)
 	uint64_t total = 0;
 	size_t i = from;
 
-	while (i < k->n && (i == from || total + size_of(&k->manifest[i]) <= FILE_MAX))
+	while (i < k->n && (i == from || total + size_of(&k->manifest[i]) <= k->file_max))
 		total += size_of(&k->manifest[i++]);
 	return i;
 }
@@ -202,8 +200,8 @@ close_hf(struct sink *sink)
 }
 
 struct sink *
-sink_hf(
-    const char *output, const struct qz_source *s, const struct qz_buf *config, struct qz_err *e)
+sink_hf(const char *output, const struct qz_source *s, const struct qz_buf *config,
+    uint64_t file_max, struct qz_err *e)
 {
 	struct hf *k = calloc(1, sizeof *k);
 
@@ -214,6 +212,7 @@ sink_hf(
 	k->sink = (struct sink){ begin, first, rows, last, end, close_hf };
 	k->source = s;
 	k->config = config;
+	k->file_max = file_max;
 	k->dir = qz_outdir_open(output, e);
 	if (k->dir)
 		return &k->sink;
