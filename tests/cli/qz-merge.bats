@@ -39,6 +39,18 @@ far() { perl "$ROOT/tests/cli/tensors.pl" "$@"; }
 	cmp 1.gguf 2.gguf
 }
 
+@test "every CPU variant gives the same bytes" {
+	QZ_CPU=base qz-merge -q -t bf16 -o base.qz "$MODEL" "$GOLDEN/plain-final"
+	QZ_CPU=base qz-gguf -q -t q8_0 --name x -o base.gguf base.qz
+	for c in avx2 avx512; do
+		run env QZ_CPU=$c qz-merge -q -t bf16 -o $c.qz "$MODEL" "$GOLDEN/plain-final"
+		[ "$status" -ne 4 ] || continue # this processor lacks it
+		cmp base.qz $c.qz
+		QZ_CPU=$c qz-gguf -q -t q8_0 --name x -o $c.gguf base.qz
+		cmp base.gguf $c.gguf
+	done
+}
+
 @test "scales: 0 changes nothing, 1 and 1 are 2, -1 takes it away" {
 	a=$GOLDEN/plain-final
 	qz-merge -q --scale 0 -o zero.qz "$MODEL" "$a"
