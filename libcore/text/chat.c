@@ -161,7 +161,7 @@ render(struct qz_jctx *c, const struct qz_template *t, const struct qz_chat_vars
 
 int
 qz_chat_prefix(const struct qz_template *t, const struct qz_chat_vars *v, size_t n, bool prompt,
-    struct qz_buf *text)
+    struct qz_buf *text, uint64_t *steps)
 {
 	struct what w = { .n = n, .prompt = prompt };
 	struct qz_err ignored;
@@ -170,13 +170,14 @@ qz_chat_prefix(const struct qz_template *t, const struct qz_chat_vars *v, size_t
 
 	for (size_t i = 0; ret == 0 && i < c.out->n_runs; i++)
 		qz_buf_add(text, c.out->runs[i].s, c.out->runs[i].n);
+	*steps += c.steps + n;
 	qz_arena_free(&c.arena);
 	return ret < 0 || text->failed ? -1 : 0;
 }
 
 int
-qz_chat_header(
-    const struct qz_template *t, const struct qz_chat_vars *v, size_t n, struct qz_buf *header)
+qz_chat_header(const struct qz_template *t, const struct qz_chat_vars *v, size_t n,
+    struct qz_buf *header, uint64_t *steps)
 {
 	struct what w = { .n = n, .plain = true };
 	struct qz_err ignored;
@@ -191,6 +192,7 @@ qz_chat_header(
 		if (!found && r->turn >= 0 && c.turn_of[r->turn] == (int32_t)n)
 			qz_buf_add(header, r->s, r->n);
 	}
+	*steps += c.steps + n;
 	qz_arena_free(&c.arena);
 	return !found || header->failed ? -1 : 0;
 }

@@ -17,6 +17,8 @@ struct mask {
 	const char *text, *eos;
 	size_t n, n_eos;
 	struct qz_buf prompt; /* what add_generation_prompt adds, as last asked */
+	bool bare;            /* it adds nothing, and nothing stands before an answer */
+	uint64_t asked;       /* steps of the template, to find that out */
 	size_t end;           /* of the text without a generation prompt at its end */
 	bool *trained;
 };
@@ -184,8 +186,8 @@ ask_start(struct mask *m, size_t i, size_t lo, size_t a)
 	struct qz_buf with = { 0 }, without = { 0 }, plain = { 0 };
 	size_t start = SIZE_MAX, same = 0;
 
-	if (qz_chat_prefix(t, m->v, i, true, &with) == 0) {
-		if (qz_chat_prefix(t, m->v, i, false, &without) == 0)
+	if (qz_chat_prefix(t, m->v, i, true, &with, &m->asked) == 0) {
+		if (qz_chat_prefix(t, m->v, i, false, &without, &m->asked) == 0)
 			keep_prompt(m, &with, &without);
 		if (with.n > lo && with.n <= a && !memcmp(m->text, with.data, with.n))
 			start = with.n;
@@ -194,7 +196,7 @@ ask_start(struct mask *m, size_t i, size_t lo, size_t a)
 		start = behind_prompt(m, lo, a);
 	if (start == SIZE_MAX)
 		same = alike(m, m->prompt.data ? m->prompt.data : "", m->prompt.n, lo, a);
-	if (start == SIZE_MAX && !same && qz_chat_header(t, m->v, i, &plain) == 0) {
+	if (start == SIZE_MAX && !same && qz_chat_header(t, m->v, i, &plain, &m->asked) == 0) {
 		if (blank(plain.data ? plain.data : "", plain.n))
 			start =
 			    lo; /* nothing stands before an answer: this pass is all the model's */
@@ -213,7 +215,7 @@ start_of(struct mask *m, int32_t message, size_t lo, size_t a)
 {
 	size_t start;
 
-	if (blank(m->text + lo, a - lo))
+	if (m->bare || blank(m->text + lo, a - lo) || m->asked > QZ_J_ASK_MAX)
 		return lo;
 	start = behind_prompt(m, lo, a);
 	return start != SIZE_MAX ? start : ask_start(m, (size_t)message, lo, a);
@@ -292,10 +294,10 @@ mark_turns(struct mask *m)
 
 		if (!is_content(m, r))
 			continue;
+		if (own && m->first[r->turn] == SIZE_MAX)
+			continue;
 		last = content_end(m, k, own);
 		if (own) {
-			if (m->first[r->turn] == SIZE_MAX)
-				continue;
 			own_turn(m, r->turn, r->message, k, last);
 			m->first[r->turn] = SIZE_MAX; /* done */
 		} else {
@@ -388,8 +390,8 @@ find_end(struct mask *m)
 	struct qz_buf without = { 0 };
 
 	if (m->v->add_generation_prompt && !m->c->t->has_generation &&
-	    qz_chat_prefix(m->c->t, m->v, SIZE_MAX, false, &without) == 0 && without.n < m->n &&
-	    (!without.n || !memcmp(m->text, without.data, without.n)))
+	    qz_chat_prefix(m->c->t, m->v, SIZE_MAX, false, &without, &m->asked) == 0 &&
+	    without.n < m->n && (!without.n || !memcmp(m->text, without.data, without.n)))
 		m->end = without.n;
 	qz_buf_free(&without);
 }
@@ -431,7 +433,11 @@ qz_chat_mask(struct qz_jctx *c, const struct qz_chat_vars *v, struct qz_renderin
 	for (size_t k = 0; k < m.n_runs && c->t->has_generation; k++)
 		if (m.runs[k].generated)
 			memset(m.trained + m.at[k], 1, m.runs[k].n);
-	ret = segments(&m, r, c->e);
+	if (m.asked > QZ_J_ASK_MAX)
+		qz_fail(c->e, QZ_EDATA, "more than %d steps to find out where turns begin",
+		    QZ_J_ASK_MAX);
+	else
+		ret = segments(&m, r, c->e);
 out:
 	qz_buf_free(&m.prompt);
 	free(m.at);

@@ -23,6 +23,7 @@
 
 enum {
 	QZ_J_STEPS_MAX = 1000000,
+	QZ_J_ASK_MAX = 50 * 1000000, /* steps to find out where turns begin */
 	QZ_J_TEXT_MAX = 64 << 20,
 	QZ_J_MEMORY_MAX = 512 << 20,
 	QZ_J_NEST_MAX = 200,  /* constructs inside each other in the template, macros in calls */
@@ -457,12 +458,13 @@ size_t qz_jfloat_text(double f, char out[QZ_J_FLOAT_TEXT]); /* repr() of a Pytho
 
 /* Fills r from c->out. */
 int qz_chat_mask(struct qz_jctx *c, const struct qz_chat_vars *v, struct qz_rendering *r);
-/* The text of the first n messages, with or without the generation prompt.  -1: the template refuses. */
+/* The text of the first n messages, with or without the generation prompt.  -1: the template refuses.
+ * The evaluation steps are added to *steps. */
 int qz_chat_prefix(const struct qz_template *t, const struct qz_chat_vars *v, size_t n, bool prompt,
-    struct qz_buf *text);
+    struct qz_buf *text, uint64_t *steps);
 /* What a plain assistant message behind the first n would have before its content.  -1: the template
  * refuses it, or writes it in no pass of its own. */
-int qz_chat_header(
-    const struct qz_template *t, const struct qz_chat_vars *v, size_t n, struct qz_buf *header);
+int qz_chat_header(const struct qz_template *t, const struct qz_chat_vars *v, size_t n,
+    struct qz_buf *header, uint64_t *steps);
 
 #endif

@@ -280,6 +280,31 @@ check_origins(void)
 	qz_template_free(t);
 }
 
+/* A template that must be asked about each turn anew is given up in time. */
+static void
+check_asking(void)
+{
+	static const char source[] =
+	    "{% for m in messages %}{{ '<t>' if m.role == 'assistant' else '<u>' }}"
+	    "{{ m.content }}{% endfor %}{{ '<z>' if add_generation_prompt }}";
+	struct qz_err e = { 0 };
+	struct qz_template *t = qz_template_new(source, sizeof source - 1, &e);
+	struct qz_rendering r = { 0 };
+	struct qz_buf b = { 0 };
+	struct qz_json *j;
+
+	qz_buf_str(&b, "{\"messages\":[");
+	for (int i = 0; i < 1500; i++)
+		qz_buf_fmt(&b, "%s" U("q") "," A("a"), i ? "," : "");
+	qz_buf_str(&b, "]}");
+	j = qz_json_parse(b.data, b.n, &e);
+	ok(t && j && render(t, j, &r, &e) < 0 && e.code == QZ_EDATA, "many turns: %s", e.msg);
+	qz_buf_free(&b);
+	qz_rendering_free(&r);
+	qz_json_free(j);
+	qz_template_free(t);
+}
+
 static void
 filter_line(const struct qz_json *j, struct qz_buf *out)
 {
@@ -444,6 +469,7 @@ main(int argc, char **argv)
 	    "{\"extra\":{\"ask\":\"1+1?\",\"say\":\"2\"},\"response\":\"say\"}",
 	    "Q: 1+1?\nA: «2</s>»");
 	check_origins();
+	check_asking();
 	check_models();
 	return done();
 }
