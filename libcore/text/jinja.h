@@ -305,6 +305,13 @@ struct qz_jnode *qz_jparse_tuple(struct qz_jparser *p, bool conditional);
 struct qz_jnode *qz_jparse_filters(struct qz_jparser *p, struct qz_jnode *on, bool first);
 void *qz_jparse_fail(struct qz_jparser *p, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+void qz_jparse_unexpected(struct qz_jparser *p, const char *wanted);
+/* Appends to a list whose end is kept by the caller; the new end. */
+struct qz_jnode **qz_jparse_append(struct qz_jnode **end, struct qz_jnode *n);
+/* Counts a link of a chain; true, and failed, when it is too long. */
+bool qz_jparse_long(struct qz_jparser *p, int *links);
+struct qz_jnode *qz_jparse_not(struct qz_jparser *p, struct qz_jnode *of);
+struct qz_jnode *qz_jparse_unary(struct qz_jparser *p, bool with_filters);
 bool qz_jparse_is_name(const struct qz_jtoken *t, const char *name);
 bool qz_jparse_skip(struct qz_jparser *p, enum qz_jtok kind);
 bool qz_jparse_skip_name(struct qz_jparser *p, const char *name);
@@ -390,6 +397,29 @@ const struct qz_jbuiltin *qz_jbuiltin_in(const struct qz_jbuiltin *table, const 
 extern const struct qz_jbuiltin qz_jtests[], qz_jfilters_seq[], qz_jfilters_text[], qz_jfunctions[],
     qz_jmethods_str[], qz_jmethods_dict[], qz_jmethods_seq[], qz_jmethods_loop[];
 
+/* Arguments: is it given, and not None?  Is it true?  As text, as a number, or failed. */
+bool qz_jgiven(struct qz_jv v);
+bool qz_jflag(struct qz_jv v);
+struct qz_jstr *qz_jtext(struct qz_jctx *c, const struct qz_jcall *call, struct qz_jv v);
+int64_t qz_jinteger(
+    struct qz_jctx *c, const struct qz_jcall *call, struct qz_jv v, int64_t otherwise);
+/* The part of an item that a path names: "address.city", "0"; and of one that an argument names. */
+struct qz_jv qz_jpath(struct qz_jctx *c, struct qz_jv item, const char *s, size_t n);
+struct qz_jv qz_jattribute(struct qz_jctx *c, struct qz_jv item, struct qz_jv name);
+struct qz_jv qz_jiterator(struct qz_jctx *c, const char *label);
+enum { QZ_J_ITEMS, QZ_J_KEYS, QZ_J_VALUES };
+struct qz_jv qz_jparts(struct qz_jctx *c, const struct qz_jdict *d, int which, enum qz_jkind kind);
+/* The end of the line that begins at i, and *next, behind its end mark. */
+size_t qz_jline_end(const char *s, size_t n, size_t i, size_t *next);
+/* Built-ins that stand in tables of other files. */
+struct qz_jv qz_jdo_case(struct qz_jctx *c, const struct qz_jcall *call);
+struct qz_jv qz_jdo_strip(struct qz_jctx *c, const struct qz_jcall *call);
+struct qz_jv qz_jdo_replace(struct qz_jctx *c, const struct qz_jcall *call);
+struct qz_jv qz_jdo_sort(struct qz_jctx *c, const struct qz_jcall *call);
+struct qz_jv qz_jdo_dictsort(struct qz_jctx *c, const struct qz_jcall *call);
+struct qz_jv qz_jdo_unique(struct qz_jctx *c, const struct qz_jcall *call);
+struct qz_jv qz_jdo_extreme(struct qz_jctx *c, const struct qz_jcall *call);
+
 /* ---- strings ---- */
 
 void qz_jbuild_run(struct qz_jctx *c, struct qz_jbuild *b, struct qz_jrun r);
@@ -437,6 +467,8 @@ bool qz_jv_is_seq(struct qz_jv v); /* kept as a qz_jseq */
 bool qz_jv_true(struct qz_jv v);
 bool qz_jv_hashable(struct qz_jv v); /* may be a key */
 bool qz_jv_equal(struct qz_jctx *c, struct qz_jv a, struct qz_jv b);
+/* One level deeper into values within values; the caller counts c->depth down.  False: failed. */
+bool qz_jdeeper(struct qz_jctx *c);
 /* <0, 0, >0; fails for what Python cannot order. */
 int qz_jv_order(struct qz_jctx *c, struct qz_jv a, struct qz_jv b, const char *op);
 const char *qz_jv_type(struct qz_jv v);       /* Python's name of the type */
