@@ -20,6 +20,12 @@ enum qz_docs_format {
 	QZ_DOCS_TEXT,   /* plain text: a "text" field, or the input is one document */
 	QZ_DOCS_JINJA,  /* the user's own template, with the record's fields as variables */
 };
+/* What is trained: chat - what the assistant says (chat.h); prompt, alpaca, dolly - the response; text -
+ * all; jinja - the template's {% generation %} blocks, else what the assistant says in "messages", else the
+ * field response_field (or one that the other formats know: response, completion, output, answer), and
+ * where there is none of these, all.
+ * A chat has the BOS that its template writes, and no other; it needs an end token where nothing but blanks
+ * follows what was said last.  Special tokens in plain text are meant as such, in fields they are text. */
 /* By command-line name ("auto", "chat", ...); -1: none.  And back. */
 int qz_docs_format_by_name(const char *name);
 const char *qz_docs_format_name(enum qz_docs_format f);
