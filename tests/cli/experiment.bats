@@ -27,7 +27,7 @@ experiment() {
 	touch train.jsonl
 	run experiment
 	[ "$status" -eq 0 ]
-	[ "$(grep -c ^qz-train <<<"$output")" -eq 2 ]
+	[ "$(grep -c '^qz-train -b' <<<"$output")" -eq 2 ]
 	[[ "$output" != *qz-quantize* ]]
 	[[ "$output" != *heldout.jsonl* ]]
 }
@@ -35,6 +35,6 @@ experiment() {
 @test "other settings train again, on the same tokens" {
 	run experiment
 	run experiment STEPS=5
-	[ "$(grep -c ^qz-train <<<"$output")" -eq 2 ]
+	[ "$(grep -c '^qz-train -b' <<<"$output")" -eq 2 ]
 	[[ "$output" != *qz-tokenize* ]]
 }
