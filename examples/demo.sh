@@ -113,6 +113,7 @@ report() {
 		awk -v n="$name" -v s="$seconds" -v b="$bytes" -v p="$peak" \
 			'BEGIN { printf "%-28s %9.1f %10.1f %12s\n", n, s / 1e6, b / 1e6, p ? int(p * 1024 / 1e6 + 0.5) " MB" : "-" }'
 	done
+	awk -v s="$(($(now) - begun))" 'BEGIN { printf "%-28s %9.1f\n", "all, with measuring", s / 1e6 }'
 	printf '\n%s\n\n' "${bold}Loss on 40 questions that training has not seen$plain"
 	for row in "${losses[@]}"; do
 		awk -v n="${row%|*}" -v l="${row#*|}" 'BEGIN { printf "%-28s %9.4f   perplexity %.2f\n", n, l, exp(l) }'
@@ -132,12 +133,12 @@ check() {
 }
 times() { awk -v x="$1" -v f="$2" 'BEGIN { print x * f }'; }
 
+begun=$(now)
 mkdir -p "$D"
 fetch
 echo "$SHA256  $D/$MODEL" | sha256sum --check --quiet || { say "demo: $D/$MODEL is not the file expected"; exit 3; }
 
-# shellcheck disable=SC2016 # as a person would type it
-show export 'PATH=$PWD/build/bin:$PATH'
+say "$bold\$ export PATH=\$PWD/build/bin:\$PATH$plain"
 show cd build/demo
 export PATH="$ROOT/build/bin:$PATH"
 cd "$D"
