@@ -125,12 +125,12 @@ $B/completions/qz-%: tools/common/complete.awk $B/bin/qz-%
 	$Q mkdir -p $(@D)
 	$Q $B/bin/qz-$* --help=table | awk -v tool=qz-$* -f $< >$@
 
-check: deps-check all $(units) $B/tests/interop/encode
+check: deps-check all $(units) $B/tests/interop/encode $B/tests/interop/gguf_tokens
 	$Q tests/run
 	$Q tests/interop/run light
 deps-check:
 	$Q scripts/deps.sh check
-check-interop: all $(units) $B/tests/interop/encode
+check-interop: all $(units) $B/tests/interop/encode $B/tests/interop/gguf_tokens
 	$Q scripts/deps.sh interop
 	$Q tests/interop/run full
 demo:

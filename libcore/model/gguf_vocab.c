@@ -167,7 +167,7 @@ add_file(struct qz_gguf_vocab *v, const struct qz_source_file *f, struct qz_err 
 }
 
 int
-qz_vocab_pad(struct qz_gguf_vocab *v, struct qz_err *e)
+qz_gguf_vocab_pad(struct qz_gguf_vocab *v, struct qz_err *e)
 {
 	char name[32];
 
@@ -265,7 +265,7 @@ load(struct qz_gguf_vocab *v, const struct qz_vocab_files *f, const struct qz_co
 	if (!f->spm && !f->tokenizer)
 		return qz_fail(e, QZ_EDATA, "has neither tokenizer.model nor tokenizer.json");
 	if ((f->spm ? load_spm(v, f, c, e) : qz_vocab_from_json(v, c, e)) < 0 ||
-	    qz_vocab_pad(v, e) < 0)
+	    qz_gguf_vocab_pad(v, e) < 0)
 		return -1;
 	slots = f->spm ? qz_vocab_sort(v, e) : NULL;
 	free(slots);

@@ -154,7 +154,7 @@ load_marked(struct qz_gguf_vocab *v, const struct qz_config *c, struct qz_err *e
 	    check_steps(pre, "pre-tokenizer", "pretokenizers", "Metaspace", e) < 0 ||
 	    qz_vocab_alloc(v, (size_t)c->vocab, true, e) < 0 || read_vocab(v, e) < 0)
 		return -1;
-	if (qz_vocab_add(v, false, e) < 0 || qz_vocab_pad(v, e) < 0)
+	if (qz_vocab_add(v, false, e) < 0 || qz_gguf_vocab_pad(v, e) < 0)
 		return -1;
 	slots = qz_vocab_sort(v, e);
 	ret = slots ? rank(v, slots, e) : -1;
@@ -212,7 +212,7 @@ load_bytes(struct qz_gguf_vocab *v, const struct qz_config *c, struct qz_err *e)
 			   "normalizers", "NFC", e) < 0)
 		return -1;
 	if (qz_vocab_alloc(v, (size_t)c->vocab, false, e) < 0 || read_vocab(v, e) < 0 ||
-	    qz_vocab_add(v, false, e) < 0 || qz_vocab_pad(v, e) < 0 || read_merges(v, e) < 0)
+	    qz_vocab_add(v, false, e) < 0 || qz_gguf_vocab_pad(v, e) < 0 || read_merges(v, e) < 0)
 		return -1;
 	slots = qz_vocab_sort(v, e);
 	free(slots);

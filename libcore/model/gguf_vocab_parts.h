@@ -12,7 +12,7 @@ int qz_vocab_set(
 /* added_tokens of tokenizer.json; `taken`: leave alone what the vocabulary has already. */
 int qz_vocab_add(struct qz_gguf_vocab *v, bool taken, struct qz_err *e);
 /* Names ids that have no token: the embedding has rows for them. */
-int qz_vocab_pad(struct qz_gguf_vocab *v, struct qz_err *e);
+int qz_gguf_vocab_pad(struct qz_gguf_vocab *v, struct qz_err *e);
 
 struct qz_vocab_slot {
 	const char *s;

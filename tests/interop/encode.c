@@ -1,5 +1,5 @@
 #define _GNU_SOURCE /* getline */
-/* Texts from standard input to ids, for tokenizers.py.  A line is flags, a space, the text in hex;
+/* Texts from standard input to ids, for test_tokenizers.py.  A line is flags, a space, the text in hex;
  * the answer is ids, a tab, their ends, a tab, the decoded text in hex; or "error: ...". */
 #include <stdio.h>
 #include <stdlib.h>

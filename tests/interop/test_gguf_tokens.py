@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """GGUF vocabularies as tokenizer.json: against the files they were made from, llama.cpp, tokenizers, transformers.
 
-usage: gguf_tokens.py [-n STRINGS] [--seed N] [--build build]"""
+usage: test_gguf_tokens.py [-n STRINGS] [--seed N] [--build build]"""
 import argparse
 import glob
 import importlib.util

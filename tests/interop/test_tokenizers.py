@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ids, ends and decoded text of qz against the tokenizers package, on random Unicode strings.
 
-usage: tokenizers.py [-n STRINGS] [--seed N] [--driver build/tests/interop/encode]
+usage: test_tokenizers.py [-n STRINGS] [--seed N] [--driver build/tests/interop/encode]
 Every tokenizer under QZ_SHARED is tried, and small ones made here, a row a part of tokenizer.json."""
 import argparse
 import json
