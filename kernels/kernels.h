@@ -58,17 +58,17 @@ struct qz_linear {
 	struct qz_mat w;
 	const float *bias; /* [rows], or NULL */
 	int rank;
-	float scale;   /* alpha / rank, or what the adapter says */
-	float dropout; /* probability that an input element of the adapter is zero, 0..1 */
+	float scale;           /* alpha / rank, or what the adapter says */
+	float dropout;         /* probability that an input element of the adapter is zero, 0..1 */
 	uint64_t seed, stream; /* dropout's key: element (t, c) is word (t*cols + c) % 4 of
 	                        * qz_philox(seed, stream, (t*cols + c) / 4); kept when
 	                        * qz_unit(word) >= dropout, then scaled by 1 / (1 - dropout) */
-	const qz_par *a; /* (rank, cols) */
-	const qz_par *b; /* (rows, rank) */
-	qz_par *da, *db; /* gradients, added to */
-	qz_act *y;       /* (T, rows) */
-	qz_act *s;       /* (T, rank): drop(x) A^T, kept for the backward pass */
-	const qz_act *dy; /* (T, rows): gradient of y, backward only */
+	const qz_par *a;       /* (rank, cols) */
+	const qz_par *b;       /* (rows, rank) */
+	qz_par *da, *db;       /* gradients, added to */
+	qz_act *y;             /* (T, rows) */
+	qz_act *s;             /* (T, rank): drop(x) A^T, kept for the backward pass */
+	const qz_act *dy;      /* (T, rows): gradient of y, backward only */
 };
 
 /* Causal attention over documents packed one after another.  Document d has queries
@@ -76,34 +76,34 @@ struct qz_linear {
  * j <= i + nk - nq, and j > i + nk - nq - window when window > 0.  Training has q_start == k_start;
  * decoding with a cache has nk > nq.  Head h reads key/value head h / (heads / kv_heads). */
 struct qz_attn {
-	int n_docs, max_q, max_k; /* largest nq and nk */
+	int n_docs, max_q, max_k;         /* largest nq and nk */
 	const int32_t *q_start, *k_start; /* [n_docs + 1] */
 	int heads, kv_heads, head_dim;
-	int64_t window; /* 0: none */
-	float scale;    /* 1 / sqrt(head_dim) */
-	const qz_act *q; /* (n_q, heads * head_dim) */
-	const qz_act *k, *v; /* (n_k, kv_heads * head_dim) */
-	qz_act *o;   /* (n_q, heads * head_dim) */
-	qz_par *lse; /* (n_q, heads): log of the sum of exp of the scaled scores */
-	const qz_act *d_o; /* backward: gradient of o; q_start == k_start */
+	int64_t window;       /* 0: none */
+	float scale;          /* 1 / sqrt(head_dim) */
+	const qz_act *q;      /* (n_q, heads * head_dim) */
+	const qz_act *k, *v;  /* (n_k, kv_heads * head_dim) */
+	qz_act *o;            /* (n_q, heads * head_dim) */
+	qz_par *lse;          /* (n_q, heads): log of the sum of exp of the scaled scores */
+	const qz_act *d_o;    /* backward: gradient of o; q_start == k_start */
 	qz_act *dq, *dk, *dv; /* backward: written, not added to */
 };
 
 /* Device memory, so that a captured step can be replayed with other values. */
 struct qz_adamw {
 	double lr, beta1, beta2, eps, weight_decay;
-	double clip;  /* largest gradient norm, 0: no clipping */
-	double step;  /* 1 at the first update */
+	double clip; /* largest gradient norm, 0: no clipping */
+	double step; /* 1 at the first update */
 };
 
 /* The largest of everything that will be asked for, for set_workspace(). */
 struct qz_need {
-	int64_t tokens;      /* rows of activations in a linear */
-	int64_t weight;      /* elements of the largest weight matrix */
-	int64_t group;       /* elements of the largest sum of weights in one linear() call */
-	int64_t width;       /* widest row: max of all rows and cols of weights without the head */
-	int64_t rank_sum;    /* sum of the ranks in one linear() call */
-	int64_t max_len;     /* longest document */
+	int64_t tokens;   /* rows of activations in a linear */
+	int64_t weight;   /* elements of the largest weight matrix */
+	int64_t group;    /* elements of the largest sum of weights in one linear() call */
+	int64_t width;    /* widest row: max of all rows and cols of weights without the head */
+	int64_t rank_sum; /* sum of the ranks in one linear() call */
+	int64_t max_len;  /* longest document */
 	int heads, kv_heads, head_dim;
 	int64_t head_rows, vocab; /* rows of logits at a time, and their width */
 };
@@ -111,9 +111,10 @@ struct qz_need {
 #define QZ_KERNELS_ABI 1
 
 struct qz_backend {
-	uint32_t abi, size; /* QZ_KERNELS_ABI and sizeof(struct qz_backend): tools and plugin match or not at all */
-	const char *name;   /* "cpu-avx2": what provenance records */
-	bool complete;      /* has every op; `auto` does not take a backend that lacks some */
+	uint32_t abi,
+	    size; /* QZ_KERNELS_ABI and sizeof(struct qz_backend): tools and plugin match or not at all */
+	const char *name; /* "cpu-avx2": what provenance records */
+	bool complete;    /* has every op; `auto` does not take a backend that lacks some */
 	size_t act_size, par_size;
 	enum qz_dtype act_type, par_type;
 
@@ -125,10 +126,12 @@ struct qz_backend {
 	void (*describe)(struct qz_dev *d, char *text, size_t n);
 	uint64_t (*memory)(struct qz_dev *d); /* bytes that a run may plan with */
 
-	void *(*alloc)(struct qz_dev *d, size_t nbytes, struct qz_err *e); /* aligned to 256; NULL: EIO */
+	void *(*alloc)(
+	    struct qz_dev *d, size_t nbytes, struct qz_err *e); /* aligned to 256; NULL: EIO */
 	void (*free)(struct qz_dev *d, void *p);
 	void (*copy_in)(struct qz_dev *d, void *device, const void *host, size_t nbytes);
-	void (*copy_out)(struct qz_dev *d, void *host, const void *device, size_t nbytes); /* waits */
+	void (*copy_out)(
+	    struct qz_dev *d, void *host, const void *device, size_t nbytes); /* waits */
 	void (*fill)(struct qz_dev *d, void *device, int byte, size_t nbytes);
 	int (*sync)(struct qz_dev *d, struct qz_err *e);
 
