@@ -417,7 +417,7 @@ check_answer(const struct qz_json *answer, const struct qz_json *const *conversa
 	return good;
 }
 
-/* The structure of published models' templates: tests/interop/jinja_models.py has compared the text with
+/* The structure of published models' templates: tests/interop/test_jinja_models.py has compared the text with
  * transformers. */
 static void
 check_models(void)

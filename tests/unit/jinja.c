@@ -1,5 +1,5 @@
 /* Templates -> what they print, or the message they end with.  The answers are those of jinja2;
- * tests/interop/jinja.py asks it itself. */
+ * tests/interop/test_jinja.py asks it itself. */
 #include "libcore/base/buf.h"
 #include "libcore/base/json.h"
 #include "libcore/text/chat.h"
