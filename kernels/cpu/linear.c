@@ -8,12 +8,18 @@
 #include "kernels/cpu/lanes.h"
 
 enum {
-	TOKENS = 256,         /* a tile of the result */
-	WIDTH = 192,          /* its columns */
-	FEW = 8,              /* tokens that are multiplied without gemm */
-	GROUP = 4 << 20,      /* elements of the weight decoded at a time */
-	SPAN = TOKENS * WIDTH /* scratch of a thread */
+	TOKENS = 256,    /* a tile of the result */
+	WIDTH = 192,     /* its columns */
+	FEW = 8,         /* tokens that are multiplied without gemm */
+	GROUP = 4 << 20, /* elements of the weight decoded at a time */
+	SPAN = 512 * 576 /* scratch of a thread: the largest tile */
 };
+
+/* Tiles of the large products, best first: the larger, the less gemm copies to lay out its operands. */
+static const struct tile {
+	int64_t tokens, width;
+} tiles[] = { { 512, 576 }, { 512, 288 }, { TOKENS, WIDTH } };
+enum { N_TILES = sizeof tiles / sizeof *tiles, PARTS_WANTED = 4 };
 
 /* One projection and one group of its rows. */
 struct job {
@@ -26,6 +32,7 @@ struct job {
 	int64_t row0, rows;          /* of the group */
 	const real *w;               /* (rows, cols): decoded, or the weight itself */
 	real *decoded, *p, *scratch; /* workspace; p (T, rank) = dy B */
+	struct tile tile;            /* of the product at hand */
 	int decode_parts, t_tiles, c_tiles, dx_parts, da_parts;
 };
 
@@ -130,15 +137,42 @@ add_bias(real *y, int64_t ldy, const float *bias, int64_t rows, int64_t n)
 			y[t * ldy + c] += bias[c];
 }
 
+/* The first tile that gives every thread of a small machine work.  Shapes alone decide. */
+static int
+choose_tile(struct job *j, int64_t cols)
+{
+	int n = 0;
+
+	for (int i = 0; i < N_TILES && n < PARTS_WANTED; i++) {
+		j->tile = tiles[i];
+		n = n_parts(j->t, (int)j->tile.tokens) * n_parts(cols, (int)j->tile.width);
+	}
+	return n;
+}
+
+/* The corner and the size of a part's tile. */
+static void
+corner(
+    const struct job *j, int part, int64_t cols, int64_t *t0, int64_t *n, int64_t *c0, int64_t *len)
+{
+	int down = n_parts(j->t, (int)j->tile.tokens);
+
+	*t0 = part % down * j->tile.tokens;
+	*c0 = part / down * j->tile.width;
+	*n = min64(j->tile.tokens, j->t - *t0);
+	*len = min64(j->tile.width, cols - *c0);
+}
+
 static void
 y_part(const struct job *j, int part)
 {
 	const struct qz_linear *l = j->l;
-	int64_t t0 = part % j->t_tiles * (int64_t)TOKENS, n = min64(TOKENS, j->t - t0);
-	int64_t r0 = part / j->t_tiles * (int64_t)WIDTH, rows = min64(WIDTH, j->rows - r0);
-	int64_t row = j->row0 + r0, ldy = l->w.rows, cols = l->w.cols;
-	real *y = (real *)l->y + t0 * ldy + row;
+	int64_t t0, n, r0, rows, row, ldy = l->w.rows, cols = l->w.cols;
+	real *y;
 
+	corner(j, part, j->rows, &t0, &n, &r0, &rows);
+	row = j->row0 + r0;
+	y = (real *)l->y + t0 * ldy + row;
 	CPU(gemm)
 	(false, true, n, rows, cols, 1, j->x + t0 * cols, cols, j->w + r0 * cols, cols, 0, y, ldy);
 	if (l->rank)
@@ -244,7 +278,7 @@ project(struct qz_dev *d, struct job *j)
 	for (int64_t row = 0; row < w->rows;) {
 		row = next_group(j, row);
 		CPU(run)(d, j->decode_parts + (j->first ? s_parts : 0), before_y, j);
-		CPU(run)(d, j->t_tiles * n_parts(j->rows, WIDTH), during_y, j);
+		CPU(run)(d, choose_tile(j, j->rows), during_y, j);
 	}
 }
 
@@ -278,14 +312,15 @@ static void
 dx_part(const struct job *j, int part, int thread)
 {
 	const struct qz_linear *l = j->l;
-	int64_t cols = l->w.cols, t0 = part % j->t_tiles * (int64_t)TOKENS,
-		n = min64(TOKENS, j->t - t0);
-	int64_t c0 = part / j->t_tiles * (int64_t)WIDTH, len = min64(WIDTH, cols - c0);
-	const real *dy = (const real *)l->dy + t0 * l->w.rows + j->row0,
-		   *a = (const real *)l->a + c0;
-	const real *p = j->p + t0 * l->rank;
-	real *dx = j->dx + t0 * cols + c0, *tile = scratch(j, thread);
+	int64_t cols = l->w.cols, t0, n, c0, len;
+	const real *dy, *a, *p;
+	real *dx, *tile = scratch(j, thread);
 
+	corner(j, part, cols, &t0, &n, &c0, &len);
+	dy = (const real *)l->dy + t0 * l->w.rows + j->row0;
+	a = (const real *)l->a + c0;
+	p = j->p + t0 * l->rank;
+	dx = j->dx + t0 * cols + c0;
 	CPU(gemm)
 	(false, false, n, len, j->rows, 1, dy, l->w.rows, j->w + c0, cols, j->keep_dx || !j->first,
 	    dx, cols);
@@ -373,7 +408,7 @@ project_back(struct qz_dev *d, struct job *j)
 		row = next_group(j, row);
 		if (!j->dx)
 			j->decode_parts = 0;
-		j->dx_parts = j->dx ? j->t_tiles * n_parts(w->cols, WIDTH) : 0;
+		j->dx_parts = j->dx ? choose_tile(j, w->cols) : 0;
 		j->da_parts = adapted && j->last ? n_parts(w->cols, WIDTH) : 0;
 		db_parts = adapted && j->last ? n_parts(w->rows, WIDTH) : 0;
 		CPU(run)(d, j->decode_parts + (adapted && j->first ? j->t_tiles : 0), before_dx, j);
