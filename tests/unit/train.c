@@ -1,0 +1,392 @@
+/* Steps of the optimizer: how many, over which rows, with which denominators; reducing, visiting,
+ * checkpoints, and what is not finite. */
+#include <unistd.h>
+
+#include "libcore/model/checkpoint.h"
+#include "tests/unit/tap.h"
+#include "tests/unit/tiny.h"
+
+static struct qz_dev *dev;
+static const int lengths[] = { 7, 5, 9, 3, 8, 6, 4, 0 };
+
+static const struct {
+	int64_t batch, accumulate, steps;
+	double epochs;
+	uint64_t n;
+	int64_t want_steps;
+	uint64_t want_rows;
+} extents[] = {
+	{ 4, 1, 0, 1, 8, 2, 8 },
+	{ 4, 1, 0, 1, 9, 3, 9 },
+	{ 4, 2, 0, 1, 9, 2, 9 },
+	{ 4, 2, 0, 2, 9, 3, 18 },
+	{ 4, 1, 0, 0.5, 9, 2, 5 },
+	{ 4, 1, 0, 1e-6, 9, 1, 1 },
+	{ 4, 2, 10, 1, 9, 10, 80 },
+	{ 100, 1, 0, 3, 7, 1, 21 },
+};
+
+static void
+check_extents(void)
+{
+	for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
+		struct qz_train_options o = { .batch = extents[i].batch,
+			.accumulate = extents[i].accumulate,
+			.steps = extents[i].steps,
+			.epochs = extents[i].epochs };
+		struct qz_data d = { .n = extents[i].n };
+		int64_t steps;
+		uint64_t rows;
+
+		qz_train_extent(&o, &d, &steps, &rows);
+		ok(steps == extents[i].want_steps && rows == extents[i].want_rows,
+		    "%d x %d of %d rows, %g epochs: %d steps, %d rows", (int)o.accumulate,
+		    (int)o.batch, (int)d.n, o.epochs, (int)steps, (int)rows);
+	}
+}
+
+struct model {
+	struct qz_config c;
+	struct qz_weights w;
+	struct qz_lora lora;
+	struct qz_data data;
+	struct qz_net net;
+	struct qz_train train;
+};
+
+static void
+start(struct model *m, struct qz_train_options o, const struct qz_reduce *reduce)
+{
+	struct qz_net_shape shape = { .logits_bytes = 2000 };
+	struct qz_err e;
+
+	m->c = tiny_config("llama", false);
+	tiny_data(&m->data, lengths, m->c.vocab, false);
+	if (qz_data_end(&m->data, m->c.vocab, &e) < 0 || tiny_weights(&m->w, dev, &m->c, &e) < 0 ||
+	    qz_lora_uniform(&m->lora, &m->c, 2, 3, 0.1, QZ_PROJ_ALL, &e) < 0 ||
+	    qz_train_shape(&o, &m->data, NULL, &shape, &e) < 0 ||
+	    qz_net_open(&m->net, &m->w, &m->lora, &shape, &e) < 0 ||
+	    qz_train_begin(&m->train, &m->net, &m->data, &o, reduce, &e) < 0)
+		ok(0, "%s", e.msg);
+}
+
+static void
+stop(struct model *m)
+{
+	qz_train_end(&m->train);
+	qz_net_close(&m->net);
+	qz_lora_free(&m->lora);
+	qz_weights_free(&m->w);
+	qz_data_free(&m->data);
+}
+
+static struct qz_train_options
+options(int64_t batch, int64_t accumulate, int64_t steps)
+{
+	return (struct qz_train_options){ .batch = batch,
+		.accumulate = accumulate,
+		.steps = steps,
+		.epochs = 1,
+		.lr = 0.01,
+		.beta1 = 0.9,
+		.beta2 = 0.999,
+		.eps = 1e-8,
+		.clip = 1,
+		.weight_decay = 0.01,
+		.seed = 3 };
+}
+
+/* Adapter, m and v after the steps. */
+static double *
+states(struct model *m, double *last_loss)
+{
+	uint64_t n = m->net.lora.n_par;
+	double *s = calloc(3 * n, sizeof *s);
+	struct qz_report r = { 0 };
+	struct qz_err e;
+
+	while (m->train.step < m->train.steps)
+		if (qz_train_step(&m->train, &r, &e) < 0) {
+			ok(0, "%s", e.msg);
+			break;
+		}
+	dev->k->copy_out(dev, s, m->net.p, n * sizeof *s);
+	dev->k->copy_out(dev, s + n, m->net.m, n * sizeof *s);
+	dev->k->copy_out(dev, s + 2 * n, m->net.v, n * sizeof *s);
+	*last_loss = r.loss;
+	return s;
+}
+
+static double
+farthest(const double *a, const double *b, uint64_t n)
+{
+	double worst = 0;
+
+	for (uint64_t i = 0; i < n; i++)
+		worst = fmax(worst, fabs(a[i] - b[i]));
+	return worst;
+}
+
+/* Rows have different numbers of trained tokens: only the step's total may divide. */
+static void
+check_accumulation(void)
+{
+	struct model a, b;
+	double la, lb, *sa, *sb;
+	uint64_t n;
+
+	start(&a, options(4, 1, 5), NULL);
+	start(&b, options(1, 4, 5), NULL);
+	a.net.lora.dropout = b.net.lora.dropout = 0; /* its key counts tokens within a batch */
+	sa = states(&a, &la);
+	sb = states(&b, &lb);
+	n = 3 * a.net.lora.n_par;
+	ok(farthest(sa, sb, n) < 1e-12 && fabs(la - lb) < 1e-12,
+	    "1 x 4 rows and 4 x 1 rows lead to the same adapter and states (%.1e)",
+	    farthest(sa, sb, n));
+	free(sa);
+	free(sb);
+	stop(&a);
+	stop(&b);
+}
+
+static int
+count_twice(void *arg, uint64_t *trained, struct qz_err *e)
+{
+	(void)arg;
+	(void)e;
+	*trained *= 2;
+	return 0;
+}
+
+/* The other device of this pretended pair has the same rows, and so the same sums. */
+static int
+sum_twice(void *arg, struct qz_net *n, double *loss, struct qz_err *e)
+{
+	uint64_t count = n->lora.n_par;
+	double *g = calloc(count, sizeof *g);
+
+	(void)arg;
+	(void)e;
+	n->k->copy_out(n->dev, g, n->g, count * sizeof *g);
+	for (uint64_t i = 0; i < count; i++)
+		g[i] *= 2;
+	n->k->copy_in(n->dev, n->g, g, count * sizeof *g);
+	free(g);
+	*loss *= 2;
+	return 0;
+}
+
+static void
+check_reduce(void)
+{
+	const struct qz_reduce twice = { NULL, count_twice, sum_twice };
+	struct model a, b;
+	double la, lb, *sa, *sb;
+
+	start(&a, options(2, 2, 4), NULL);
+	start(&b, options(2, 2, 4), &twice);
+	sa = states(&a, &la);
+	sb = states(&b, &lb);
+	ok(!memcmp(sa, sb, 3 * a.net.lora.n_par * sizeof *sa) && la == lb,
+	    "two devices with the same rows step as one does");
+	free(sa);
+	free(sb);
+	stop(&a);
+	stop(&b);
+}
+
+/* Every row of an epoch once; the last step has what is left. */
+static void
+check_rows(void)
+{
+	struct qz_train_options o = options(2, 1, 0);
+	struct model m;
+	struct qz_report r;
+	struct qz_err e;
+	uint64_t seen[7] = { 0 }, tokens = 0, once = 1;
+
+	o.epochs = 2;
+	start(&m, o, NULL);
+	ok(m.train.steps == 7, "14 rows are 7 steps of 2");
+	for (int i = 0; i < 7; i++) {
+		qz_train_step(&m.train, &r, &e);
+		tokens += r.tokens;
+		for (uint64_t k = 0; k < m.train.n_step_rows; k++)
+			seen[m.train.step_rows[k]]++;
+	}
+	for (int i = 0; i < 7; i++)
+		once &= seen[i] == 2;
+	ok(once == 1 && tokens == 2 * m.data.n_tokens, "each row comes once in each of two epochs");
+	stop(&m);
+	o.epochs = 1;
+	start(&m, o, NULL);
+	for (int i = 0; i < 4; i++)
+		qz_train_step(&m.train, &r, &e);
+	ok(m.train.steps == 4 && m.train.n_step_rows == 1, "the last step has the one row left");
+	stop(&m);
+}
+
+static struct qz_out *
+checkpoint(struct model *m, const char *settings, struct qz_buf *b)
+{
+	struct qz_err e;
+	struct qz_out *o = qz_out_memory(b, &e);
+
+	ok(qz_checkpoint_write(&m->train, settings, "[]", o, &e) == 0 && qz_out_commit(o, &e) == 0,
+	    "a checkpoint is written");
+	return o;
+}
+
+static void
+check_checkpoint(void)
+{
+	struct model a, b;
+	struct qz_report r;
+	struct qz_err e;
+	struct qz_buf bytes = { 0 };
+	char path[] = "/tmp/qz-train-XXXXXX", device[64] = "";
+	int fd = mkstemp(path);
+	double la, lb, *sa, *sb;
+	struct qz_out *o;
+
+	start(&a, options(2, 2, 6), NULL);
+	for (int i = 0; i < 3; i++)
+		qz_train_step(&a.train, &r, &e);
+	o = checkpoint(&a, "\"lr\":1", &bytes);
+	ok(write(fd, bytes.data, bytes.n) == (ssize_t)bytes.n, "to a file");
+	close(fd);
+	start(&b, options(2, 2, 6), NULL);
+	ok(qz_checkpoint_read(&b.train, "\"lr\":1", path, device, sizeof device, &e) == 0 &&
+		b.train.step == 3 && !strcmp(device, "cpu-f64"),
+	    "and read by another run of %s", device);
+	sa = states(&a, &la);
+	sb = states(&b, &lb);
+	ok(!memcmp(sa, sb, 3 * a.net.lora.n_par * sizeof *sa) && la == lb,
+	    "which ends with the same bits: adapter, m and v");
+	ok(qz_checkpoint_read(&b.train, "\"lr\":2", path, device, sizeof device, &e) == -1 &&
+		e.code == QZ_EUSAGE && strstr(e.msg, "lr is 2, in the checkpoint 1"),
+	    "another setting: %s", e.msg);
+	ok(qz_checkpoint_read(&b.train, "\"lr\":1,\"seed\":4", path, device, sizeof device, &e) ==
+		    -1 &&
+		strstr(e.msg, "seed is 4, in the checkpoint not set"),
+	    "one more setting: %s", e.msg);
+	ok(qz_checkpoint_read(&b.train, "", path, device, sizeof device, &e) == -1 &&
+		strstr(e.msg, "lr is not set, in the checkpoint 1"),
+	    "one setting less: %s", e.msg);
+	b.train.steps = 2;
+	ok(qz_checkpoint_read(&b.train, "\"lr\":1", path, device, sizeof device, &e) == -1 &&
+		e.code == QZ_EDATA,
+	    "more steps than the run has: %s", e.msg);
+	free(sa);
+	free(sb);
+	stop(&a);
+	stop(&b);
+	qz_out_close(o);
+	qz_buf_free(&bytes);
+	unlink(path);
+}
+
+static int
+poison(void *arg, struct qz_net *n, double *loss, struct qz_err *e)
+{
+	double nan = NAN;
+
+	(void)loss;
+	(void)e;
+	if (--*(int *)arg == 0)
+		n->k->copy_in(n->dev, n->g, &nan, sizeof nan);
+	return 0;
+}
+
+static int
+count_once(void *arg, uint64_t *trained, struct qz_err *e)
+{
+	(void)arg;
+	(void)trained;
+	(void)e;
+	return 0;
+}
+
+static void
+check_not_finite(void)
+{
+	int steps = 2;
+	const struct qz_reduce bad = { &steps, count_once, poison };
+	struct model m;
+	struct qz_report r;
+	struct qz_err e = { 0 };
+	double before, after;
+	uint32_t id;
+
+	start(&m, options(2, 1, 4), &bad);
+	ok(qz_train_step(&m.train, &r, &e) == 0, "a step");
+	dev->k->copy_out(dev, &before, m.net.p, sizeof before);
+	ok(qz_train_step(&m.train, &r, &e) == -1 && e.code == QZ_EDATA &&
+		strstr(e.msg, "step 2: the gradient is not a finite number"),
+	    "a gradient from elsewhere: %s", e.msg);
+	dev->k->copy_out(dev, &after, m.net.p, sizeof after);
+	ok(before == after && m.train.step == 1, "the adapter is as before the step");
+	stop(&m);
+
+	/* An embedding that only row 2 looks up. */
+	start(&m, options(7, 1, 1), NULL);
+	id = m.data.rows.ids[m.data.start[2]];
+	for (uint64_t i = 0; i < m.data.rows.n_tokens; i++)
+		if (i != m.data.start[2] && m.data.rows.ids[i] == id)
+			m.data.rows.ids[i] = (id + 1) % 20;
+	((float *)(uintptr_t)m.w.embed.data)[(int64_t)id * m.w.embed.cols] = INFINITY;
+	ok(qz_train_step(&m.train, &r, &e) == -1 && e.code == QZ_EDATA, "an infinite embedding");
+	is(e.msg, "step 1: the loss is not a finite number: row 2", "names its row");
+	stop(&m);
+}
+
+struct seen {
+	int calls, widths;
+};
+
+static void
+visit(void *arg, int layer, enum qz_proj first, int n, const qz_act *x, int64_t t)
+{
+	struct seen *s = arg;
+	static const int group[QZ_PROJ_N] = { 3, 0, 0, 1, 2, 0, 1 };
+
+	s->calls++;
+	s->widths += n == group[first] && x && t > 0 && layer < 2;
+}
+
+static void
+check_visit(void)
+{
+	struct model m;
+	struct seen s = { 0, 0 };
+	struct qz_report r;
+	struct qz_err e;
+
+	start(&m, options(7, 1, 1), NULL);
+	m.net.visit = visit;
+	m.net.visit_arg = &s;
+	ok(qz_train_step(&m.train, &r, &e) == 0, "a step with a visitor");
+	ok(s.calls == 8 && s.widths == 8,
+	    "it sees the inputs of four groups in two layers: %d calls", s.calls);
+	stop(&m);
+}
+
+int
+main(void)
+{
+	struct qz_err e;
+
+	dev = qz_device_open("cpu-f64", 1, &e);
+	if (!dev)
+		return ok(0, "%s", e.msg), done();
+	check_extents();
+	check_accumulation();
+	check_reduce();
+	check_rows();
+	check_checkpoint();
+	check_not_finite();
+	check_visit();
+	qz_device_close(dev);
+	return done();
+}
