@@ -26,6 +26,9 @@ struct qz_regex_match {
 	pcre2_jit_stack *stack;
 };
 
+/* Oniguruma's \w has these only where it stands outside a class (regenc.c, Latin-1 table). */
+#define LATIN1_WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+
 /* Escapes that PCRE2 reads otherwise (without flags \s has U+180E, \w has no marks, \h is blank). */
 static const struct {
 	char c;
@@ -33,8 +36,9 @@ static const struct {
 } escapes[] = {
 	{ 's', "\\p{White_Space}", "\\p{White_Space}" },
 	{ 'S', "\\P{White_Space}", "\\P{White_Space}" },
-	{ 'w', "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]", "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}" },
-	{ 'W', "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]", NULL },
+	{ 'w', "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}" LATIN1_WORD "]",
+	    "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}" },
+	{ 'W', "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}" LATIN1_WORD "]", NULL },
 	{ 'h', "[0-9a-fA-F]", "0-9a-fA-F" },
 	{ 'H', "[^0-9a-fA-F]", NULL },
 	{ 'd', "\\p{Nd}", "\\p{Nd}" },

@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import unicodedata
 
 sys.path = [p for p in sys.path if os.path.abspath(p or ".") != os.path.dirname(os.path.abspath(__file__))]
 try:
@@ -74,13 +75,15 @@ FORMS = "NFC", "NFD", "NFKC", "NFKD"
 number = failed = 0
 
 
-def check(name, path, flags=(0, 1, 2, 3), decode=True, ends=True):
+def check(name, path, flags=(0, 1, 2, 3), decode=True, ends=True, oldest=False):
     global number, failed
     if args.only and args.only not in name:
         return
     rng = random.Random(args.seed)
     ref = tokenizers.Tokenizer.from_file(path)
     all_texts = list(texts(rng, args.n))
+    if oldest:  # PCRE2 may have older tables than the reference: characters of Unicode 14 (Python 3.11) at most
+        all_texts = ["".join(c for c in t if unicodedata.category(c) != "Cn") for t in all_texts]
     jobs = [(f, t) for t in all_texts for f in flags]
     got = run_driver(path, ["%d %s\n" % (f, t.encode().hex()) for f, t in jobs])
     bad, shown = 0, []
@@ -88,7 +91,12 @@ def check(name, path, flags=(0, 1, 2, 3), decode=True, ends=True):
         bad, shown = 1, ["%d answers to %d texts: %s" % (len(got), len(jobs), got[-1:])]
     for (f, t), line in zip(jobs, got):
         ref.encode_special_tokens = not f & 2
-        enc = ref.encode(t, add_special_tokens=bool(f & 1))
+        try:
+            enc = ref.encode(t, add_special_tokens=bool(f & 1))
+        except BaseException as e:  # the reference itself panics where widened tokens overlap the wrong way round
+            if "bad split" not in str(e):
+                raise
+            continue
         try:
             ids, where, out = line.split("\t")
         except ValueError:
@@ -130,7 +138,7 @@ def made(name, **parts):
             token["id"] = model["vocab"].get(token["content"], len(model["vocab"]) + (new.index(token["content"]) if token["content"] in new else 0))
         j["model"] = model
         json.dump(j, open(path, "w"), ensure_ascii=False)
-        check(name, path, decode=decode, ends=ends)
+        check(name, path, decode=decode, ends=ends, oldest="Regex" in str(j))
 
 
 def vocab_of(texts, extra=()):
@@ -143,7 +151,7 @@ def vocab_of(texts, extra=()):
 for m in "stories260k", "mistral-v1-tokenizer", "qwen2-tokenizer", "llama3-like-tokenizer":
     path = os.path.join(shared, "models", m, "tokenizer.json")
     if os.path.exists(path):
-        check(m, path)
+        check(m, path, ends=m != "llama3-like-tokenizer")  # its post-processor trims white space off the ends
     else:
         number += 1
         print("ok %d # SKIP no %s" % (number, path))
