@@ -134,8 +134,7 @@ check-interop: all $(units) $B/tests/interop/encode $B/tests/interop/gguf_tokens
 	$Q scripts/deps.sh interop
 	$Q tests/interop/run full
 demo:
-	$Q scripts/deps.sh demo
-	$Q $(MAKE) --no-print-directory all
+	$Q $(MAKE) --no-print-directory -j$$(nproc) all
 	$Q examples/demo.sh
 
 install: all $(completions)

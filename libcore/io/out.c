@@ -15,7 +15,8 @@ enum { WINDOW = 256 * 1024 };
 
 struct qz_out {
 	int fd;     /* -1: memory */
-	char *path; /* NULL: standard output or memory */
+	char *name; /* for messages */
+	char *path; /* NULL: there is nothing to rename */
 	char *temp; /* the name it is written under, NULL: none yet */
 	char *window;
 	size_t n;
@@ -59,6 +60,9 @@ open_file(struct qz_out *o, const char *path, struct qz_err *e)
 {
 	struct stat st;
 
+	o->name = strdup(path);
+	if (!o->name)
+		return qz_nomem(e, strlen(path));
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
 		return qz_fail(e, QZ_EUSAGE, "%s: is a folder", path);
 	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
@@ -101,7 +105,7 @@ qz_out_memory(struct qz_buf *b, struct qz_err *e)
 const char *
 qz_out_name(const struct qz_out *o)
 {
-	return o->path ? o->path : o->memory ? "<memory>" : "<stdout>";
+	return o->name ? o->name : o->memory ? "<memory>" : "<stdout>";
 }
 
 uint64_t
@@ -237,6 +241,7 @@ qz_out_close(struct qz_out *o)
 		qz_temp_remove(o->temp);
 	free(o->temp);
 	free(o->path);
+	free(o->name);
 	free(o->window);
 	free(o);
 }

@@ -1,5 +1,5 @@
 /* provenance - how bytes came about: each tool appends one step to the chain it received.
- * A step is {"tool", "version", "options": {...}, "inputs": [{"name", "digest"}, ...], "device"}: no
+ * A step is {"tool", "version", "options": {...}, "inputs": [{"input", "digest"}, ...], "device"}: no
  * clock, no host name, no folder names, so that the same work gives the same bytes. */
 #ifndef QZ_PROVENANCE_H
 #define QZ_PROVENANCE_H
