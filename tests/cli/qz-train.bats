@@ -51,9 +51,9 @@ train() {
 	cmp whole.qz j1.qz
 	cmp whole.qz j2.qz
 	least=$(train --memory 1k -o x.qz train.qz 2>&1 | sed 's/.*takes \([0-9.]*\) MB at least.*/\1/')
-	train --memory "${least}1M" -o least.qz train.qz
+	train --memory "${least}9M" -o least.qz train.qz
 	cmp whole.qz least.qz
-	run train --dry-run --memory "${least}1M" train.qz
+	run train --dry-run --memory "${least}9M" train.qz
 	[[ $output == *"layers again"* ]]
 }
 
