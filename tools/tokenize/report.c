@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "tools/tokenize/tokenize.h"
 
 /* What is worth a line of its own when it is not zero. */
@@ -23,7 +25,7 @@ report_put(const struct report *r, size_t n, const char *format, struct qz_buf *
 	qz_buf_fmt(
 	    out, "%-24s %9s %9s %11s %11s\n", format, "documents", "rows", "tokens", "trained");
 	for (size_t i = 0; i < n; i++) {
-		qz_buf_fmt(out, "%-24s %9llu %9llu %11llu %11llu", r[i].name,
+		qz_buf_fmt(out, "%-*s %9llu %9llu %11llu %11llu", width, r[i].name,
 		    (unsigned long long)r[i].docs, (unsigned long long)r[i].rows,
 		    (unsigned long long)r[i].tokens, (unsigned long long)r[i].trained);
 		if (r[i].tokens)
