@@ -22,8 +22,13 @@ static const struct {
 void
 report_put(const struct report *r, size_t n, const char *format, struct qz_buf *out)
 {
-	qz_buf_fmt(
-	    out, "%-24s %9s %9s %11s %11s\n", format, "documents", "rows", "tokens", "trained");
+	int width = (int)strlen(format);
+
+	for (size_t i = 0; i < n; i++)
+		if ((int)strlen(r[i].name) > width)
+			width = (int)strlen(r[i].name);
+	qz_buf_fmt(out, "%-*s %9s %9s %11s %11s\n", width, format, "documents", "rows", "tokens",
+	    "trained");
 	for (size_t i = 0; i < n; i++) {
 		qz_buf_fmt(out, "%-*s %9llu %9llu %11llu %11llu", width, r[i].name,
 		    (unsigned long long)r[i].docs, (unsigned long long)r[i].rows,
