@@ -45,8 +45,10 @@ struct qz_encoding {
 	uint32_t *ids;
 	size_t *ends; /* per id: offset in the text (as it was given, before any normalizer) just past the
 	               * last byte that the token stands for; tokens that the post-processor adds at the
-	               * start have 0, at the end the text's length */
-	size_t n, cap;
+	               * start have 0, at the end the text's length; a mark that a
+	               * normalizer or pre-tokenizer puts before text ends with that text's
+	               * first byte, parts of a character it composed all end where it ends */
+	size_t n, cap; /* n < cap after qz_encode: one more may be added */
 	struct qz_scratch *scratch; /* the tokenizer's; freed by qz_encoding_free */
 };
 
@@ -58,7 +60,8 @@ int qz_encode(const struct qz_tokenizer *t, const char *s, size_t n, unsigned fl
     size_t n_plain, struct qz_encoding *enc, struct qz_err *e);
 void qz_encoding_free(struct qz_encoding *enc);
 
-/* The text of ids, by the tokenizer's decoder; special tokens are left out when skip_special. */
+/* The text of ids, by the tokenizer's decoder; special tokens are left out when skip_special.
+ * An id without a token is an error. */
 int qz_decode(const struct qz_tokenizer *t, const uint32_t *ids, size_t n, bool skip_special,
     struct qz_buf *out, struct qz_err *e);
 
