@@ -154,7 +154,9 @@ before=$last
 stage train adapter.qz qz-train -b base.qz --lr 3e-3 --batch 4 --epochs "$EPOCHS" -o adapter.qz train.qz
 loss "base + adapter" qz-bench ppl --adapter adapter.qz base.qz heldout.qz
 adapted=$last
-stage merge merged.qz qz-merge -o merged.qz "$MODEL" adapter.qz
+# Onto base.qz, the weights that the adapter was trained on: the model is 4-bit before qz sees it, so there
+# is no better original.  qz-merge(1) tells when to take which.
+stage merge merged.qz qz-merge -o merged.qz base.qz adapter.qz
 loss "merged" qz-bench ppl merged.qz heldout.qz
 merged=$last
 stage gguf qz-manual.gguf qz-gguf -t q8_0 -o qz-manual.gguf merged.qz
