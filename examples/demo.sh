@@ -12,7 +12,7 @@ D=$ROOT/build/demo
 MODEL=SmolLM2-135M-Instruct.Q4_1.gguf
 SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 EPOCHS=${EPOCHS:-2}
-QUESTION="What is qz-tokenize for?"
+QUESTION="What is qz-train for?"
 
 bold='' plain=''
 [ ! -t 2 ] || bold=$'\e[1m' plain=$'\e[0m'
