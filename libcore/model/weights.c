@@ -194,21 +194,29 @@ matrix_slot(struct qz_weights *w)
 	return &w->layers[w->layer].w[qz_proj_of_role(w->role)];
 }
 
+/* Codes are always finite; their scales may not be. */
 static int
 check_finite(struct qz_weights *w, struct qz_err *e)
 {
-	enum qz_dtype type = is_vector(&w->t) ? QZ_F32 : w->t.dtype;
+	bool vector = is_vector(&w->t);
 	int64_t first = -1;
 	char name[160];
 
-	if (!qz_dtype(type)->plain)
-		return 0;
-	w->dev->k->find_nonfinite(w->dev, &first, w->place, type, (int64_t)qz_tensor_count(&w->t));
+	for (int i = 0; i < w->t.n_sections && first < 0; i++) {
+		const struct qz_section *s = &w->t.sections[i];
+		enum qz_dtype type = vector ? QZ_F32 : (enum qz_dtype)s->dtype;
+		const struct qz_dtype_info *info = qz_dtype(type);
+
+		if (!info->plain)
+			continue;
+		w->dev->k->find_nonfinite(w->dev, &first, w->place + s->offset, type,
+		    vector ? (int64_t)w->t.dims[0] : (int64_t)(s->nbytes / info->bytes));
+	}
 	if (first < 0)
 		return 0;
 	qz_role_name((enum qz_role)w->role, w->layer, name, sizeof name);
-	return qz_fail(
-	    e, QZ_EDATA, "tensor %s: element %lld is not a finite number", name, (long long)first);
+	return qz_fail(e, QZ_EDATA, "tensor %s: element %lld of its %s is not a finite number",
+	    name, (long long)first, qz_dtype(w->t.dtype)->scaled ? "scales" : "values");
 }
 
 int

@@ -145,6 +145,13 @@ refuse() {
 	refuse 3 "truncated" -b model -o x.qz cut.qz
 	refuse 4 "device cuda" -d cuda -b model -o x.qz train.qz
 	rm cut.qz
+	cp -r model nan-model
+	perl -e 'open F, "+<", shift; seek F, -4000, 2; print F "\0\0\xc0\x7f"' nan-model/model.safetensors
+	refuse 3 "of its values is not a finite number" -b nan-model -o x.qz train.qz
+	[[ $output == "qz-train: nan-model: tensor model."*": element "* ]]
+	tar cf model.tar model
+	qz-train -q -b - --base-name model --steps 1 -o tar.qz train.qz <model.tar
+	qz-bench ppl --adapter tar.qz model held.qz
 }
 
 @test "tokens of another vocabulary are refused with row and id" {

@@ -112,6 +112,7 @@ train_prepare(struct run *r, char **files, int n, struct qz_err *e)
 	const struct qz_tensor *manifest;
 	char *eval = (char *)(uintptr_t)train_opt.eval;
 	unsigned targets;
+	char size[16];
 	size_t n_tensors;
 
 	if (qz_proj_set_parse(train_opt.targets, &targets, e) < 0)
@@ -120,6 +121,10 @@ train_prepare(struct run *r, char **files, int n, struct qz_err *e)
 	r->source = r->dev ? qz_source_open(train_opt.base, e) : NULL;
 	if (!r->source)
 		return -1;
+	if (qz_source_spooled(r->source)) {
+		qz_num_bytes(qz_source_spooled(r->source), size);
+		qz_say("%s: %s went through a temporary file", qz_source_name(r->source), size);
+	}
 	c = qz_source_config(r->source);
 	if (read_tokens(&r->data, files, n, c->vocab, e) < 0)
 		return -1;

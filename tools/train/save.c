@@ -108,7 +108,9 @@ train_write_output(struct run *r, struct qz_err *e)
 	struct qz_adapter a;
 	int ret;
 
-	/* A folder's name without the way to it: the output must not depend on where things lie. */
+	/* The name without the way to it: the output must not depend on where things lie. */
+	if (!name && !strcmp(train_opt.base, "-"))
+		name = "";
 	if (!name)
 		name = slash && slash[1] ? slash + 1 : train_opt.base;
 	if (qz_train_adapter(&r->train, name, &a, e) < 0)
