@@ -121,6 +121,10 @@ void qz_net_backward(struct qz_net *n);
 int qz_net_logits(
     struct qz_net *n, const int32_t *rows, int64_t n_rows, double *out, struct qz_err *e);
 
+/* layout.c: sets every pointer into memory at base, or with base NULL counts: the bytes it takes, and what
+ * for in plan (which may hold the weights already). */
+uint64_t qz_net_layout(struct qz_net *n, void *base, struct qz_plan *plan);
+
 /* Shared by forward.c and backward.c. */
 struct qz_linear qz_net_linear(
     const struct qz_net *n, int layer, enum qz_proj p, qz_act *y, const qz_act *dy);

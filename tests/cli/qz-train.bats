@@ -10,7 +10,7 @@ setup_file() {
 	export QZ_T=$BATS_FILE_TMPDIR
 	[ -e "$SHARED/models/stories260k" ] || return 0
 	stories "$QZ_T" 24
-	cd "$QZ_T"
+	cd "$QZ_T" || return
 	qz-tokenize -q -m model -o train.qz train.jsonl
 	qz-tokenize -q -m model -o held.qz heldout.jsonl
 	sed 's/qz/zq/g' train.jsonl >other.jsonl
@@ -23,7 +23,7 @@ setup_file() {
 
 setup() {
 	need_shared models/stories260k
-	cd "$QZ_T"
+	cd "$QZ_T" || return
 }
 
 # train ARGS...: the run of setup_file, with other arguments behind.
@@ -109,7 +109,7 @@ train() {
 }
 
 @test "a second signal ends it at once, and nothing is left" {
-	mkdir -p clean && cd clean
+	mkdir -p clean && cd clean || return
 	qz-train -q -b ../model --batch 24 --accumulate 40 --steps 1500 -o long.qz ../train.qz &
 	pid=$!
 	sleep 0.5

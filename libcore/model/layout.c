@@ -1,0 +1,276 @@
+#include "libcore/base/size.h"
+#include "libcore/model/net.h"
+
+enum { ALIGN = 256 };
+
+/* Memory as it is handed out: with base NULL it is only counted. */
+struct bump {
+	char *base;
+	uint64_t at;
+	struct qz_plan *plan;
+};
+
+static void *
+take(struct bump *b, enum qz_use use, int64_t count, size_t size)
+{
+	uint64_t n = qz_round_up((uint64_t)count * size, ALIGN);
+	void *p = b->base ? b->base + b->at : NULL;
+
+	b->at += n;
+	b->plan->bytes[use] += n;
+	return p;
+}
+
+/* Several things that are never alive together share memory: each starts where it started. */
+static void *
+again(struct bump *b, uint64_t *at, int64_t count, size_t size)
+{
+	void *p = b->base ? b->base + *at : NULL;
+
+	*at += qz_round_up((uint64_t)count * size, ALIGN);
+	return p;
+}
+
+static int64_t
+q_width(const struct qz_net *n)
+{
+	return n->c.heads * n->c.head_dim;
+}
+
+static int64_t
+kv_width(const struct qz_net *n)
+{
+	return n->c.kv_heads * n->c.head_dim;
+}
+
+static int
+rank_of(const struct qz_net *n, int layer, enum qz_proj p)
+{
+	const struct qz_lora_tensor *t = qz_lora_find(&n->lora, layer, p);
+
+	return t ? t->rank : 0;
+}
+
+static void
+layout_attn(struct qz_net *n, struct qz_kept *l, struct bump *b, enum qz_use use)
+{
+	int64_t t = n->shape.room.tokens, q = q_width(n), kv = kv_width(n);
+	size_t act = n->k->act_size, par = n->k->par_size;
+
+	l->q = take(b, use, t * q, act);
+	l->k = take(b, use, n->shape.past ? 0 : t * kv, act); /* a cache is each layer's own */
+	l->v = take(b, use, n->shape.past ? 0 : t * kv, act);
+	l->q_raw = l->q;
+	l->k_raw = l->k;
+	if (n->c.family->qk_norm) {
+		l->q_raw = take(b, use, t * q, act);
+		l->k_raw = take(b, use, t * kv, act);
+		l->rstd_q = take(b, use, t * n->c.heads, par);
+		l->rstd_k = take(b, use, t * n->c.kv_heads, par);
+	}
+	l->o = take(b, use, t * q, act);
+	l->lse = take(b, use, t * n->c.heads, par);
+	l->x2 = take(b, use, t * n->c.hidden, act);
+	l->rstd1 = take(b, use, t, par);
+	l->rstd2 = take(b, use, t, par);
+}
+
+static void
+layout_mlp(struct qz_net *n, struct qz_kept *l, struct bump *b, enum qz_use use)
+{
+	int64_t t = n->shape.room.tokens;
+
+	l->gate = take(b, use, t * n->c.ffn, n->k->act_size);
+	l->up = take(b, use, t * n->c.ffn, n->k->act_size);
+}
+
+/* s of the projections from..to; layers that share memory take the largest rank. */
+static void
+layout_s(struct qz_net *n, struct qz_kept *l, int layer, int from, int to, struct bump *b,
+    enum qz_use use)
+{
+	for (int p = from; p <= to; p++) {
+		int64_t rank = 0;
+
+		for (int i = layer < 0 ? 0 : layer; i < (layer < 0 ? n->c.layers : layer + 1); i++)
+			if (rank_of(n, i, (enum qz_proj)p) > rank)
+				rank = rank_of(n, i, (enum qz_proj)p);
+		l->s[p] = take(b, use, n->shape.room.tokens * rank, n->k->act_size);
+	}
+}
+
+static void
+share_mlp(struct qz_kept *l, const struct qz_kept *shared)
+{
+	l->gate = shared->gate;
+	l->up = shared->up;
+	l->s[QZ_PROJ_GATE] = shared->s[QZ_PROJ_GATE];
+	l->s[QZ_PROJ_UP] = shared->s[QZ_PROJ_UP];
+}
+
+static void
+layout_layers(struct qz_net *n, struct bump *b)
+{
+	const struct qz_policy *policy = &n->shape.policy;
+	int64_t L = n->c.layers, t = n->shape.room.tokens;
+	int64_t x_only = n->shape.train ? policy->x_only : L;
+	struct qz_kept shared = { 0 };
+
+	if (x_only || policy->no_mlp) {
+		layout_mlp(n, &shared, b, QZ_USE_WORK);
+		layout_s(n, &shared, -1, QZ_PROJ_GATE, QZ_PROJ_UP, b, QZ_USE_WORK);
+	}
+	if (x_only) {
+		layout_attn(n, &shared, b, QZ_USE_WORK);
+		layout_s(n, &shared, -1, QZ_PROJ_Q, QZ_PROJ_O, b, QZ_USE_WORK);
+	}
+	/* The s of down_proj is not computed again: db needs it, and it is small. */
+	if (!n->shape.train)
+		layout_s(n, &shared, -1, QZ_PROJ_DOWN, QZ_PROJ_DOWN, b, QZ_USE_WORK);
+	n->x_out = take(b, QZ_USE_WORK, t * n->c.hidden, n->k->act_size);
+	for (int i = 0; i < L; i++) {
+		struct qz_kept *l = &n->layers[i];
+
+		if (i < x_only)
+			*l = shared;
+		else
+			layout_attn(n, l, b, QZ_USE_KEPT);
+		if (n->shape.past) {
+			l->k = take(b, QZ_USE_KEPT, n->shape.past * kv_width(n), n->k->act_size);
+			l->v = take(b, QZ_USE_KEPT, n->shape.past * kv_width(n), n->k->act_size);
+		}
+		l->x = n->shape.train ? take(b, QZ_USE_KEPT, t * n->c.hidden, n->k->act_size)
+				      : n->x_out;
+		if (!n->shape.train)
+			continue;
+		layout_s(n, l, i, QZ_PROJ_DOWN, QZ_PROJ_DOWN, b, QZ_USE_KEPT);
+		if (i < x_only)
+			continue;
+		layout_s(n, l, i, QZ_PROJ_Q, QZ_PROJ_O, b, QZ_USE_KEPT);
+		if (i < x_only + policy->no_mlp) {
+			share_mlp(l, &shared);
+			continue;
+		}
+		layout_mlp(n, l, b, QZ_USE_KEPT);
+		layout_s(n, l, i, QZ_PROJ_GATE, QZ_PROJ_UP, b, QZ_USE_KEPT);
+	}
+}
+
+/* The MLP's h and dh are dead when attention's gradients live. */
+static void
+layout_work(struct qz_net *n, struct bump *b)
+{
+	int64_t t = n->shape.room.tokens, q = q_width(n), kv = kv_width(n);
+	size_t act = n->k->act_size;
+	uint64_t mlp, attn, head, most, start;
+
+	n->xn = take(b, QZ_USE_WORK, t * n->c.hidden, act);
+	n->dxn = take(b, QZ_USE_WORK, t * n->c.hidden, act);
+	n->rstd = take(b, QZ_USE_WORK, t, n->k->par_size);
+	if (!n->shape.train) {
+		n->h = take(b, QZ_USE_WORK, t * n->c.ffn, act);
+		return;
+	}
+	n->dx = take(b, QZ_USE_WORK, t * n->c.hidden, act);
+	mlp = attn = head = start = b->at;
+	n->dx_rows = again(b, &head, t * n->c.hidden, act);
+	n->h = again(b, &mlp, t * n->c.ffn, act);
+	n->dh = again(b, &mlp, t * n->c.ffn, act);
+	n->d_o = again(b, &attn, t * q, act);
+	n->dq = again(b, &attn, t * q, act);
+	n->dk = again(b, &attn, t * kv, act);
+	n->dv = again(b, &attn, t * kv, act);
+	n->dk_raw = again(b, &attn, t * kv, act);
+	most = mlp > attn ? mlp : attn;
+	take(b, QZ_USE_WORK, (int64_t)((most > head ? most : head) - start), 1);
+}
+
+static void
+layout_batch(struct qz_net *n, struct bump *b)
+{
+	const struct qz_extent *x = &n->shape.room;
+
+	n->ids = take(b, QZ_USE_BATCH, x->tokens, sizeof *n->ids);
+	n->pos = take(b, QZ_USE_BATCH, x->tokens, sizeof *n->pos);
+	n->q_start = take(b, QZ_USE_BATCH, x->docs + 1, sizeof *n->q_start);
+	n->k_start = take(b, QZ_USE_BATCH, x->docs + 1, sizeof *n->k_start);
+	n->trained = take(b, QZ_USE_BATCH, x->trained + 1, sizeof *n->trained);
+	n->targets = take(b, QZ_USE_BATCH, x->trained + 1, sizeof *n->targets);
+	n->losses = take(b, QZ_USE_BATCH, n->shape.losses + 1, sizeof *n->losses);
+	n->sum = take(b, QZ_USE_BATCH, 1, sizeof *n->sum);
+	n->adamw = take(b, QZ_USE_BATCH, 1, sizeof *n->adamw);
+	n->rope = take(b, QZ_USE_BATCH, n->positions * n->c.head_dim, n->k->par_size);
+}
+
+/* The largest sum over a layer's groups of projections of f(layer, projection). */
+static int64_t
+largest_group(const struct qz_net *n, bool ranks)
+{
+	static const int ends[] = { QZ_PROJ_V, QZ_PROJ_O, QZ_PROJ_UP, QZ_PROJ_DOWN };
+	int64_t most = 0;
+
+	for (int layer = 0; layer < (ranks ? n->c.layers : 1); layer++)
+		for (int g = 0, p = 0; g < 4; g++) {
+			int64_t sum = 0, rows, cols;
+
+			for (; p <= ends[g]; p++) {
+				qz_proj_shape(&n->c, (enum qz_proj)p, &rows, &cols);
+				sum += ranks ? rank_of(n, layer, (enum qz_proj)p) : rows * cols;
+			}
+			most = sum > most ? sum : most;
+		}
+	return most;
+}
+
+static struct qz_need
+kernel_need(const struct qz_net *n)
+{
+	struct qz_need need = { .tokens = n->shape.room.tokens,
+		.group = largest_group(n, false),
+		.rank_sum = largest_group(n, true),
+		.max_len = n->shape.past ? n->shape.past : n->shape.room.max_len,
+		.heads = (int)n->c.heads,
+		.kv_heads = (int)n->c.kv_heads,
+		.head_dim = (int)n->c.head_dim,
+		.head_rows = n->logits_rows,
+		.vocab = n->c.vocab };
+
+	for (int p = 0; p < QZ_PROJ_N; p++) {
+		int64_t rows, cols;
+
+		qz_proj_shape(&n->c, (enum qz_proj)p, &rows, &cols);
+		need.weight = rows * cols > need.weight ? rows * cols : need.weight;
+		need.width = rows > need.width ? rows : need.width;
+		need.width = cols > need.width ? cols : need.width;
+	}
+	return need;
+}
+
+uint64_t
+qz_net_layout(struct qz_net *n, void *base, struct qz_plan *plan)
+{
+	struct bump all = { .base = base, .plan = plan }, *b = &all;
+	int64_t rows = (int64_t)(n->shape.logits_bytes / ((uint64_t)n->c.vocab * n->k->par_size));
+	int64_t most = n->shape.room.trained ? n->shape.room.trained : 1;
+	struct qz_need need;
+	size_t workspace;
+
+	n->logits_rows = rows < 1 ? 1 : rows > most ? most : rows;
+	n->positions = n->shape.past ? n->shape.past : n->shape.room.max_len;
+	n->p = take(b, QZ_USE_ADAPTER, (int64_t)n->lora.n_par, n->k->par_size);
+	if (n->shape.train) {
+		n->g = take(b, QZ_USE_GRADIENTS, (int64_t)n->lora.n_par, n->k->par_size);
+		n->m = take(b, QZ_USE_OPTIMIZER, (int64_t)n->lora.n_par, n->k->par_size);
+		n->v = take(b, QZ_USE_OPTIMIZER, (int64_t)n->lora.n_par, n->k->par_size);
+	}
+	layout_layers(n, b);
+	layout_work(n, b);
+	layout_batch(n, b);
+	n->logits = take(b, QZ_USE_LOGITS, n->logits_rows * n->c.vocab, n->k->par_size);
+	need = kernel_need(n);
+	workspace = n->k->workspace(n->dev, &need);
+	n->workspace = take(b, QZ_USE_KERNELS, (int64_t)workspace, 1);
+	for (int u = 0; u < QZ_USE_N; u++)
+		b->plan->total += b->plan->bytes[u];
+	return b->at;
+}
