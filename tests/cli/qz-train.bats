@@ -2,6 +2,7 @@
 # qz-train on a small real model: exact resume, the same bytes for any threads, memory and pipe, what it
 # refuses and how.
 
+# shellcheck disable=SC2154,SC2030,SC2031,SC2001 # bats sets stderr, output and status; sed reads better
 bats_require_minimum_version 1.5.0
 load helper
 load stories
@@ -39,7 +40,7 @@ train() {
 @test "a checkpoint of every step leads to the same bytes" {
 	train --save-every 3 --checkpoint at.ckpt -o again.qz train.qz
 	cmp whole.qz again.qz
-	for i in 1 2 3; do
+	for _ in 1 2 3; do
 		train --resume at.ckpt --save-every 1 --checkpoint at.ckpt -o again.qz train.qz
 		cmp whole.qz again.qz
 	done
@@ -199,8 +200,8 @@ refuse() {
 	run qz-train -b model --batch 8 --memory 9M --dry-run train.qz
 	[ "$status" -eq 1 ]
 	[[ $output == *"there are 9.00 MB; --batch "*" --accumulate "*" takes "* ]]
-	fits=$(sed 's/.*; \(--batch [0-9]* --accumulate [0-9]*\) takes.*/\1/' <<<"$output")
-	run qz-train -b model $fits --memory 9M --dry-run train.qz
+	read -ra fits < <(sed 's/.*; \(--batch [0-9]* --accumulate [0-9]*\) takes.*/\1/' <<<"$output")
+	run qz-train -b model "${fits[@]}" --memory 9M --dry-run train.qz
 	[ "$status" -eq 0 ]
 	run qz-train -b model --memory 1M --dry-run train.qz
 	[ "$status" -eq 1 ]
