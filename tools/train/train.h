@@ -38,7 +38,7 @@ struct run {
 	struct qz_outdir *folder; /* --to peft */
 	char **argv;
 	int argc;
-	bool said; /* the failure has been told */
+	bool said;       /* the failure has been told */
 	double seconds;  /* in steps */
 	uint64_t tokens; /* in them */
 };
