@@ -33,11 +33,11 @@ struct qz_config {
 	enum qz_rope_kind rope_kind;
 	double rope_factor, rope_low, rope_high; /* llama3: low_freq_factor, high_freq_factor */
 	double rope_original;                    /* llama3: original_max_position_embeddings */
-	int64_t window;  /* sliding_window in force, 0: none */
-	bool tied;       /* the head is the embedding */
+	int64_t window;                          /* sliding_window in force, 0: none */
+	bool tied;                               /* the head is the embedding */
 	bool qkv_bias, o_bias, mlp_bias;
 	int64_t bos, eos, pad; /* first of a list; -1: none */
-	enum qz_dtype dtype; /* torch_dtype, 0 when not said */
+	enum qz_dtype dtype;   /* torch_dtype, 0 when not said */
 };
 
 /* text: config.json.  QZ_EDATA names the key and what was found. */
@@ -50,9 +50,27 @@ void qz_config_put(const struct qz_config *c, struct qz_buf *out);
 
 /* The tensors of a model: one row a kind; %d is the layer. */
 enum qz_role {
-	QZ_EMBED, QZ_HEAD, QZ_NORM, /* not in a layer */
-	QZ_ATTN_NORM, QZ_Q, QZ_K, QZ_V, QZ_O, QZ_Q_BIAS, QZ_K_BIAS, QZ_V_BIAS, QZ_O_BIAS, QZ_Q_NORM, QZ_K_NORM,
-	QZ_FFN_NORM, QZ_GATE, QZ_UP, QZ_DOWN, QZ_GATE_BIAS, QZ_UP_BIAS, QZ_DOWN_BIAS,
+	QZ_EMBED,
+	QZ_HEAD,
+	QZ_NORM, /* not in a layer */
+	QZ_ATTN_NORM,
+	QZ_Q,
+	QZ_K,
+	QZ_V,
+	QZ_O,
+	QZ_Q_BIAS,
+	QZ_K_BIAS,
+	QZ_V_BIAS,
+	QZ_O_BIAS,
+	QZ_Q_NORM,
+	QZ_K_NORM,
+	QZ_FFN_NORM,
+	QZ_GATE,
+	QZ_UP,
+	QZ_DOWN,
+	QZ_GATE_BIAS,
+	QZ_UP_BIAS,
+	QZ_DOWN_BIAS,
 	QZ_ROLE_END
 };
 struct qz_role_info {

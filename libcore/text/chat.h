@@ -45,10 +45,10 @@ struct qz_template *qz_template_new(const char *source, size_t n, struct qz_err 
 void qz_template_free(struct qz_template *t);
 
 struct qz_segment {
-	size_t at, n;    /* bytes in the text */
-	bool from_data;  /* a value of the user's data: special-token text in it is plain text */
+	size_t at, n;   /* bytes in the text */
+	bool from_data; /* a value of the user's data: special-token text in it is plain text */
 	bool trained;
-	int message;     /* index of the message whose content this is, or -1: the template's own text */
+	int message; /* index of the message whose content this is, or -1: the template's own text */
 };
 
 struct qz_rendering {
@@ -58,21 +58,22 @@ struct qz_rendering {
 };
 
 struct qz_chat_vars {
-	const struct qz_json *messages;       /* array of {role, content, ...} */
-	const struct qz_json *tools;          /* or NULL */
-	const char *bos_token, *eos_token;    /* "" when the model has none */
+	const struct qz_json *messages;    /* array of {role, content, ...} */
+	const struct qz_json *tools;       /* or NULL */
+	const char *bos_token, *eos_token; /* "" when the model has none */
 	const char *pad_token, *unk_token;
 	bool add_generation_prompt;
-	int64_t now;                          /* seconds since 1970 for strftime_now: fixed, so that bytes repeat */
-	const struct qz_json *extra;          /* object of further variables, or NULL */
-	const char *response; /* the variable of extra that is learned as if an assistant said it, or NULL */
+	int64_t now; /* seconds since 1970 for strftime_now: fixed, so that bytes repeat */
+	const struct qz_json *extra; /* object of further variables, or NULL */
+	const char *
+	    response; /* the variable of extra that is learned as if an assistant said it, or NULL */
 };
 
 /* Renders with trim_blocks and lstrip_blocks on, as transformers does.  Bounded: at most 1e6 steps
  * and 64 MiB of text.  raise_exception() gives QZ_EDATA with its message.  r zeroed to start;
  * free with qz_rendering_free. */
-int qz_template_render(const struct qz_template *t, const struct qz_chat_vars *v, struct qz_rendering *r,
-    struct qz_err *e);
+int qz_template_render(const struct qz_template *t, const struct qz_chat_vars *v,
+    struct qz_rendering *r, struct qz_err *e);
 void qz_rendering_free(struct qz_rendering *r);
 
 #endif

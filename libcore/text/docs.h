@@ -34,8 +34,9 @@ struct qz_doc {
 	struct qz_buf text;          /* all segments' bytes */
 	struct qz_segment *segments; /* in order, without gaps (chat.h) */
 	size_t n_segments;
-	bool needs_bos, needs_eos; /* the text has none of its own: the tokenizer adds one (EOS trained) */
-	uint64_t line;  /* where it starts in the input, from 1 */
+	bool needs_bos,
+	    needs_eos; /* the text has none of its own: the tokenizer adds one (EOS trained) */
+	uint64_t line; /* where it starts in the input, from 1 */
 };
 
 struct qz_docs_options {
@@ -43,16 +44,18 @@ struct qz_docs_options {
 	const char *prompt_field, *response_field; /* NULL: the format's own names */
 	const struct qz_template *model_template;  /* chat: the model's; NULL when it has none */
 	const struct qz_template *user_template;   /* jinja */
-	struct qz_chat_vars vars; /* bos_token, eos_token, now ... for the template; messages unset */
-	bool train_all;    /* every token is trained, not only responses */
-	int64_t skip_bad;  /* broken records that are passed over before it is an error */
+	struct qz_chat_vars
+	    vars;         /* bos_token, eos_token, now ... for the template; messages unset */
+	bool train_all;   /* every token is trained, not only responses */
+	int64_t skip_bad; /* broken records that are passed over before it is an error */
 };
 
 /* Reads up to n bytes; 0 at the end, -1 with the error described. */
 typedef int64_t qz_read_fn(void *arg, void *data, size_t n, struct qz_err *e);
 
 struct qz_docs;
-struct qz_docs *qz_docs_new(const struct qz_docs_options *o, qz_read_fn *read, void *arg, struct qz_err *e);
+struct qz_docs *qz_docs_new(
+    const struct qz_docs_options *o, qz_read_fn *read, void *arg, struct qz_err *e);
 void qz_docs_free(struct qz_docs *d);
 /* 1, 0 at the end, -1: QZ_EDATA "line 17: ...". */
 int qz_docs_next(struct qz_docs *d, const struct qz_doc **doc, struct qz_err *e);

@@ -43,12 +43,13 @@ struct qz_span {
 
 struct qz_encoding {
 	uint32_t *ids;
-	size_t *ends; /* per id: offset in the text (as it was given, before any normalizer) just past the
+	size_t *
+	    ends; /* per id: offset in the text (as it was given, before any normalizer) just past the
 	               * last byte that the token stands for; tokens that the post-processor adds at the
 	               * start have 0, at the end the text's length; a mark that a
 	               * normalizer or pre-tokenizer puts before text ends with that text's
 	               * first byte, parts of a character it composed all end where it ends */
-	size_t n, cap; /* n < cap after qz_encode: one more may be added */
+	size_t n, cap;              /* n < cap after qz_encode: one more may be added */
 	struct qz_scratch *scratch; /* the tokenizer's; freed by qz_encoding_free */
 };
 
@@ -56,8 +57,8 @@ struct qz_encoding {
  * plain: ascending spans in which the text of special tokens stays plain text even under
  * QZ_SPECIAL_PARSE (a user's own fields): a special token is one only where none of its bytes lies in a
  * plain span.  Everything else is as if the text were encoded in one piece. */
-int qz_encode(const struct qz_tokenizer *t, const char *s, size_t n, unsigned flags, const struct qz_span *plain,
-    size_t n_plain, struct qz_encoding *enc, struct qz_err *e);
+int qz_encode(const struct qz_tokenizer *t, const char *s, size_t n, unsigned flags,
+    const struct qz_span *plain, size_t n_plain, struct qz_encoding *enc, struct qz_err *e);
 void qz_encoding_free(struct qz_encoding *enc);
 
 /* The text of ids, by the tokenizer's decoder; special tokens are left out when skip_special.
