@@ -2,6 +2,7 @@
 # Includes point one way (DESIGN, section 2), and a third-party header is included in one file.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+# shellcheck disable=SC2016 # awk's own variables
 bad=$(git ls-files -co --exclude-standard '*.c' '*.h' '*.cu' '*.cuh' '*.def' | grep -v '^tests/' | grep -v '^examples/' | xargs awk '
 function level(f) {
 	if (f ~ /^kernels\//) return 2

@@ -10,7 +10,9 @@ setup() {
 
 # Nothing but what is named may lie in this folder, hidden files included.
 only() {
-	[ "$(ls -A | sort | tr '\n' ' ')" = "$*${*:+ }" ] || { ls -lA; false; }
+	local found
+	found=$(find . -mindepth 1 -maxdepth 1 -printf '%f\n' | sort | tr '\n' ' ')
+	[ "$found" = "$*${*:+ }" ] || { ls -lA; false; }
 }
 
 @test "a full disk: status 1, the place is said, nothing is left" {

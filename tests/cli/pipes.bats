@@ -12,13 +12,14 @@ setup() {
 }
 
 whole() { # the flow with files; $1: threads
-	mkdir "$1" && cd "$1"
+	mkdir "$1"
+	cd "$1" || return
 	qz-quantize -q -j "$1" -o base.qz "$MODEL"
 	qz-tokenize -q -m base.qz -o train.qz ../data.jsonl
 	qz-train -q -j "$1" -b base.qz -r 4 --steps 3 --batch 4 --dropout 0.1 -o adapter.qz train.qz
 	qz-merge -q -j "$1" -o merged.qz "$MODEL" adapter.qz
 	qz-gguf -q -j "$1" -t q8_0 --name model -o model.gguf merged.qz
-	cd ..
+	cd .. || return
 }
 
 @test "one thread and two give the same bytes in every tool" {

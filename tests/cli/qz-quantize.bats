@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # qz-quantize: bytes against bitsandbytes' own, every kind of source, every type, and what it refuses.
+bats_require_minimum_version 1.5.0
 load helper
 
 setup() {
@@ -73,7 +74,7 @@ poke() {
 	tar cf last.tar -C "$MODEL" model.safetensors tokenizer.json config.json
 	# shellcheck disable=SC2002
 	cat first.tar | qz-quantize -o 1.qz - 2>err
-	! grep -q temporary err
+	run ! grep -q temporary err
 	qz-show 1.qz | grep -q tokenizer.json
 	# shellcheck disable=SC2002
 	cat last.tar | qz-quantize -o 2.qz - 2>err
@@ -119,7 +120,7 @@ poke() {
 	qz-quantize -q -o base.qz "$MODEL"
 	qz-quantize -o again.qz base.qz 2>err
 	diff <(listed base.qz) <(listed again.qz)
-	! grep -q 'second error' err
+	run ! grep -q 'second error' err
 	qz-quantize -q --block 32 -o other.qz base.qz 2>err
 	grep -q 'is quantized already (nf4); quantizing it to nf4 again adds a second error' err
 	diff <(listed base.qz) <(listed other.qz) # digests are of the first weights
