@@ -42,7 +42,8 @@ poke() {
 	tensors "$BNB/model.safetensors" | sort >want
 	diff <(tensors straight/model.safetensors | sort) want
 	diff <(tensors through/model.safetensors | sort) want
-	! qz-show --extract config.json base.qz | grep -q quantization_config
+	qz-show --extract config.json base.qz >config.out
+	run ! grep -q quantization_config config.out
 	grep -q '"bnb_4bit_quant_type": "nf4"' straight/config.json
 }
 
