@@ -54,7 +54,8 @@ pages := $(TOOLS:%=$B/man/qz-%.1) $B/man/qz.7 $B/man/qz-shard.5
 completions := $(TOOLS:%=$B/completions/qz-%)
 units := $(patsubst tests/unit/%.c,$B/tests/unit/%.t,$(wildcard tests/unit/*.c))
 cuobj := $(patsubst %.cu,$B/%.cu.o,$(wildcard kernels/cuda/*.cu))
-plugin := $(if $(filter 1,$(CUDA)),$(if $(cuobj),$B/lib/qz-cuda.so))
+cuobj += $B/kernels/cuda/nf4.o $B/kernels/cuda/dtype.o # tables that the plugin shares with the tools
+plugin := $(if $(filter 1,$(CUDA)),$(if $(wildcard kernels/cuda/*.cu),$B/lib/qz-cuda.so))
 
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -107,6 +108,12 @@ $B/kernels/cuda/%.cu.o: kernels/cuda/%.cu
 	$(if $V,,@echo '  nvcc $<')
 	$Q $(NVCC) -std=c++17 -O3 -lineinfo -I. $(gencode) -fmad=false -Xcompiler -fPIC,-fvisibility=hidden,-Wall \
 	    -Werror all-warnings -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+$B/kernels/cuda/nf4.o: kernels/nf4.c
+$B/kernels/cuda/dtype.o: libcore/base/dtype.c
+$B/kernels/cuda/nf4.o $B/kernels/cuda/dtype.o:
+	$Q mkdir -p $(@D)
+	$(if $V,,@echo '  cc   $< (plugin)')
+	$Q $(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
 $B/lib/qz-cuda.so: $(cuobj)
 	$Q mkdir -p $(@D)
 	$(if $V,,@echo '  link $@')

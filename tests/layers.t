@@ -25,9 +25,10 @@ function level(f) {
 }
 /^#include </ {
 	split($0, q, /[<>]/); inc = q[2]
-	if (inc ~ /^(zstd|xxhash|archive|archive_entry|cjson\/cJSON|cblas|pcre2|utf8proc|dlfcn)\.h$/) {
-		if (inc in by && by[inc] != FILENAME) print FILENAME ": includes <" inc ">, as " by[inc] " does"
-		by[inc] = FILENAME
+	if (inc ~ /^(zstd|xxhash|archive|archive_entry|cjson\/cJSON|cblas|cublasLt|pcre2|utf8proc|dlfcn)\.h$/) {
+		where = inc (FILENAME ~ /^kernels\/cuda\// ? " in the plugin" : "")
+		if (where in by && by[where] != FILENAME) print FILENAME ": includes <" inc ">, as " by[where] " does"
+		by[where] = FILENAME
 	}
 }')
 if [ -n "$bad" ]; then

@@ -1,7 +1,9 @@
 /* cuda - what the files of the plugin share.
  *
- * Calls are queued on one stream a device.  The first failure, of a launch or of an op that is not
- * there yet, is kept and told by sync().  The plugin exports qz_backend_v1 and nothing else. */
+ * Calls are queued on one stream a device.  The first failure is kept and told by sync(), with the op,
+ * its shape and the device.  What a kernel itself finds wrong (an id beyond its table) it writes into
+ * the device's notes, which sync() reads.  The plugin exports qz_backend_v1 and nothing else.
+ * All is compiled without contraction to fused multiply-adds; a kernel that wants one says fmaf. */
 #ifndef QZ_CUDA_CUH
 #define QZ_CUDA_CUH
 
@@ -15,11 +17,36 @@ extern "C" {
 #include "kernels/kernels.h"
 }
 
+/* What a kernel found wrong; the first one stays. */
+enum qz_cuda_trouble { QZ_CUDA_FINE, QZ_CUDA_BAD_ID, QZ_CUDA_BAD_TARGET, QZ_CUDA_NO_ROOM };
+
+enum { QZ_CUDA_PARTIALS = 1024 };
+
+/* Device memory that the plugin keeps for itself. */
+struct qz_cuda_own {
+	float map8[256], bounds4[2][16]; /* kernels/nf4.h; bounds4 and order4: NF4, FP4 */
+	uint8_t order4[2][16];
+	double partial[QZ_CUDA_PARTIALS];
+	unsigned long long first; /* find_nonfinite's answer */
+	struct {
+		unsigned trouble, value;
+		long long limit;
+	} note;
+};
+
+struct qz_cuda_gemms;
+
 struct qz_cuda_dev {
 	struct qz_dev dev;
-	int index;
+	int index, cc; /* cc: compute capability, 90 */
 	cudaStream_t stream;
 	struct qz_err err; /* the first failure since the last sync() */
+	const char *op;    /* the last one, and its shape; what is 0 at the end is no part of it */
+	int64_t shape[3];
+	char *ws; /* borrowed from the caller of set_workspace() */
+	size_t ws_n;
+	struct qz_cuda_own *own;
+	struct qz_cuda_gemms *gemms; /* NULL until a workspace is set */
 };
 
 #define QZ_OP(name, args) void qz_cuda_##name args;
@@ -38,10 +65,92 @@ int qz_cuda_fail(struct qz_err *e, enum qz_code code, const char *fmt, ...)
 /* Keeps the first failure for sync(). */
 void qz_cuda_keep(struct qz_dev *d, enum qz_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* After a launch: keeps what went wrong with it. */
-void qz_cuda_launched(struct qz_dev *d, const char *op);
-/* The device is the current one of this thread; its stream. */
-cudaStream_t qz_cuda_stream(struct qz_dev *d);
+/* Keeps what went wrong with a call to CUDA, with the op, its shape and the device. */
+void qz_cuda_rc(struct qz_dev *d, const char *what, cudaError_t rc);
+/* An op begins: the device is the current one of this thread. */
+void qz_cuda_op(struct qz_dev *d, const char *op, int64_t a, int64_t b = 0, int64_t c = 0);
 bool qz_cuda_is_plain(enum qz_dtype type);
+/* Keeps a failure when a type is not plain. */
+bool qz_cuda_plain(struct qz_dev *d, enum qz_dtype type);
+/* nbytes of workspace behind `at`, which moves on by a multiple of 256; NULL and a failure when there
+ * is not so much. */
+void *qz_cuda_ws(struct qz_dev *d, size_t *at, size_t nbytes);
+
+/* gemm.cu */
+
+/* c (m, n) = alpha * op(a) op(b) + beta * c, row-major, op(a) (m, k), op(b) (k, n); ta, tb: the matrix in
+ * memory is the transpose.  a, b bfloat16, c bfloat16 or, when wide, float32; sums in float32, in an
+ * order that the shapes decide.  With beta 0 what c holds is not read. */
+struct qz_cuda_gemm {
+	bool ta, tb, wide;
+	int64_t m, n, k;
+	float alpha;
+	const void *a;
+	int64_t lda;
+	const void *b;
+	int64_t ldb;
+	float beta;
+	void *c;
+	int64_t ldc;
+};
+void qz_cuda_gemm(struct qz_dev *d, const struct qz_cuda_gemm *g);
+/* What it needs of the workspace, from its start. */
+enum { QZ_CUDA_GEMM_WS = 32 << 20 };
+/* Finds the library, once; a failure is kept.  Ending frees. */
+void qz_cuda_gemms_begin(struct qz_dev *d);
+void qz_cuda_gemms_end(struct qz_dev *d);
+/* "cuBLASLt 13.1.0", or why it is not there. */
+void qz_cuda_gemms_name(struct qz_dev *d, char *text, size_t n);
+
+/* dequantize.cu */
+
+bool qz_cuda_can_decode(struct qz_dev *d, const struct qz_mat *w);
+/* Elements first .. first + n of the flattened matrix as a plain type. */
+void qz_cuda_decode(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w,
+    int64_t first, int64_t n);
+
+/* What ops take of the workspace. */
+size_t qz_cuda_linear_need(const struct qz_need *need);
+size_t qz_cuda_attention_need(const struct qz_need *need);
+
+static inline size_t
+qz_cuda_round(int64_t nbytes)
+{
+	return (static_cast<size_t>(nbytes) + 255) & ~static_cast<size_t>(255);
+}
+
+static inline int64_t
+ceil_div(int64_t a, int64_t b)
+{
+	return (a + b - 1) / b;
+}
+
+static inline bool
+aligned(const void *p, unsigned to)
+{
+	return reinterpret_cast<uintptr_t>(p) % to == 0;
+}
+
+/* Queues a kernel; arguments are cast to the types of its parameters, as void pointers need it. */
+template <typename... P, typename... A>
+static inline void
+launch(struct qz_dev *d, void (*kernel)(P...), dim3 blocks, unsigned threads, size_t shared, A... args)
+{
+	struct cudaLaunchConfig_st c = {};
+
+	c.gridDim = blocks;
+	c.blockDim = dim3(threads);
+	c.dynamicSmemBytes = shared;
+	c.stream = cuda_dev(d)->stream;
+	qz_cuda_rc(d, "launch", cudaLaunchKernelEx(&c, kernel, static_cast<P>(args)...));
+}
+
+/* One thread for `each` elements of n, in blocks of 256. */
+template <typename... P, typename... A>
+static inline void
+launch_flat(struct qz_dev *d, void (*kernel)(P...), int64_t n, int each, A... args)
+{
+	launch(d, kernel, dim3(static_cast<unsigned>(ceil_div(n, 256ll * each))), 256, 0, args...);
+}
 
 #endif

@@ -1,82 +1,155 @@
-/* dequantize: plain types, NF4, FP4 and INT8.  A thread takes eight elements of the flattened matrix,
- * so that it reads four bytes of codes and mostly one block constant. */
-#include "kernels/cuda/plain.cuh"
+/* dequantize: every way a weight is stored, back to numbers; and the decoding that other ops begin with.
+ * A thread takes eight elements of the flattened matrix. */
+#include "kernels/cuda/decode.cuh"
+#include "kernels/cuda/vector.cuh"
 
-enum { EACH = 8 };
-
-static __device__ inline float
-block_constant(const struct qz_mat &w, int64_t block)
+bool
+qz_cuda_can_decode(struct qz_dev *d, const struct qz_mat *w)
 {
-	if (!w.nested_block)
-		return static_cast<const float *>(w.absmax)[block];
-	return w.nested_map[static_cast<const uint8_t *>(w.absmax)[block]] *
-	        w.nested_absmax[block / w.nested_block] +
-	    w.offset;
+	const struct qz_dtype_info *t = qz_dtype(w->type);
+	bool ggml = w->type >= QZ_Q4_0 && w->type <= QZ_IQ4_XS;
+
+	if (t && (t->plain || w->type == QZ_INT8))
+		return true;
+	if (t && t->scaled && w->block > 0)
+		return true;
+	if (t && ggml && w->cols % t->block == 0)
+		return true;
+	qz_cuda_keep(d, QZ_EDATA, "%s: cannot read type %s in rows of %lld", cuda_dev(d)->op,
+	    t ? t->name : "?", static_cast<long long>(w->cols));
+	return false;
 }
 
-/* Elements first .. first + n of w go to y[0] .. y[n]. */
+/* Any type to any plain type: elements first .. first + n of w go to y[0] .. y[n]. */
 static __global__ void
-dequantize4(void *y, enum qz_dtype y_type, struct qz_mat w, int64_t first, int64_t n)
+decode(void *y, enum qz_dtype y_type, struct qz_mat w, int64_t first, int64_t n, int size, int bytes)
 {
-	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * EACH;
-	int64_t end = i + EACH < n ? i + EACH : n, block = -1;
-	float c = 0;
+	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * VECTOR;
+	int64_t end = i + VECTOR < n ? i + VECTOR : n;
 
-	for (; i < end; i++) {
-		int64_t at = first + i;
-		uint8_t byte = static_cast<const uint8_t *>(w.data)[at / 2];
+	for (; i < end; i++)
+		plain_store(y, y_type, i, decode_at(w, first + i, size, bytes));
+}
 
-		if (at / w.block != block) {
-			block = at / w.block;
-			c = block_constant(w, block);
-		}
-		plain_store(y, y_type, i, w.map[at % 2 ? byte & 15 : byte >> 4] * c);
+/* Eight numbers to y, whose type is known. */
+static __device__ inline void
+put8(uint16_t *y, const float f[VECTOR])
+{
+	store8(y, f);
+}
+
+static __device__ inline void
+put8(float *y, const float f[VECTOR])
+{
+	reinterpret_cast<float4 *>(y)[0] = make_float4(f[0], f[1], f[2], f[3]);
+	reinterpret_cast<float4 *>(y)[1] = make_float4(f[4], f[5], f[6], f[7]);
+}
+
+static __device__ inline void
+get8(float f[VECTOR], const uint16_t *x)
+{
+	load8(f, x);
+}
+
+static __device__ inline void
+get8(float f[VECTOR], const float *x)
+{
+	float4 a = reinterpret_cast<const float4 *>(x)[0], b = reinterpret_cast<const float4 *>(x)[1];
+
+	f[0] = a.x;
+	f[1] = a.y;
+	f[2] = a.z;
+	f[3] = a.w;
+	f[4] = b.x;
+	f[5] = b.y;
+	f[6] = b.z;
+	f[7] = b.w;
+}
+
+/* NF4 and FP4 whose first element begins a word of codes, blocks a multiple of eight, n too: four bytes
+ * of codes and one block constant a thread. */
+template <typename Y>
+static __global__ void
+decode4(Y *y, struct qz_mat w, int64_t first, int64_t n)
+{
+	__shared__ float map[16];
+	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * VECTOR;
+	uint32_t codes;
+	float f[VECTOR], c;
+
+	if (threadIdx.x < 16)
+		map[threadIdx.x] = w.map[threadIdx.x];
+	__syncthreads();
+	if (i >= n)
+		return;
+	codes = static_cast<const uint32_t *>(w.data)[(first + i) / VECTOR];
+	c = block_constant(w, (first + i) / w.block);
+#pragma unroll
+	for (int j = 0; j < VECTOR; j++) /* of each byte the high nibble comes first */
+		f[j] = map[codes >> (8 * (j / 2) + (j % 2 ? 0 : 4)) & 15] * c;
+	put8(y + i, f);
+}
+
+/* Plain types, n a multiple of eight, both sides on 16 bytes. */
+template <typename Y, typename X>
+static __global__ void
+convert(Y *y, const X *x, int64_t n)
+{
+	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * VECTOR;
+	float f[VECTOR];
+
+	if (i >= n)
+		return;
+	get8(f, x + i);
+	put8(y + i, f);
+}
+
+/* The pairs of types that matter for speed; false: not one of them. */
+static bool
+decode_fast(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w, int64_t first,
+    int64_t n)
+{
+	bool four = w->type == QZ_NF4 || w->type == QZ_FP4, to16 = y_type == QZ_BF16, to32 = y_type == QZ_F32;
+	const char *x = static_cast<const char *>(w->data) + first * (w->type == QZ_F32 ? 4 : 2);
+
+	if (n % VECTOR || !aligned(y, 16) || !(to16 || to32))
+		return false;
+	if (four && first % VECTOR == 0 && w->block % VECTOR == 0 && aligned(w->data, 4)) {
+		if (to16)
+			launch_flat(d, decode4<uint16_t>, n, VECTOR, y, *w, first, n);
+		else
+			launch_flat(d, decode4<float>, n, VECTOR, y, *w, first, n);
+		return true;
 	}
+	if (!aligned(x, 16) || (w->type != QZ_F32 && w->type != QZ_BF16))
+		return false;
+	if (w->type == QZ_F32 && to16)
+		launch_flat(d, convert<uint16_t, float>, n, VECTOR, y, static_cast<const void *>(x), n);
+	else if (w->type == QZ_F32)
+		launch_flat(d, convert<float, float>, n, VECTOR, y, static_cast<const void *>(x), n);
+	else if (to32)
+		launch_flat(d, convert<float, uint16_t>, n, VECTOR, y, static_cast<const void *>(x), n);
+	else
+		return false; /* bfloat16 to itself keeps its NaNs in the general way */
+	return true;
 }
 
-static __global__ void
-dequantize8(void *y, enum qz_dtype y_type, struct qz_mat w, int64_t first, int64_t n)
+void
+qz_cuda_decode(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w, int64_t first,
+    int64_t n)
 {
-	int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+	const struct qz_dtype_info *t = qz_dtype(w->type);
 
-	if (i < n) {
-		float code = static_cast<const int8_t *>(w.data)[first + i];
-		float absmax = static_cast<const float *>(w.absmax)[(first + i) / w.cols];
-
-		plain_store(y, y_type, i, code * absmax / 127.0f);
-	}
-}
-
-static __global__ void
-dequantize_plain(void *y, enum qz_dtype y_type, struct qz_mat w, int64_t first, int64_t n)
-{
-	int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-
-	if (i < n)
-		plain_store(y, y_type, i, plain_load(w.data, w.type, first + i));
+	if (n > 0 && !decode_fast(d, y, y_type, w, first, n))
+		launch_flat(d, decode, n, VECTOR, y, y_type, *w, first, n, static_cast<int>(t->block),
+		    static_cast<int>(t->bytes));
 }
 
 void
 qz_cuda_dequantize(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w,
     int64_t row0, int64_t n_rows)
 {
-	cudaStream_t s = qz_cuda_stream(d);
-	int64_t first = row0 * w->cols, n = n_rows * w->cols;
-	unsigned blocks = static_cast<unsigned>((n + 255) / 256);
-	unsigned blocks4 = static_cast<unsigned>((n + 256 * EACH - 1) / (256 * EACH));
-	bool four = (w->type == QZ_NF4 || w->type == QZ_FP4) && w->block > 0;
-
-	if (!qz_cuda_is_plain(y_type) || (!four && w->type != QZ_INT8 && !qz_cuda_is_plain(w->type))) {
-		qz_cuda_keep(d, QZ_EDATA, "cuda: dequantize from type %d to %d is not there yet", w->type, y_type);
-		return;
-	}
-	if (n < 1)
-		return;
-	if (four)
-		dequantize4<<<blocks4, 256, 0, s>>>(y, y_type, *w, first, n);
-	else if (w->type == QZ_INT8)
-		dequantize8<<<blocks, 256, 0, s>>>(y, y_type, *w, first, n);
-	else
-		dequantize_plain<<<blocks, 256, 0, s>>>(y, y_type, *w, first, n);
-	qz_cuda_launched(d, "dequantize");
+	qz_cuda_op(d, "dequantize", n_rows, w->cols);
+	if (qz_cuda_plain(d, y_type) && qz_cuda_can_decode(d, w))
+		qz_cuda_decode(d, y, y_type, w, row0 * w->cols, n_rows * w->cols);
 }

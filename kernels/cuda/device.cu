@@ -4,31 +4,12 @@
 #include <cstring>
 
 #include "kernels/cuda/cuda.cuh"
-#include "kernels/cuda/ops.h"
+
+extern "C" {
+#include "kernels/nf4.h"
+}
 
 extern "C" __attribute__((visibility("default"))) const struct qz_backend qz_backend_v1;
-
-/* Ops that are not there yet. */
-#define THERE(name, args)
-#define LATER(name, args) \
-	void qz_cuda_##name args \
-	{ \
-		qz_cuda_keep(d, QZ_EDEVICE, "cuda: op %s is not there yet", #name); \
-	}
-#define EXPAND(state, name, args) state(name, args)
-#define QZ_OP(name, args) EXPAND(QZ_CUDA_##name, name, args)
-#include "kernels/ops.def"
-#undef QZ_OP
-#undef THERE
-#undef LATER
-
-#define THERE(name, args) +0
-#define LATER(name, args) +1
-#define QZ_OP(name, args) EXPAND(QZ_CUDA_##name, name, args)
-enum { OPS_LATER = 0
-#include "kernels/ops.def"
-};
-#undef QZ_OP
 
 int
 qz_cuda_fail(struct qz_err *e, enum qz_code code, const char *fmt, ...)
@@ -56,30 +37,73 @@ qz_cuda_keep(struct qz_dev *d, enum qz_code code, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* "linear 512 x 4096 x 4096" */
 static void
-keep_rc(struct qz_dev *d, const char *what, cudaError_t rc)
+name_op(const struct qz_cuda_dev *c, char *text, size_t n)
 {
-	if (rc != cudaSuccess)
-		qz_cuda_keep(d, QZ_EDEVICE, "cuda: %s: %s", what, cudaGetErrorString(rc));
+	size_t at = static_cast<size_t>(snprintf(text, n, "%s", c->op ? c->op : "start"));
+
+	for (int i = 0; i < 3 && c->shape[i] && at < n; i++)
+		at += static_cast<size_t>(snprintf(text + at, n - at, "%s%lld", i ? " x " : " ",
+		    static_cast<long long>(c->shape[i])));
 }
 
 void
-qz_cuda_launched(struct qz_dev *d, const char *op)
+qz_cuda_rc(struct qz_dev *d, const char *what, cudaError_t rc)
 {
-	keep_rc(d, op, cudaGetLastError());
+	char op[128];
+
+	if (rc == cudaSuccess)
+		return;
+	(void)cudaGetLastError();
+	name_op(cuda_dev(d), op, sizeof op);
+	qz_cuda_keep(d, QZ_EDEVICE, "cuda:%d: %s: %s: %s", cuda_dev(d)->index, op, what,
+	    cudaGetErrorString(rc));
 }
 
-cudaStream_t
-qz_cuda_stream(struct qz_dev *d)
+void
+qz_cuda_op(struct qz_dev *d, const char *op, int64_t a, int64_t b, int64_t c)
 {
-	keep_rc(d, "cudaSetDevice", cudaSetDevice(cuda_dev(d)->index));
-	return cuda_dev(d)->stream;
+	struct qz_cuda_dev *s = cuda_dev(d);
+
+	s->op = op;
+	s->shape[0] = a;
+	s->shape[1] = b;
+	s->shape[2] = c;
+	qz_cuda_rc(d, "cudaSetDevice", cudaSetDevice(s->index));
 }
 
 bool
 qz_cuda_is_plain(enum qz_dtype type)
 {
 	return type == QZ_F32 || type == QZ_F16 || type == QZ_BF16 || type == QZ_F64;
+}
+
+bool
+qz_cuda_plain(struct qz_dev *d, enum qz_dtype type)
+{
+	const struct qz_dtype_info *t = qz_dtype(type);
+
+	if (qz_cuda_is_plain(type))
+		return true;
+	qz_cuda_keep(d, QZ_EDATA, "%s: type %s is not f32, f16, bf16 or f64", cuda_dev(d)->op,
+	    t ? t->name : "?");
+	return false;
+}
+
+void *
+qz_cuda_ws(struct qz_dev *d, size_t *at, size_t nbytes)
+{
+	struct qz_cuda_dev *c = cuda_dev(d);
+	char *p = c->ws + *at, op[128];
+
+	*at += qz_cuda_round(static_cast<int64_t>(nbytes));
+	if (c->ws && *at <= c->ws_n)
+		return p;
+	name_op(c, op, sizeof op);
+	qz_cuda_keep(d, QZ_EIO, "cuda:%d: %s: needs %zu bytes of workspace, has %zu", c->index, op, *at,
+	    c->ws_n);
+	return nullptr;
 }
 
 /* Without a driver, or with one too old, there are none. */
@@ -94,16 +118,68 @@ count(void)
 	return 0;
 }
 
-__global__ void
+static __global__ void
 probe(void)
 {
+}
+
+/* The tables of 4-bit and 8-bit codes, and no trouble. */
+static cudaError_t
+fill_own(struct qz_cuda_dev *c)
+{
+	static const enum qz_dtype types[] = { QZ_NF4, QZ_FP4 };
+	struct qz_cuda_own *own = static_cast<struct qz_cuda_own *>(calloc(1, sizeof *own));
+	cudaError_t rc;
+
+	if (!own)
+		return cudaErrorMemoryAllocation;
+	memcpy(own->map8, qz_map8_signed(), sizeof own->map8);
+	for (int i = 0; i < 2; i++) {
+		memcpy(own->bounds4[i], qz_bounds4(types[i]), 15 * sizeof(float));
+		memcpy(own->order4[i], qz_order4(types[i]), 16);
+	}
+	rc = cudaMemcpyAsync(c->own, own, sizeof *own, cudaMemcpyHostToDevice, c->stream);
+	if (rc == cudaSuccess)
+		rc = cudaStreamSynchronize(c->stream);
+	free(own);
+	return rc;
+}
+
+static cudaError_t
+start(struct qz_cuda_dev *c)
+{
+	struct cudaFuncAttributes kernel;
+	int major = 0, minor = 0;
+	cudaError_t rc = cudaSetDevice(c->index);
+
+	if (rc == cudaSuccess)
+		rc = cudaFuncGetAttributes(&kernel, probe); /* is there code for this GPU? */
+	if (rc == cudaSuccess)
+		rc = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, c->index);
+	if (rc == cudaSuccess)
+		rc = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, c->index);
+	c->cc = 10 * major + minor;
+	if (rc == cudaSuccess)
+		rc = cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking);
+	if (rc == cudaSuccess)
+		rc = cudaMalloc(&c->own, sizeof *c->own);
+	return rc == cudaSuccess ? fill_own(c) : rc;
+}
+
+static void
+stop(struct qz_cuda_dev *c)
+{
+	cudaFree(c->own);
+	if (c->stream)
+		cudaStreamDestroy(c->stream);
+	(void)cudaGetLastError();
+	free(c);
 }
 
 static struct qz_dev *
 open_device(int index, int n_threads, struct qz_err *e)
 {
 	struct qz_cuda_dev *c = static_cast<struct qz_cuda_dev *>(calloc(1, sizeof *c));
-	struct cudaFuncAttributes kernel;
 	cudaError_t rc;
 
 	(void)n_threads;
@@ -111,19 +187,14 @@ open_device(int index, int n_threads, struct qz_err *e)
 		qz_cuda_fail(e, QZ_EIO, "out of memory: cannot allocate %zu bytes", sizeof *c);
 		return nullptr;
 	}
-	rc = cudaSetDevice(index);
-	if (rc == cudaSuccess)
-		rc = cudaFuncGetAttributes(&kernel, probe); /* is there code for this GPU? */
-	if (rc == cudaSuccess)
-		rc = cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking);
-	if (rc != cudaSuccess) {
-		qz_cuda_fail(e, QZ_EDEVICE, "cuda:%d: %s", index, cudaGetErrorString(rc));
-		free(c);
-		return nullptr;
-	}
 	c->dev.k = &qz_backend_v1;
 	c->index = index;
-	return &c->dev;
+	rc = start(c);
+	if (rc == cudaSuccess)
+		return &c->dev;
+	qz_cuda_fail(e, QZ_EDEVICE, "cuda:%d: %s", index, cudaGetErrorString(rc));
+	stop(c);
+	return nullptr;
 }
 
 static void
@@ -131,23 +202,28 @@ close_device(struct qz_dev *d)
 {
 	if (!d)
 		return;
-	cudaStreamDestroy(qz_cuda_stream(d));
-	free(d);
+	qz_cuda_op(d, "close", 0);
+	qz_cuda_gemms_end(d);
+	stop(cuda_dev(d));
 }
 
 static void
 describe(struct qz_dev *d, char *text, size_t n)
 {
 	struct cudaDeviceProp p;
-	int driver = 0;
+	int driver = 0, runtime = 0;
+	char blas[128];
 
 	if (cudaGetDeviceProperties(&p, cuda_dev(d)->index) != cudaSuccess ||
-	    cudaDriverGetVersion(&driver) != cudaSuccess) {
+	    cudaDriverGetVersion(&driver) != cudaSuccess ||
+	    cudaRuntimeGetVersion(&runtime) != cudaSuccess) {
 		snprintf(text, n, "cuda:%d", cuda_dev(d)->index);
 		return;
 	}
-	snprintf(text, n, "cuda: %s, sm_%d%d, %.1f GiB, driver for CUDA %d.%d", p.name, p.major, p.minor,
-	    static_cast<double>(p.totalGlobalMem) / (1 << 30), driver / 1000, driver % 1000 / 10);
+	qz_cuda_gemms_name(d, blas, sizeof blas);
+	snprintf(text, n, "cuda: %s, sm_%d%d, %.1f GiB, driver for CUDA %d.%d, runtime %d.%d, %s", p.name,
+	    p.major, p.minor, static_cast<double>(p.totalGlobalMem) / (1 << 30), driver / 1000,
+	    driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10, blas);
 }
 
 static uint64_t
@@ -155,8 +231,8 @@ memory(struct qz_dev *d)
 {
 	size_t left = 0, all = 0;
 
-	qz_cuda_stream(d);
-	keep_rc(d, "cudaMemGetInfo", cudaMemGetInfo(&left, &all));
+	qz_cuda_op(d, "memory", 0);
+	qz_cuda_rc(d, "cudaMemGetInfo", cudaMemGetInfo(&left, &all));
 	return left;
 }
 
@@ -166,7 +242,7 @@ alloc(struct qz_dev *d, size_t nbytes, struct qz_err *e)
 	void *p = nullptr;
 	cudaError_t rc;
 
-	qz_cuda_stream(d);
+	qz_cuda_op(d, "alloc", static_cast<int64_t>(nbytes));
 	rc = cudaMalloc(&p, nbytes ? nbytes : 1);
 	if (rc == cudaSuccess)
 		return p;
@@ -181,37 +257,66 @@ free_memory(struct qz_dev *d, void *p)
 {
 	if (!p)
 		return;
-	qz_cuda_stream(d);
-	keep_rc(d, "cudaFree", cudaFree(p)); /* waits for what still uses it */
+	qz_cuda_op(d, "free", 0);
+	qz_cuda_rc(d, "cudaFree", cudaFree(p)); /* waits for what still uses it */
 }
 
 /* What the host gives may change as soon as this returns: pageable memory is staged by the driver. */
 static void
 copy_in(struct qz_dev *d, void *device, const void *host, size_t nbytes)
 {
-	cudaStream_t s = qz_cuda_stream(d);
-
+	qz_cuda_op(d, "copy to the device", static_cast<int64_t>(nbytes));
 	if (nbytes)
-		keep_rc(d, "copy in", cudaMemcpyAsync(device, host, nbytes, cudaMemcpyHostToDevice, s));
+		qz_cuda_rc(d, "cudaMemcpyAsync",
+		    cudaMemcpyAsync(device, host, nbytes, cudaMemcpyHostToDevice, cuda_dev(d)->stream));
 }
 
 static void
 copy_out(struct qz_dev *d, void *host, const void *device, size_t nbytes)
 {
-	cudaStream_t s = qz_cuda_stream(d);
+	cudaStream_t s = cuda_dev(d)->stream;
+	cudaError_t rc = cudaSetDevice(cuda_dev(d)->index);
 
-	if (nbytes)
-		keep_rc(d, "copy out", cudaMemcpyAsync(host, device, nbytes, cudaMemcpyDeviceToHost, s));
-	keep_rc(d, "copy out", cudaStreamSynchronize(s));
+	if (rc == cudaSuccess && nbytes)
+		rc = cudaMemcpyAsync(host, device, nbytes, cudaMemcpyDeviceToHost, s);
+	if (rc == cudaSuccess)
+		rc = cudaStreamSynchronize(s);
+	qz_cuda_rc(d, "copy to the host", rc); /* most often the op before it */
 }
 
 static void
 fill(struct qz_dev *d, void *device, int byte, size_t nbytes)
 {
-	cudaStream_t s = qz_cuda_stream(d);
-
+	qz_cuda_op(d, "fill", static_cast<int64_t>(nbytes));
 	if (nbytes)
-		keep_rc(d, "fill", cudaMemsetAsync(device, byte, nbytes, s));
+		qz_cuda_rc(d, "cudaMemsetAsync",
+		    cudaMemsetAsync(device, byte, nbytes, cuda_dev(d)->stream));
+}
+
+/* What kernels noted down becomes the failure, unless there is one already. */
+static void
+read_note(struct qz_dev *d)
+{
+	struct qz_cuda_dev *c = cuda_dev(d);
+	decltype(c->own->note) note = {};
+	cudaError_t rc;
+
+	rc = cudaMemcpyAsync(&note, &c->own->note, sizeof note, cudaMemcpyDeviceToHost, c->stream);
+	if (rc == cudaSuccess)
+		rc = cudaStreamSynchronize(c->stream);
+	qz_cuda_rc(d, "sync", rc);
+	if (rc != cudaSuccess || note.trouble == QZ_CUDA_FINE)
+		return;
+	if (note.trouble == QZ_CUDA_BAD_ID)
+		qz_cuda_keep(d, QZ_EDATA, "embed: token id %u, the table has %lld rows", note.value,
+		    note.limit);
+	else if (note.trouble == QZ_CUDA_BAD_TARGET)
+		qz_cuda_keep(d, QZ_EDATA, "cross_entropy: target %u, there are %lld logits", note.value,
+		    note.limit);
+	else
+		qz_cuda_keep(d, QZ_EIO, "attention_bwd: row %u, the workspace has room for %lld rows",
+		    note.value, note.limit);
+	qz_cuda_rc(d, "sync", cudaMemsetAsync(&c->own->note, 0, sizeof note, c->stream));
 }
 
 static int
@@ -219,7 +324,8 @@ sync_device(struct qz_dev *d, struct qz_err *e)
 {
 	struct qz_cuda_dev *c = cuda_dev(d);
 
-	keep_rc(d, "sync", cudaStreamSynchronize(qz_cuda_stream(d)));
+	qz_cuda_rc(d, "cudaSetDevice", cudaSetDevice(c->index));
+	read_note(d);
 	if (c->err.code == QZ_OK)
 		return 0;
 	*e = c->err;
@@ -227,21 +333,24 @@ sync_device(struct qz_dev *d, struct qz_err *e)
 	return -1;
 }
 
-/* The ops that are here need none. */
+/* Ops run one after another, so that they share the same bytes. */
 static size_t
 workspace(struct qz_dev *d, const struct qz_need *need)
 {
+	size_t linear = qz_cuda_linear_need(need), attention = qz_cuda_attention_need(need);
+
 	(void)d;
-	(void)need;
-	return 0;
+	return linear > attention ? linear : attention;
 }
 
 static void
 set_workspace(struct qz_dev *d, void *device, size_t nbytes)
 {
-	(void)d;
-	(void)device;
-	(void)nbytes;
+	qz_cuda_op(d, "set_workspace", static_cast<int64_t>(nbytes));
+	cuda_dev(d)->ws = static_cast<char *>(device);
+	cuda_dev(d)->ws_n = nbytes;
+	if (device)
+		qz_cuda_gemms_begin(d);
 }
 
 static constexpr struct qz_backend
@@ -252,7 +361,7 @@ table(void)
 	k.abi = QZ_KERNELS_ABI;
 	k.size = sizeof k;
 	k.name = "cuda";
-	k.complete = OPS_LATER == 0;
+	k.complete = true;
 	k.act_size = 2;
 	k.par_size = 4;
 	k.act_type = QZ_BF16;

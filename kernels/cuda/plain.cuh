@@ -74,4 +74,11 @@ plain_store(void *y, enum qz_dtype type, int64_t i, float v)
 		static_cast<double *>(y)[i] = v;
 }
 
+/* As x86-64 converts, which the exact ops follow: what no int holds becomes the lowest one. */
+static __device__ inline int
+x86_int(float f)
+{
+	return f >= -2147483648.0f && f < 2147483648.0f ? static_cast<int>(f) : -2147483647 - 1;
+}
+
 #endif

@@ -1,0 +1,73 @@
+/* vector - eight bfloat16 numbers at a time, 16 bytes of memory. */
+#ifndef QZ_CUDA_VECTOR_CUH
+#define QZ_CUDA_VECTOR_CUH
+
+#include "kernels/cuda/plain.cuh"
+
+enum { VECTOR = 8 };
+
+/* p on a multiple of 16 bytes. */
+static __device__ inline void
+load8(float f[VECTOR], const uint16_t *p)
+{
+	uint4 u = *reinterpret_cast<const uint4 *>(p);
+	uint32_t w[4] = { u.x, u.y, u.z, u.w };
+
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		f[2 * i] = __uint_as_float(w[i] << 16);
+		f[2 * i + 1] = __uint_as_float(w[i] & 0xffff0000);
+	}
+}
+
+static __device__ inline uint32_t
+pack2(float lo, float hi)
+{
+	return bf16_round(lo) | static_cast<uint32_t>(bf16_round(hi)) << 16;
+}
+
+static __device__ inline void
+store8(uint16_t *p, const float f[VECTOR])
+{
+	*reinterpret_cast<uint4 *>(p) =
+	    make_uint4(pack2(f[0], f[1]), pack2(f[2], f[3]), pack2(f[4], f[5]), pack2(f[6], f[7]));
+}
+
+/* Up to 8 of them, n < 8 at an end. */
+static __device__ inline void
+load_some(float f[VECTOR], const uint16_t *p, int n)
+{
+#pragma unroll
+	for (int i = 0; i < VECTOR; i++)
+		f[i] = i < n ? bf16_load(p[i]) : 0;
+}
+
+static __device__ inline void
+store_some(uint16_t *p, const float f[VECTOR], int n)
+{
+#pragma unroll
+	for (int i = 0; i < VECTOR; i++)
+		if (i < n)
+			p[i] = bf16_round(f[i]);
+}
+
+/* Elements i .. i + 8 of an array of n, vector: on 16 bytes. */
+static __device__ inline void
+load_at(float f[VECTOR], const uint16_t *x, int64_t i, int64_t n, bool vector)
+{
+	if (vector && i + VECTOR <= n)
+		load8(f, x + i);
+	else
+		load_some(f, x + i, n - i < VECTOR ? static_cast<int>(n - i) : VECTOR);
+}
+
+static __device__ inline void
+store_at(uint16_t *y, const float f[VECTOR], int64_t i, int64_t n, bool vector)
+{
+	if (vector && i + VECTOR <= n)
+		store8(y + i, f);
+	else
+		store_some(y + i, f, n - i < VECTOR ? static_cast<int>(n - i) : VECTOR);
+}
+
+#endif
