@@ -4,17 +4,21 @@
  * get the same ones, runs an op on poisoned outputs and hands them to emit().  compare() runs it in
  * float64 and on each CPU variant: twice and with another number of threads, which must give the same
  * bits, and within the row's bound of the float64 result: |got - ref| / |ref|, each output alone.
+ * Then the same on a GPU, when there is one, with inputs rounded to bfloat16 and the row's other bound.
  * gradient() compares what an op wrote with central differences of a scalar function in float64. */
 #ifndef QZ_TEST_OPS_H
 #define QZ_TEST_OPS_H
 
 #include "tests/unit/device.h"
+#include "tests/unit/mirror.h"
+#include "libcore/base/half.h"
 
 enum { MAX_OUT = 1 << 20, MAX_OUTPUTS = 64, MAX_SHAPE = 8 };
 
 struct out {
 	double *v;
 	int64_t n, start[MAX_OUTPUTS + 1];
+	double loose[MAX_OUTPUTS]; /* times the bound, on a GPU */
 	int outputs;
 	void *owned[64];
 	int n_owned;
@@ -24,8 +28,11 @@ struct op_case {
 	const char *name;
 	void (*run)(struct qz_dev *d, const int *shape, struct out *o);
 	int shape[MAX_SHAPE];
-	double bound;
+	double bound, gpu;
 };
+
+/* Inputs are bfloat16 numbers, whatever holds them. */
+static bool narrow;
 
 __attribute__((unused)) static void *
 keep(struct out *o, void *p)
@@ -35,31 +42,50 @@ keep(struct out *o, void *p)
 	return o->owned[o->n_owned++] = p;
 }
 
-/* n reals of the device: normal numbers times scale. */
+static float
+drawn(uint64_t stream, int64_t i, double scale)
+{
+	float v = (float)(normal(stream, (uint64_t)i) * scale);
+
+	return narrow ? qz_bf16_to_f32(qz_f32_to_bf16(v)) : v;
+}
+
+/* n numbers of 8, 4 or 2 bytes: normal ones times scale. */
+__attribute__((unused)) static void *
+numbers(struct out *o, size_t size, uint64_t stream, int64_t n, double scale)
+{
+	void *p = keep(o, need((size_t)n * size));
+
+	for (int64_t i = 0; i < n; i++) {
+		float v = drawn(stream, i, scale);
+
+		if (size == 8)
+			((double *)p)[i] = v;
+		else if (size == 4)
+			((float *)p)[i] = v;
+		else
+			((uint16_t *)p)[i] = qz_f32_to_bf16(v);
+	}
+	return p;
+}
+
+/* Of activations, and of what is in par's type. */
 __attribute__((unused)) static void *
 reals(struct qz_dev *d, struct out *o, uint64_t stream, int64_t n, double scale)
 {
-	void *p = keep(o, need((size_t)n * d->k->act_size));
+	return numbers(o, d->k->act_size, stream, n, scale);
+}
 
-	for (int64_t i = 0; i < n; i++) {
-		float v = (float)(normal(stream, (uint64_t)i) * scale);
-
-		if (d->k->act_size == 8)
-			((double *)p)[i] = v;
-		else
-			((float *)p)[i] = v;
-	}
-	return p;
+__attribute__((unused)) static void *
+pars(struct qz_dev *d, struct out *o, uint64_t stream, int64_t n, double scale)
+{
+	return numbers(o, d->k->par_size, stream, n, scale);
 }
 
 __attribute__((unused)) static float *
 floats(struct out *o, uint64_t stream, int64_t n, double scale)
 {
-	float *p = keep(o, need((size_t)n * sizeof *p));
-
-	for (int64_t i = 0; i < n; i++)
-		p[i] = (float)(normal(stream, (uint64_t)i) * scale);
-	return p;
+	return numbers(o, sizeof(float), stream, n, scale);
 }
 
 /* n elements of NaN. */
@@ -72,17 +98,27 @@ poison(struct out *o, int64_t n, size_t size)
 __attribute__((unused)) static double
 value(const void *p, size_t size, int64_t i)
 {
+	if (size == 2)
+		return qz_bf16_to_f32(((const uint16_t *)p)[i]);
 	return size == 8 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+}
+
+/* An output whose GPU bound is `loose` times the row's. */
+__attribute__((unused)) static void
+emit_loose(struct out *o, const void *p, size_t size, int64_t n, double loose)
+{
+	if (o->n + n > MAX_OUT || o->outputs == MAX_OUTPUTS)
+		abort();
+	o->loose[o->outputs] = loose;
+	for (int64_t i = 0; i < n; i++)
+		o->v[o->n++] = value(p, size, i);
+	o->start[++o->outputs] = o->n;
 }
 
 __attribute__((unused)) static void
 emit(struct out *o, const void *p, size_t size, int64_t n)
 {
-	if (o->n + n > MAX_OUT || o->outputs == MAX_OUTPUTS)
-		abort();
-	for (int64_t i = 0; i < n; i++)
-		o->v[o->n++] = value(p, size, i);
-	o->start[++o->outputs] = o->n;
+	emit_loose(o, p, size, n, 1);
 }
 
 static void
@@ -100,18 +136,35 @@ run_case(struct qz_dev *d, const struct op_case *c, struct out *o)
 		.head_rows = 512,
 		.vocab = 9000 };
 	size_t n = d->k->workspace(d, &most);
-	void *ws = memset(need(n), 0xff, n);
 	struct qz_err e = { 0 };
+	void *ws = d->k->alloc(d, n, &e);
 
 	o->n = o->outputs = o->n_owned = 0;
 	o->v = o->v ? o->v : malloc(MAX_OUT * sizeof *o->v);
+	d->k->fill(d, ws, 0xff, n);
 	d->k->set_workspace(d, ws, n);
 	c->run(d, c->shape, o);
-	if (d->k->sync(d, &e) < 0)
+	if (d->k->sync(d, &e) < 0) {
 		printf("# %s: %s\n", c->name, e.msg);
+		o->n = 0;
+	}
 	for (int i = 0; i < o->n_owned; i++)
 		free(o->owned[i]);
-	free(ws);
+	d->k->set_workspace(d, NULL, 0);
+	d->k->free(d, ws);
+}
+
+/* |a - ref| / |ref| of output k. */
+static double
+far_off(const struct out *a, const struct out *ref, int k)
+{
+	double diff = 0, size = 0;
+
+	for (int64_t i = ref->start[k]; i < ref->start[k + 1]; i++) {
+		diff += (a->v[i] - ref->v[i]) * (a->v[i] - ref->v[i]);
+		size += ref->v[i] * ref->v[i];
+	}
+	return diff > 0 || isnan(diff) ? sqrt(diff / size) : 0;
 }
 
 /* The largest relative error among the outputs; NaN when one is NaN. */
@@ -120,17 +173,69 @@ distance(const struct out *a, const struct out *ref)
 {
 	double worst = a->n == ref->n ? 0 : NAN;
 
-	for (int k = 0; k < ref->outputs; k++) {
-		double diff = 0, size = 0;
+	for (int k = 0; k < ref->outputs && a->n == ref->n; k++) {
+		double diff = far_off(a, ref, k);
 
-		for (int64_t i = ref->start[k]; i < ref->start[k + 1]; i++) {
-			diff += (a->v[i] - ref->v[i]) * (a->v[i] - ref->v[i]);
-			size += ref->v[i] * ref->v[i];
-		}
-		diff = diff > 0 || isnan(diff) ? sqrt(diff / size) : 0;
 		worst = diff > worst || isnan(diff) ? diff : worst;
 	}
 	return worst;
+}
+
+/* The same in parts of each output's bound.  Bounds speak of the mean over many roundings, of which a
+ * single one may be three times as large. */
+static double
+distance_gpu(const struct out *a, const struct out *ref, double bound)
+{
+	double worst = a->n == ref->n ? 0 : NAN;
+
+	for (int k = 0; k < ref->outputs && a->n == ref->n; k++) {
+		bool few = ref->start[k + 1] - ref->start[k] < 64;
+		double part = far_off(a, ref, k) / (bound * ref->loose[k] * (few ? 3 : 1));
+
+		worst = part > worst || isnan(part) ? part : worst;
+	}
+	return worst;
+}
+
+/* Each case on the GPU: with pointers on 16 bytes, and on 8. */
+static void
+compare_gpu(const struct op_case *cases, size_t n)
+{
+	static struct out ref, a, b;
+	struct qz_err e = { 0 };
+	struct qz_dev *oracle, *gpu = mirror_open(&e);
+
+	if (!gpu) {
+		skip("cuda: %s", e.msg);
+		return;
+	}
+	oracle = open_variant("f64", 1);
+	narrow = true;
+	for (size_t i = 0; i < 2 * n; i++) {
+		const struct op_case *c = &cases[i / 2];
+		const int *s = c->shape;
+		double far;
+		int same;
+
+		mirror_skew = i % 2 * 8;
+		run_case(oracle, c, &ref);
+		run_case(gpu, c, &a);
+		run_case(gpu, c, &b);
+		same = a.n == b.n && !memcmp(a.v, b.v, (size_t)a.n * sizeof *a.v);
+		far = distance_gpu(&a, &ref, c->gpu);
+		ok(same && a.n > 0 && far <= 1,
+		    "cuda: %s %d %d %d %d %d %d, on %d bytes: %.2f of %.0e%s", c->name, s[0], s[1],
+		    s[2], s[3], s[4], s[5], i % 2 ? 8 : 16, far, c->gpu,
+		    same ? "" : ", bits differ");
+	}
+	narrow = false;
+	mirror_skew = 0;
+	qz_device_close(gpu);
+	qz_device_close(oracle);
+	free(ref.v);
+	free(a.v);
+	free(b.v);
+	ref.v = a.v = b.v = NULL;
 }
 
 __attribute__((unused)) static void
@@ -172,6 +277,8 @@ compare(const struct op_case *cases, size_t n)
 	free(ref.v);
 	free(a.v);
 	free(b.v);
+	ref.v = a.v = b.v = NULL;
+	compare_gpu(cases, n);
 }
 
 /* |analytic - numeric| / |numeric| for the n elements of x, f(arg) being the function of them. */

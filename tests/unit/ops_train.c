@@ -7,9 +7,9 @@
 static void
 cross_entropy(struct qz_dev *d, const int *s, struct out *o)
 {
-	size_t size = d->k->act_size;
+	size_t size = d->k->par_size;
 	int64_t n = (int64_t)s[0] * s[1];
-	void *x = reals(d, o, 1, n, s[2]);
+	void *x = pars(d, o, 1, n, s[2]);
 	double *loss = poison(o, s[0], 8);
 	uint32_t *target = keep(o, need((size_t)s[0] * 4));
 
@@ -28,7 +28,7 @@ sum_squares(struct qz_dev *d, const int *s, struct out *o)
 {
 	double *sum = poison(o, 1, 8);
 
-	d->k->sum_squares(d, sum, reals(d, o, 1, s[0], 3), s[0]);
+	d->k->sum_squares(d, sum, pars(d, o, 1, s[0], 3), s[0]);
 	emit(o, sum, 8, 1);
 }
 
@@ -37,9 +37,8 @@ static void
 adamw(struct qz_dev *d, const int *s, struct out *o)
 {
 	size_t size = d->k->par_size;
-	void *p = reals(d, o, 1, s[0], 1), *g = reals(d, o, 2, s[0], 1),
-	     *m = reals(d, o, 3, s[0], 0);
-	void *v = reals(d, o, 4, s[0], 0);
+	void *p = pars(d, o, 1, s[0], 1), *g = pars(d, o, 2, s[0], 1), *m = pars(d, o, 3, s[0], 0);
+	void *v = pars(d, o, 4, s[0], 0);
 	struct qz_adamw args = { 1e-2, 0.9, 0.999, 1e-8, 0.1, s[2] ? 0.5 : 0, 0 };
 	double sum;
 
@@ -147,16 +146,16 @@ int
 main(void)
 {
 	static const struct op_case cases[] = {
-		{ "cross_entropy", cross_entropy, { 1, 1, 1 }, 1e-6 },
-		{ "cross_entropy", cross_entropy, { 7, 63, 3 }, 1e-6 },
-		{ "cross_entropy", cross_entropy, { 3, 1025, 10 }, 1e-6 },
-		{ "cross_entropy", cross_entropy, { 5, 49152, 4 }, 1e-6 },
-		{ "sum_squares", sum_squares, { 1 }, 1e-14 },
-		{ "sum_squares", sum_squares, { 255 }, 1e-14 },
-		{ "sum_squares", sum_squares, { 100003 }, 1e-14 },
-		{ "adamw", adamw, { 1, 1 }, 1e-6 },
-		{ "adamw", adamw, { 65, 3 }, 1e-6 },
-		{ "adamw", adamw, { 20000, 5, 1 }, 1e-6 },
+		{ "cross_entropy", cross_entropy, { 1, 1, 1 }, 1e-6, 1e-6 },
+		{ "cross_entropy", cross_entropy, { 7, 63, 3 }, 1e-6, 1e-6 },
+		{ "cross_entropy", cross_entropy, { 3, 1025, 10 }, 1e-6, 1e-6 },
+		{ "cross_entropy", cross_entropy, { 5, 49152, 4 }, 1e-6, 1e-6 },
+		{ "sum_squares", sum_squares, { 1 }, 1e-14, 1e-14 },
+		{ "sum_squares", sum_squares, { 255 }, 1e-14, 1e-14 },
+		{ "sum_squares", sum_squares, { 100003 }, 1e-14, 1e-14 },
+		{ "adamw", adamw, { 1, 1 }, 1e-6, 1e-6 },
+		{ "adamw", adamw, { 65, 3 }, 1e-6, 1e-6 },
+		{ "adamw", adamw, { 20000, 5, 1 }, 1e-6, 1e-6 },
 	};
 
 	compare(cases, sizeof cases / sizeof *cases);
