@@ -1,4 +1,4 @@
-/* device - the CPU variants that this processor has, opened for a test; and numbers to feed them. */
+/* device - the CPU variants that this processor has, or a GPU, opened for a test; and numbers to feed them. */
 #ifndef QZ_TEST_DEVICE_H
 #define QZ_TEST_DEVICE_H
 
@@ -8,13 +8,16 @@
 
 #include "kernels/backend.h"
 #include "libcore/base/rng.h"
+#include "tests/unit/mirror.h"
 
-/* One of base, avx2, avx512, f64; NULL when the processor lacks it. */
+/* One of base, avx2, avx512, f64, NULL when the processor lacks it; or cuda (mirror.h). */
 __attribute__((unused)) static struct qz_dev *
 open_variant(const char *name, int n_threads)
 {
 	struct qz_err e;
 
+	if (!strcmp(name, "cuda"))
+		return mirror_open(&e);
 	if (!strcmp(name, "f64"))
 		return qz_device_open("cpu-f64", n_threads, &e);
 	setenv("QZ_CPU", name, 1);

@@ -1,11 +1,12 @@
-/* The exact ops give the same bytes on every CPU variant, with any number of threads, and what their
- * definitions in ops.def say. */
+/* The exact ops give the same bytes on every CPU variant, with any number of threads, and on a GPU, and
+ * what their definitions in ops.def say. */
 #define _GNU_SOURCE
 #include "tests/unit/tap.h"
 #include "tests/unit/weights.h"
 #include "libcore/base/half.h"
 
-static const char *const variants[] = { "base", "avx2", "avx512", "f64" };
+static const char *const variants[] = { "base", "avx2", "avx512", "f64", "cuda" };
+enum { VARIANTS = sizeof variants / sizeof *variants };
 
 /* Every float16 and bfloat16 there and back, and halves between two of them to the even one. */
 static void
@@ -17,7 +18,7 @@ cast(const char *variant)
 	double *g = need(65536 * 8);
 
 	if (!d) {
-		skip("%s: not on this processor", variant);
+		skip("%s: not on this machine", variant);
 		return;
 	}
 	for (int i = 0; i < 65536; i++)
@@ -152,7 +153,7 @@ equal(void)
 	uint8_t *want = need(SIZE), *got = need(SIZE);
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		for (int v = 0; v < 4; v++) {
+		for (int v = 0; v < VARIANTS; v++) {
 			struct qz_dev *d = open_variant(variants[v], v % 2 + 1);
 			struct out o = { 0 };
 			struct qz_err e = { 0 };
@@ -266,12 +267,12 @@ nonfinite(const char *variant)
 int
 main(void)
 {
-	for (int v = 0; v < 4; v++)
+	for (int v = 0; v < VARIANTS; v++)
 		cast(variants[v]);
 	cast_lengths();
 	equal();
 	definitions();
-	for (int v = 0; v < 4; v++)
+	for (int v = 0; v < VARIANTS; v++)
 		nonfinite(variants[v]);
 	return done();
 }

@@ -124,7 +124,7 @@ refusals(struct qz_dev *d)
 int
 main(void)
 {
-	static const char *const variants[] = { "base", "avx2", "avx512", "f64" };
+	static const char *const variants[] = { "base", "avx2", "avx512", "f64", "cuda" };
 	static const char *const written[] = { "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0" };
 	static const struct {
 		const char *folder, *name;
@@ -166,11 +166,11 @@ main(void)
 		{ "imatrix/", "Q6_K", 0x0780e70f719d69df },
 	};
 
-	for (int v = 0; v < 4; v++) {
+	for (int v = 0; v < 5; v++) {
 		struct qz_dev *d = open_variant(variants[v], 2);
 
 		if (!d) {
-			skip("%s: not on this processor", variants[v]);
+			skip("%s: not on this machine", variants[v]);
 			continue;
 		}
 		for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

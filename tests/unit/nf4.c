@@ -1,4 +1,5 @@
-/* 4-bit types against the bytes that bitsandbytes' CPU backend gave (golden/nf4), on every CPU variant. */
+/* 4-bit types against the bytes that bitsandbytes' CPU backend gave (golden/nf4), on every CPU variant
+ * and on a GPU. */
 #define _GNU_SOURCE
 #include "tests/unit/tap.h"
 #include "tests/unit/device.h"
@@ -160,7 +161,7 @@ golden(const char *variant)
 	size_t n;
 
 	if (!d) {
-		skip("%s: not on this processor", variant);
+		skip("%s: not on this machine", variant);
 		return;
 	}
 	path = shared("golden/nf4/vectors.safetensors");
@@ -305,10 +306,10 @@ refusals(void)
 int
 main(void)
 {
-	static const char *const variants[] = { "base", "avx2", "avx512", "f64" };
+	static const char *const variants[] = { "base", "avx2", "avx512", "f64", "cuda" };
 
 	tables();
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		golden(variants[i]);
 	nested();
 	model();

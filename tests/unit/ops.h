@@ -10,7 +10,6 @@
 #define QZ_TEST_OPS_H
 
 #include "tests/unit/device.h"
-#include "tests/unit/mirror.h"
 #include "libcore/base/half.h"
 
 enum { MAX_OUT = 1 << 20, MAX_OUTPUTS = 64, MAX_SHAPE = 8 };
