@@ -49,6 +49,29 @@ f16_round(float f)
 	return static_cast<uint16_t>(sign | a >> 13);
 }
 
+/* The GPU's own conversions make one NaN of all; these keep what x86-64 keeps. */
+static __device__ inline float
+f64_round(double d)
+{
+	uint64_t u = static_cast<uint64_t>(__double_as_longlong(d));
+
+	if ((u & 0x7fffffffffffffff) <= 0x7ff0000000000000)
+		return __double2float_rn(d);
+	return __uint_as_float(static_cast<uint32_t>(u >> 32 & 0x80000000) | 0x7fc00000 |
+	    static_cast<uint32_t>(u >> 29 & 0x7fffff));
+}
+
+static __device__ inline double
+f64_load(float f)
+{
+	uint64_t u = __float_as_uint(f);
+
+	if ((u & 0x7fffffff) <= 0x7f800000)
+		return static_cast<double>(f);
+	return __longlong_as_double(static_cast<long long>(
+	    (u & 0x80000000) << 32 | 0x7ff8000000000000 | (u & 0x7fffff) << 29));
+}
+
 static __device__ inline float
 plain_load(const void *x, enum qz_dtype type, int64_t i)
 {
@@ -58,7 +81,7 @@ plain_load(const void *x, enum qz_dtype type, int64_t i)
 		return bf16_load(static_cast<const uint16_t *>(x)[i]);
 	if (type == QZ_F16)
 		return f16_load(static_cast<const uint16_t *>(x)[i]);
-	return __double2float_rn(static_cast<const double *>(x)[i]);
+	return f64_round(static_cast<const double *>(x)[i]);
 }
 
 static __device__ inline void
@@ -71,7 +94,7 @@ plain_store(void *y, enum qz_dtype type, int64_t i, float v)
 	else if (type == QZ_F16)
 		static_cast<uint16_t *>(y)[i] = f16_round(v);
 	else
-		static_cast<double *>(y)[i] = v;
+		static_cast<double *>(y)[i] = f64_load(v);
 }
 
 /* As x86-64 converts, which the exact ops follow: what no int holds becomes the lowest one. */

@@ -14,6 +14,9 @@ static const struct packing {
 	{ { 5, 64 }, 63 },
 	{ { 300, 130 }, 0 },
 	{ { 3, 2 }, 0 },
+	{ { 1, 63, 64, 65, 2047 }, 0 },
+	{ { 127, 1 }, 1500 },
+	{ { 1, 1, 1 }, 2046 },
 };
 
 struct sizes {
@@ -186,6 +189,14 @@ attention_gradient(const int *s)
 int
 main(void)
 {
+	static const struct op_case big[] = {
+		{ "attention", attention, { 7, 4, 2, 128, 0 }, 0, 5e-3 },
+		{ "attention", attention, { 7, 3, 1, 64, 0 }, 0, 5e-3 },
+		{ "attention", attention, { 7, 2, 2, 96, 1000 }, 0, 5e-3 },
+		{ "attention", attention, { 8, 8, 2, 128, 0 }, 0, 5e-3 },
+		{ "attention", attention, { 9, 4, 4, 128, 0 }, 0, 5e-3 },
+		{ "attention", attention, { 2, 2, 1, 256, 0 }, 0, 5e-3 },
+	};
 	static const struct op_case cases[] = {
 		{ "attention", attention, { 0, 1, 1, 1, 0 }, 3e-6, 5e-3 },
 		{ "attention", attention, { 1, 4, 2, 8, 0 }, 3e-6, 5e-3 },
@@ -203,6 +214,7 @@ main(void)
 		{ 6, 2, 1, 4, 2 }, { 1, 2, 1, 4, 0 }, { 1, 3, 3, 2, 5 } };
 
 	compare(cases, sizeof cases / sizeof *cases);
+	compare_large(big, sizeof big / sizeof *big);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
 		by_definition(cases[i].shape);
 	by_definition(itself);

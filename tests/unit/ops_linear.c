@@ -202,6 +202,15 @@ refusals(void)
 int
 main(void)
 {
+	static const struct op_case big[] = {
+		{ "linear", linear, { 2047, 1024, 1000, 16, QZ_NF4, PAIR | DROPOUT }, 0, 4e-3 },
+		{ "linear", linear, { 127, 4096, 4096, 16, QZ_NF4, 0 }, 0, 4e-3 },
+		{ "linear", linear, { 1, 4096, 14336, 64, QZ_NF4, 0 }, 0, 4e-3 },
+		{ "linear", linear, { 2500, 520, 776, 32, QZ_NF4, DROPOUT | BIAS }, 0, 4e-3 },
+		{ "linear", linear, { 65, 512, 512, 16, QZ_BF16, PAIR }, 0, 4e-3 },
+		{ "head", head, { 65, 2048, 32000, 0, QZ_BF16, 0 }, 0, 4e-3 },
+		{ "head", head, { 64, 1024, 128256, 0, QZ_NF4, 0 }, 0, 4e-3 },
+	};
 	static const struct op_case cases[] = {
 		{ "linear", linear, { 1, 1, 1, 1, QZ_F32, BIAS }, 2e-6, 4e-3 },
 		{ "linear", linear, { 1, 64, 255, 4, QZ_NF4, 0 }, 2e-6, 4e-3 },
@@ -231,6 +240,7 @@ main(void)
 		QZ_Q8_0, QZ_Q4_1 };
 
 	compare(cases, sizeof cases / sizeof *cases);
+	compare_large(big, sizeof big / sizeof *big);
 	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
 		linear_gradient(types[i], 0, 11);
 	linear_gradient(QZ_NF4, 0.3f, 11);

@@ -233,6 +233,14 @@ turn_gradient(void)
 int
 main(void)
 {
+	static const struct op_case big[] = {
+		{ "rmsnorm", rmsnorm, { 300, 4096 }, 0, 4e-3 },
+		{ "rmsnorm", rmsnorm, { 2047, 128 }, 0, 4e-3 },
+		{ "rmsnorm", rmsnorm, { 3, 14336, 1 }, 0, 4e-3 },
+		{ "rope", rope, { 2047, 8, 128 }, 0, 4e-3 },
+		{ "swiglu", swiglu, { (1 << 20) + 3, 3, 1 }, 0, 4e-3 },
+		{ "rows", rows, { 127, 4096 }, 0, 4e-3 },
+	};
 	static const struct op_case cases[] = {
 		{ "rmsnorm", rmsnorm, { 1, 1 }, 1e-6, 4e-3 },
 		{ "rmsnorm", rmsnorm, { 7, 63 }, 1e-6, 4e-3 },
@@ -254,6 +262,7 @@ main(void)
 	};
 
 	compare(cases, sizeof cases / sizeof *cases);
+	compare_large(big, sizeof big / sizeof *big);
 	rows_exactly();
 	norm_gradient();
 	glu_gradient();

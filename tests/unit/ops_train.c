@@ -145,6 +145,12 @@ exponential(void)
 int
 main(void)
 {
+	static const struct op_case big[] = {
+		{ "cross_entropy", cross_entropy, { 127, 32000, 10 }, 0, 1e-6 },
+		{ "cross_entropy", cross_entropy, { 3, 128256, 30 }, 0, 1e-6 },
+		{ "sum_squares", sum_squares, { (1 << 22) + 1 }, 0, 1e-14 },
+		{ "adamw", adamw, { (1 << 20) + 1, 3, 1 }, 0, 1e-6 },
+	};
 	static const struct op_case cases[] = {
 		{ "cross_entropy", cross_entropy, { 1, 1, 1 }, 1e-6, 1e-6 },
 		{ "cross_entropy", cross_entropy, { 7, 63, 3 }, 1e-6, 1e-6 },
@@ -159,6 +165,7 @@ main(void)
 	};
 
 	compare(cases, sizeof cases / sizeof *cases);
+	compare_large(big, sizeof big / sizeof *big);
 	adamw_formula(0);
 	adamw_formula(100);
 	adamw_formula(0.5);
