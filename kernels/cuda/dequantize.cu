@@ -31,11 +31,24 @@ decode(void *y, enum qz_dtype y_type, struct qz_mat w, int64_t first, int64_t n,
 		plain_store(y, y_type, i, decode_at(w, first + i, size, bytes));
 }
 
-/* Eight numbers to y, whose type is known. */
+/* Eight numbers to y, whose type is known; NaNs as bf16_round() leaves them. */
 static __device__ inline void
 put8(uint16_t *y, const float f[VECTOR])
 {
-	store8(y, f);
+	uint32_t w[4];
+	float sum = 0;
+
+#pragma unroll
+	for (int i = 0; i < VECTOR; i++)
+		sum += f[i];
+	if (sum == sum) { /* no NaN, and no two infinities */
+		store8(y, f);
+		return;
+	}
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		w[i] = bf16_round(f[2 * i]) | static_cast<uint32_t>(bf16_round(f[2 * i + 1])) << 16;
+	*reinterpret_cast<uint4 *>(y) = make_uint4(w[0], w[1], w[2], w[3]);
 }
 
 static __device__ inline void

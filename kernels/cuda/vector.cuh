@@ -1,4 +1,5 @@
-/* vector - eight bfloat16 numbers at a time, 16 bytes of memory. */
+/* vector - eight bfloat16 numbers at a time, 16 bytes of memory.  Rounded by the GPU's own instruction
+ * where it has one: the bits of bf16_round() but for NaNs, which all become one. */
 #ifndef QZ_CUDA_VECTOR_CUH
 #define QZ_CUDA_VECTOR_CUH
 
@@ -23,7 +24,14 @@ load8(float f[VECTOR], const uint16_t *p)
 static __device__ inline uint32_t
 pack2(float lo, float hi)
 {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+	uint32_t u;
+
+	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(u) : "f"(hi), "f"(lo));
+	return u;
+#else
 	return bf16_round(lo) | static_cast<uint32_t>(bf16_round(hi)) << 16;
+#endif
 }
 
 static __device__ inline void

@@ -4,7 +4,7 @@ train.jsonl, heldout.jsonl with made-up text: for training on any machine.  Need
 import json, os, random, struct, sys
 
 folder, heads, kv, head = sys.argv[1], *map(int, sys.argv[2:5])
-hidden, ffn, layers, vocab = 256, 704, 3, 264
+hidden, ffn, layers, vocab = 256, 704, 3, 258
 os.makedirs(folder)
 rng = random.Random(1)
 

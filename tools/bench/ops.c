@@ -29,6 +29,7 @@ struct bench {
 	int64_t t;                  /* tokens */
 	double copy, flops;         /* ceilings: bytes/s, FLOP/s */
 	float *weight, *weight_out; /* (ffn, hidden) */
+	void *dense;                /* the same shape, of activations: nothing to decode */
 	uint8_t *codes, *absmax8;
 	float *absmax, *nested, *maps;
 	struct qz_mat nf4;
@@ -125,7 +126,7 @@ do_copy(struct bench *b)
 static void
 do_matmul(struct bench *b)
 {
-	struct qz_mat w = { .type = QZ_F32, .rows = F, .cols = H, .data = b->weight };
+	struct qz_mat w = { .type = b->k->act_type, .rows = F, .cols = H, .data = b->dense };
 	struct qz_linear l = { .w = w, .y = b->g };
 
 	b->k->linear(b->d, &l, 1, b->x, T);
@@ -395,6 +396,8 @@ big_buffers(struct bench *b, struct qz_err *e)
 	enum qz_dtype act = b->k->act_type, par = b->k->par_type;
 
 	return (b->weight = random_values(b, QZ_F32, F * H, e)) &&
+		       (b->dense = act == QZ_F32 ? (void *)b->weight
+						 : random_values(b, act, F * H, e)) &&
 		       (b->weight_out = random_values(b, QZ_F32, F * H, e)) &&
 		       (b->codes = get(b, (size_t)(F * H / 2), e)) &&
 		       (b->absmax8 = get(b, (size_t)(F * H / BLOCK), e)) &&
@@ -481,10 +484,11 @@ prepare(struct bench *b, struct qz_err *e)
 static void
 release(struct bench *b)
 {
-	void *all[] = { b->weight, b->weight_out, b->codes, b->absmax8, b->absmax, b->nested,
-		b->maps, b->x, b->y, b->g, b->u, b->h, b->q, b->kk, b->v, b->att, b->dq, b->dk,
-		b->dv, b->logits, b->a, b->b, b->da, b->db, b->state, b->rope_table, b->starts,
-		b->positions, b->targets, b->adamw, b->loss, b->rstd, b->lse, b->s, b->ws };
+	void *all[] = { b->dense == (void *)b->weight ? NULL : b->dense, b->weight, b->weight_out,
+		b->codes, b->absmax8, b->absmax, b->nested, b->maps, b->x, b->y, b->g, b->u, b->h,
+		b->q, b->kk, b->v, b->att, b->dq, b->dk, b->dv, b->logits, b->a, b->b, b->da, b->db,
+		b->state, b->rope_table, b->starts, b->positions, b->targets, b->adamw, b->loss,
+		b->rstd, b->lse, b->s, b->ws };
 
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		if (all[i])
