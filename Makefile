@@ -14,7 +14,7 @@ SAN     ?=
 B       := build$(if $(SAN),/san)
 Q       := $(if $(V),,@)
 
-PKGS     = libzstd libcjson libarchive libxxhash openblas libpcre2-8 libutf8proc
+PKGS     = libzstd libcjson libarchive libxxhash libpcre2-8 libutf8proc
 WARN     = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
 CPPFLAGS += -I. -D_GNU_SOURCE= -D_FILE_OFFSET_BITS=64 -DQZ_VERSION='"$(VERSION)"' -DQZ_LIBDIR='"$(LIBDIR)/qz"'
 CFLAGS  ?= -O2 -g

@@ -15,7 +15,6 @@ packages() {
 	build libcjson-dev     pkg-config --exists libcjson
 	build libarchive-dev   pkg-config --exists libarchive
 	build libxxhash-dev    pkg-config --exists libxxhash
-	build libopenblas-dev  pkg-config --exists openblas
 	build libpcre2-dev     pkg-config --exists libpcre2-8
 	build libutf8proc-dev  pkg-config --exists libutf8proc
 	check perl             perl -MTest::Harness -MJSON::PP -e 1

@@ -4,6 +4,7 @@
  * Forward, a part is a block of queries of one head.  Backward, a part is one key/value head of one
  * document: it owns dk and dv, and runs over the query blocks of the heads that share them.  There
  * the scores are computed again; P = exp(scale q k - lse). */
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/lanes.h"
 
 enum { BLOCK = 64 }; /* queries */
@@ -125,7 +126,7 @@ attend(void *arg, int part, int thread)
 	o = (real *)a->o + s.q0 * s.ldq + (int64_t)head * a->head_dim;
 	CPU(gemm)
 	(false, true, s.n, s.nk, a->head_dim, 1, (const real *)a->q + (o - (real *)a->o), s.ldq, k,
-	    s.ldk, 0, p, s.nk);
+	    s.ldk, false, p, s.nk);
 	for (int64_t i = 0; i < s.n; i++) {
 		real *row = p + i * s.nk;
 		int64_t lo, hi;
@@ -136,7 +137,7 @@ attend(void *arg, int part, int thread)
 		clear(row, lo);
 		clear(row + hi, s.nk - hi);
 	}
-	CPU(gemm)(false, false, s.n, a->head_dim, s.nk, 1, p, s.nk, v, s.ldk, 0, o, s.ldq);
+	CPU(gemm)(false, false, s.n, a->head_dim, s.nk, 1, p, s.nk, v, s.ldk, false, o, s.ldq);
 	for (int64_t i = 0; i < s.n; i++)
 		for (int c = 0; c < a->head_dim; c++)
 			o[i * s.ldq + c] = sums[i] > 0 ? o[i * s.ldq + c] / sums[i] : 0;
@@ -170,8 +171,9 @@ attend_back(const struct qz_attn *a, const struct block *s, int head, real *p)
 	const real *o = (const real *)a->o + at, *k = (const real *)a->k + kv,
 		   *v = (const real *)a->v + kv;
 
-	CPU(gemm)(false, true, s->n, s->nk, a->head_dim, 1, q, s->ldq, k, s->ldk, 0, p, s->nk);
-	CPU(gemm)(false, true, s->n, s->nk, a->head_dim, 1, d_o, s->ldq, v, s->ldk, 0, dp, s->nk);
+	CPU(gemm)(false, true, s->n, s->nk, a->head_dim, 1, q, s->ldq, k, s->ldk, false, p, s->nk);
+	CPU(gemm)
+	(false, true, s->n, s->nk, a->head_dim, 1, d_o, s->ldq, v, s->ldk, false, dp, s->nk);
 	for (int64_t i = 0; i < s->n; i++) {
 		real *row = p + i * s->nk, *drow = dp + i * s->nk;
 		real lse = ((const real *)a->lse)[(s->q0 + i) * a->heads + head];
@@ -187,13 +189,13 @@ attend_back(const struct qz_attn *a, const struct block *s, int head, real *p)
 		clear(drow + hi, s->nk - hi);
 	}
 	CPU(gemm)
-	(false, false, s->n, a->head_dim, s->nk, 1, dp, s->nk, k, s->ldk, 0, (real *)a->dq + at,
+	(false, false, s->n, a->head_dim, s->nk, 1, dp, s->nk, k, s->ldk, false, (real *)a->dq + at,
 	    s->ldq);
 	CPU(gemm)
-	(true, false, s->nk, a->head_dim, s->n, 1, dp, s->nk, q, s->ldq, 1, (real *)a->dk + kv,
+	(true, false, s->nk, a->head_dim, s->n, 1, dp, s->nk, q, s->ldq, true, (real *)a->dk + kv,
 	    s->ldk);
 	CPU(gemm)
-	(true, false, s->nk, a->head_dim, s->n, 1, p, s->nk, d_o, s->ldq, 1, (real *)a->dv + kv,
+	(true, false, s->nk, a->head_dim, s->n, 1, p, s->nk, d_o, s->ldq, true, (real *)a->dv + kv,
 	    s->ldk);
 }
 

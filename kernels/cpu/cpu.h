@@ -104,14 +104,6 @@ bool CPU(can_decode)(struct qz_dev *d, const struct qz_mat *w, const char *op);
 typedef void decode_blocks(float *y, const uint8_t *x, int64_t n_blocks);
 decode_blocks *CPU(ggml_decoder)(enum qz_dtype type);
 
-/* gemm.c, one thread: c (m, n) = alpha * op(a) op(b) + beta * c, op(a) (m, k), op(b) (k, n);
- * ta, tb: the matrix in memory is the transpose.  With beta 0 what c holds is not read. */
-void CPU(gemm)(bool ta, bool tb, int64_t m, int64_t n, int64_t k, real alpha, const real *a,
-    int64_t lda, const real *b, int64_t ldb, real beta, real *c, int64_t ldc);
-void CPU(gemm_init)(void);
-/* "OpenBLAS 0.3.21 Zen": its version and kernels decide the bits of products. */
-void CPU(gemm_name)(char *text, size_t n);
-
 /* What each op takes of the workspace, at most, for a need. */
 size_t CPU(linear_need)(int threads, const struct qz_need *need);
 size_t CPU(attention_need)(int threads, const struct qz_need *need);

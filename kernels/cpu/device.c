@@ -34,7 +34,6 @@ CPU(open)(int index, int n_threads, struct qz_err *e)
 		free(c);
 		return NULL;
 	}
-	CPU(gemm_init)();
 	return &c->dev;
 }
 
@@ -70,13 +69,11 @@ read_line(const char *path, const char *key, char *value, size_t n)
 void
 CPU(describe)(struct qz_dev *d, char *text, size_t n)
 {
-	char model[128], blas[64];
+	char model[128];
 
-	CPU(gemm_name)(blas, sizeof blas);
 	read_line("/proc/cpuinfo", "model name", model, sizeof model);
-	snprintf(text, n, "%s: %s, %d thread%s, %s, %.1f GiB", d->k->name, model[0] ? model : "CPU",
-	    CPU(threads)(d), CPU(threads)(d) == 1 ? "" : "s", blas,
-	    (double)CPU(memory)(d) / (1 << 30));
+	snprintf(text, n, "%s: %s, %d thread%s, %.1f GiB", d->k->name, model[0] ? model : "CPU",
+	    CPU(threads)(d), CPU(threads)(d) == 1 ? "" : "s", (double)CPU(memory)(d) / (1 << 30));
 }
 
 /* What the system can still give, within the limit of the control group. */

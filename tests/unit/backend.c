@@ -83,9 +83,7 @@ device(void)
 	char *p = d->k->alloc(d, 1000, &e), to[4] = "";
 
 	d->k->describe(d, text, sizeof text);
-	ok(strstr(text, "cpu-base: ") == text && strstr(text, "3 threads") &&
-		strstr(text, "OpenBLAS"),
-	    "%s", text);
+	ok(strstr(text, "cpu-base: ") == text && strstr(text, "3 threads"), "%s", text);
 	ok(d->k->memory(d) > 1 << 20, "memory: %llu", (unsigned long long)d->k->memory(d));
 	ok(p && (uintptr_t)p % 256 == 0, "memory is aligned to 256");
 	d->k->fill(d, p, 7, 1000);

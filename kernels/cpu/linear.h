@@ -1,0 +1,88 @@
+/* linear - what the forward and the backward pass of linear share.
+ *
+ * Projections of one input are worked on in batches of whole rows of their weights: a batch is decoded
+ * into panels in the workspace by all threads, then tiles of the results are computed from them by all
+ * threads.  The adapter's low-rank product is a few more rows of the panels, behind the weight's:
+ * forward, of each panel of output columns, (cols + rank) rows; backward, of each panel of input columns,
+ * for each slice its rows and, with the projection's last rows and without dropout, rank more.
+ * Batches, tiles and the order of sums depend on the shapes alone. */
+#ifndef QZ_CPU_LINEAR_H
+#define QZ_CPU_LINEAR_H
+
+#include "kernels/cpu/gemm.h"
+
+enum {
+	TOKENS = 128 / STEP * STEP, /* of a tile of the result */
+	WIDTH = 192,                /* its columns; a multiple of every PANEL */
+	FEW = 8,                    /* tokens that are multiplied without gemm */
+	GROUP = 2 << 20,    /* elements of a batch's panels, if they hold one of the widest */
+	SPAN = 256 * WIDTH, /* scratch of a thread, reals */
+	SLICES = 8          /* of a batch */
+};
+
+/* Rows of one projection. */
+struct slice {
+	const struct qz_linear *l;
+	int64_t row0, rows;
+	bool first, last; /* rows of the projection */
+	int64_t at;       /* forward: where in `panels`; backward: row of the panels */
+	int64_t tail;     /* rows of the panels that hold the adapter */
+	real *p;          /* (T, rank): dy B */
+};
+
+struct job {
+	const struct qz_linear *l;
+	int n_l;
+	const real *x;
+	real *dx;
+	int64_t t, cols;
+	bool add; /* dx holds something */
+
+	int next_l; /* behind the batch */
+	int64_t next_row;
+	struct slice slices[SLICES];
+	int n_slices;
+	int64_t height; /* backward: rows of a panel */
+	int64_t width;  /* columns of a tile */
+
+	int parts[3 * SLICES + 1]; /* of each kind, see run_parts() */
+	int n_kinds;
+
+	int64_t room; /* reals in panels */
+	real *panels, *p, *scratch;
+};
+
+/* linear.c */
+
+/* Workspace of one call; false and a failure when it is too small. */
+bool CPU(linear_prepare)(struct qz_dev *d, struct job *j, const char *op);
+/* All parts of all kinds; part(j, kind, index, thread) computes one. */
+void CPU(linear_run)(struct qz_dev *d, struct job *j, void (*fn)(void *j, int part, int thread));
+/* Which kind a part is of; it becomes the index among them. */
+int CPU(linear_kind)(const struct job *j, int *part);
+
+/* linear_pack.c */
+
+/* Panel `index` of a slice, forward; rows of index .. of one, backward, and the adapter's. */
+void CPU(pack_forward)(const struct job *j, const struct slice *s, int index);
+void CPU(pack_backward)(const struct job *j, const struct slice *s, int index);
+void CPU(pack_adapter)(const struct job *j, const struct slice *s);
+enum { ROWS_PACKED = 16 }; /* of a part of pack_backward */
+
+/* linear_few.c: y of one projection of at most FEW tokens, s being there. */
+void CPU(linear_few)(struct qz_dev *d, const struct job *j, const struct qz_linear *l);
+
+static inline real *
+scratch(const struct job *j, int thread)
+{
+	return j->scratch + (size_t)thread * (ws_bytes(SPAN) / sizeof(real));
+}
+
+/* Columns of the tiles of a result, so that a small one has parts for a few threads. */
+static inline int64_t
+tile_width(const struct job *j, int64_t n)
+{
+	return n_parts(j->t, TOKENS) * n_parts(n, WIDTH) < 8 ? WIDTH / 3 : WIDTH;
+}
+
+#endif
