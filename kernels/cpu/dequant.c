@@ -2,6 +2,7 @@
  * the type's definition says (struct qz_mat; ggml.c for its block types) and rounded once. */
 #include <string.h>
 
+#include "kernels/cpu/book.h"
 #include "kernels/cpu/cpu.h"
 
 bool
@@ -21,16 +22,6 @@ CPU(can_decode)(struct qz_dev *d, const struct qz_mat *w, const char *op)
 	return false;
 }
 
-/* The two values of each byte: a lookup gives a pair, high nibble first. */
-static void
-make_pairs(float pair[256][2], const float *map)
-{
-	for (int i = 0; i < 256; i++) {
-		pair[i][0] = map[i >> 4];
-		pair[i][1] = map[i & 15];
-	}
-}
-
 static float
 block_constant(const struct qz_mat *w, int64_t block)
 {
@@ -42,32 +33,25 @@ block_constant(const struct qz_mat *w, int64_t block)
 }
 
 static void
-scale(float *y, int64_t n, float c)
-{
-	for (int64_t i = 0; i < n; i++)
-		y[i] *= c;
-}
-
-static void
 decode4(float *y, const struct qz_mat *w, int64_t i, int64_t n)
 {
 	const uint8_t *codes = w->data;
-	float pair[256][2];
+	struct book book;
 	int64_t end = i + n;
 
-	make_pairs(pair, w->map);
+	book_load(&book, w->map);
 	while (i < end) {
-		int64_t block = i / w->block, stop = min64(end, (block + 1) * w->block),
-			len = stop - i;
-		float *start = y;
+		int64_t block = i / w->block, stop = min64(end, (block + 1) * w->block), bytes;
+		float c = block_constant(w, block);
 
 		if (i % 2)
-			*y++ = pair[codes[i++ / 2]][1];
-		for (; i + 2 <= stop; i += 2, y += 2)
-			memcpy(y, pair[codes[i / 2]], sizeof pair[0]);
+			*y++ = w->map[codes[i++ / 2] & 15] * c;
+		bytes = (stop - i) / 2;
+		book_values(y, codes + i / 2, bytes, &book, c);
+		y += 2 * bytes;
+		i += 2 * bytes;
 		if (i < stop)
-			*y++ = pair[codes[i++ / 2]][0];
-		scale(start, len, block_constant(w, block));
+			*y++ = w->map[codes[i++ / 2] >> 4] * c;
 	}
 }
 
