@@ -3,9 +3,14 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Jobs of a training step follow each other within microseconds, and to sleep and be woken takes tens
+ * of them: so a thread looks this often for the next job, or the end of one, before it sleeps. */
+enum { LOOKS = 1500 };
 
 struct qz_pool {
 	pthread_mutex_t lock;
@@ -15,8 +20,11 @@ struct qz_pool {
 	int started;   /* helpers made so far */
 	void (*fn)(void *, int, int);
 	void *arg;
-	int n_parts, next, busy;
+	int n_parts, next;
 	bool stop;
+	int looks;        /* 0 when there are more threads than processors */
+	atomic_int busy;  /* helpers at work; changes with the lock held, like turn */
+	atomic_uint turn; /* jobs so far */
 };
 
 struct helper {
@@ -47,6 +55,40 @@ take_parts(struct qz_pool *p, int thread)
 	}
 }
 
+static inline void
+pause_briefly(void)
+{
+#ifdef __x86_64__
+	__builtin_ia32_pause();
+#endif
+}
+
+/* Called and returns with the lock held: until there may be another job. */
+static void
+await_job(struct qz_pool *p)
+{
+	unsigned turn = atomic_load(&p->turn);
+
+	pthread_mutex_unlock(&p->lock);
+	for (int i = 0; i < p->looks && atomic_load(&p->turn) == turn; i++)
+		pause_briefly();
+	pthread_mutex_lock(&p->lock);
+	if (atomic_load(&p->turn) == turn && !p->stop)
+		pthread_cond_wait(&p->work, &p->lock);
+}
+
+/* Called and returns with the lock held: until no helper is at work. */
+static void
+await_helpers(struct qz_pool *p)
+{
+	pthread_mutex_unlock(&p->lock);
+	for (int i = 0; i < p->looks && atomic_load(&p->busy); i++)
+		pause_briefly();
+	pthread_mutex_lock(&p->lock);
+	while (atomic_load(&p->busy))
+		pthread_cond_wait(&p->done, &p->lock);
+}
+
 static void *
 help(void *arg)
 {
@@ -57,12 +99,12 @@ help(void *arg)
 	pthread_mutex_lock(&p->lock);
 	while (!p->stop) {
 		if (p->next >= p->n_parts) {
-			pthread_cond_wait(&p->work, &p->lock);
+			await_job(p);
 			continue;
 		}
-		p->busy++;
+		atomic_fetch_add(&p->busy, 1);
 		take_parts(p, h.index);
-		if (--p->busy == 0)
+		if (atomic_fetch_sub(&p->busy, 1) == 1)
 			pthread_cond_signal(&p->done);
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -105,6 +147,7 @@ qz_pool_new(int n_threads, struct qz_err *e)
 	pthread_cond_init(&p->work, NULL);
 	pthread_cond_init(&p->done, NULL);
 	p->n_threads = n_threads;
+	p->looks = n_threads <= qz_pool_cpus() ? LOOKS : 0;
 	sigfillset(&all); /* signals are the main thread's */
 	pthread_sigmask(SIG_BLOCK, &all, &old);
 	while (ret == 0 && p->started < n_threads - 1)
@@ -124,6 +167,7 @@ qz_pool_free(struct qz_pool *p)
 		return;
 	pthread_mutex_lock(&p->lock);
 	p->stop = true;
+	atomic_fetch_add(&p->turn, 1);
 	pthread_cond_broadcast(&p->work);
 	pthread_mutex_unlock(&p->lock);
 	for (int i = 0; i < p->started; i++)
@@ -154,10 +198,11 @@ qz_pool_run(struct qz_pool *p, int n_parts, void (*fn)(void *, int, int), void *
 	p->arg = arg;
 	p->next = 0;
 	p->n_parts = n_parts;
+	atomic_fetch_add(&p->turn, 1);
 	pthread_cond_broadcast(&p->work);
 	take_parts(p, 0);
-	while (p->busy)
-		pthread_cond_wait(&p->done, &p->lock);
+	if (atomic_load(&p->busy))
+		await_helpers(p);
 	p->n_parts = p->next = 0;
 	pthread_mutex_unlock(&p->lock);
 }

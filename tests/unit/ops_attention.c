@@ -116,7 +116,7 @@ by_definition(const int *s)
 	struct out o = { 0 };
 	struct sizes z;
 	struct qz_attn a = set_up(d, s, &o, &z);
-	struct qz_need most = { .max_len = a.max_k };
+	struct qz_need most = { .max_len = a.max_k, .head_dim = s[3] };
 	size_t n = d->k->workspace(d, &most);
 	double want[256], worst = 0;
 
@@ -163,7 +163,9 @@ attention_gradient(const int *s)
 	struct out o = { 0 };
 	struct sizes z;
 	struct loss l = { .d = open_variant("f64", 2) };
-	struct qz_need most = { .max_len = 300 };
+	struct qz_need most = {
+		.tokens = 512, .max_len = 300, .heads = s[1], .kv_heads = s[2], .head_dim = s[3]
+	};
 	size_t n = l.d->k->workspace(l.d, &most);
 	double far[3];
 	int64_t nk;
