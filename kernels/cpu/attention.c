@@ -17,19 +17,32 @@ CPU(attention_need)(int threads, const struct qz_need *need)
 	       (size_t)threads * attention_bytes(need->max_len, need->head_dim, 2);
 }
 
-/* Scores become probabilities times their sum; returns the sum and sets lse. */
+/* Scores become exp(scale * (score - largest)); returns their sum and sets lse.  n: a multiple of LANES. */
 static real
-soften(real *p, const struct qz_attn *a, int64_t n, real *lse)
+soften(real *restrict p, real scale, int64_t n, real *lse)
 {
-	real top, sum;
+	real s[LANES], top, sum;
 
-	if (n <= 0) {
-		*lse = -(real)INFINITY;
+	for (int j = 0; j < LANES; j++)
+		s[j] = p[j];
+	for (int64_t i = LANES; i < n; i += LANES)
+		for (int j = 0; j < LANES; j++)
+			s[j] = p[i + j] > s[j] ? p[i + j] : s[j];
+	top = fold_largest(s) * scale;
+	*lse = top;
+	if (top == -(real)INFINITY) /* no keys */
 		return 0;
+	for (int j = 0; j < LANES; j++)
+		s[j] = 0;
+	for (int64_t i = 0; i < n; i += LANES) {
+		for (int j = 0; j < LANES; j++) {
+			real e = exponential(fma_real(p[i + j], scale, -top));
+
+			p[i + j] = e;
+			s[j] += e;
+		}
 	}
-	top = largest(p, n) * a->scale;
-	exp_row(p, n, a->scale, top);
-	sum = total(p, n);
+	sum = fold(s);
 	*lse = top + (real)log(sum);
 	return sum;
 }
@@ -49,22 +62,20 @@ attend_sub(const struct qz_attn *a, const struct block *s, int64_t i, int64_t m,
     const real *v)
 {
 	real *o = (real *)a->o + (s->q0 + i) * s->ldq + (int64_t)head * a->head_dim, sum[SUB];
-	int64_t end = seen_by_sub(s, i), lo, hi;
+	int64_t end = seen_by_sub(s, i), n = whole(end);
 
 	p += i * s->ld;
 	for (int64_t r = 0; r < m; r++) {
 		real *row = p + r * s->ld;
 
-		seen(a, s, i + r, &lo, &hi);
+		hide(a, s, i + r, row, n);
 		sum[r] = soften(
-		    row + lo, a, hi - lo, (real *)a->lse + (s->q0 + i + r) * a->heads + head);
-		clear(row, lo);
-		clear(row + hi, end - hi);
+		    row, a->scale, n, (real *)a->lse + (s->q0 + i + r) * a->heads + head);
 	}
 	CPU(gemm)(false, false, m, a->head_dim, end, 1, p, s->ld, v, s->ldk, false, o, s->ldq);
 	for (int64_t r = 0; r < m; r++)
 		for (int c = 0; c < a->head_dim; c++)
-			o[r * s->ldq + c] = sum[r] > 0 ? o[r * s->ldq + c] / sum[r] : 0;
+			o[r * s->ldq + c] = sum[r] == 0 ? 0 : o[r * s->ldq + c] / sum[r];
 }
 
 /* Blocks that see most come first. */

@@ -3,7 +3,7 @@
  *
  * Keys (and backward, values) are laid out in panels for the products that need their transpose.  Of a
  * block's scores only those are computed that some query of the same SUB queries sees; what stands
- * before or behind a query's own keys there is cleared. */
+ * before or behind a query's own keys there is hidden. */
 #ifndef QZ_CPU_ATTENTION_H
 #define QZ_CPU_ATTENTION_H
 
@@ -22,6 +22,13 @@ struct block {
 	int64_t first, last;  /* of the first query, relative to k0; one more with each query */
 	int64_t ldq, ldk, ld; /* ld: of the scores */
 };
+
+/* Scores of a row are worked on up to a multiple of LANES, which is one of PANEL too. */
+static inline int64_t
+whole(int64_t n)
+{
+	return (n + LANES - 1) / LANES * LANES;
+}
 
 /* Block b of document d; false when the document is shorter. */
 static inline bool
@@ -42,16 +49,8 @@ find_block(const struct qz_attn *a, int d, int b, struct block *s)
 	s->last = hi - s->k0;
 	s->ldq = (int64_t)a->heads * a->head_dim;
 	s->ldk = (int64_t)a->kv_heads * a->head_dim;
-	s->ld = panels_width(s->nk);
+	s->ld = whole(s->nk);
 	return true;
-}
-
-/* The keys from *lo to *hi (behind the last) of the block's query i. */
-static inline void
-seen(const struct qz_attn *a, const struct block *s, int64_t i, int64_t *lo, int64_t *hi)
-{
-	*lo = a->window > 0 ? max64(s->first + i, 0) : 0;
-	*hi = max64(s->last + i + 1, *lo);
 }
 
 /* Keys that any of the queries i .. i+SUB sees: 0 .. this. */
@@ -82,25 +81,23 @@ turn_rows(const struct qz_attn *a, real *panels, const real *x, int64_t ldx, int
 	(panels + j * a->head_dim, x + j * ldx, ldx, min64(PANEL, n - j), a->head_dim);
 }
 
+/* Query i of a row of n scores sees nothing before or behind its keys: exp(-infinity) is 0. */
 static inline void
-exp_row(real *restrict p, int64_t n, real scale, real shift)
+hide(const struct qz_attn *a, const struct block *s, int64_t i, real *row, int64_t n)
 {
-	for (int64_t j = 0; j < n; j++)
-		p[j] = exponential(p[j] * scale - shift);
-}
+	int64_t lo = a->window > 0 ? max64(s->first + i, 0) : 0, hi = max64(s->last + i + 1, lo);
 
-static inline void
-clear(real *p, int64_t n)
-{
-	for (int64_t j = 0; j < n; j++)
-		p[j] = 0;
+	for (int64_t j = 0; j < lo; j++)
+		row[j] = -(real)INFINITY;
+	for (int64_t j = hi; j < n; j++)
+		row[j] = -(real)INFINITY;
 }
 
 /* Scratch of a thread: what is in panels, and the scores, `times` over. */
 static inline size_t
 attention_bytes(int64_t max_k, int head_dim, int times)
 {
-	int64_t keys = panels_width(max_k + PANEL);
+	int64_t keys = whole(max_k + PANEL);
 
 	return ws_bytes(times * keys * (head_dim + BLOCK));
 }

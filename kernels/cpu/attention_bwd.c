@@ -1,5 +1,7 @@
 /* attention_bwd: a part is one head of one document.  It computes the scores again, P = exp(scale q k -
  * lse), and its own share of dk and dv; those of the heads that share keys are then added up in order. */
+#include <string.h>
+
 #include "kernels/cpu/attention.h"
 
 struct job {
@@ -26,12 +28,14 @@ CPU(attention_bwd_bytes)(int64_t tokens, int heads, int kv_heads, int head_dim)
 	return heads == kv_heads ? 0 : 2 * ws_bytes(tokens * heads * head_dim);
 }
 
-/* ds = p * (dp - sum(d_o * o)) * scale, in dp's place. */
+/* p from the scores; ds = p * (dp - delta) * scale in dp's place, delta = sum(d_o * o). */
 static void
-score_gradient(real *restrict dp, const real *restrict p, int64_t n, real delta, real scale)
+score_gradient(real *restrict p, real *restrict dp, int64_t n, real scale, real lse, real delta)
 {
-	for (int64_t j = 0; j < n; j++)
+	for (int64_t j = 0; j < n; j++) {
+		p[j] = exponential(fma_real(p[j], scale, -lse));
 		dp[j] = p[j] * (dp[j] - delta) * scale;
+	}
 }
 
 /* Queries i .. i+m: P and ds from the scores and dp, and dq. */
@@ -39,7 +43,7 @@ static void
 queries_back(const struct part *w, const struct block *s, int64_t i, int64_t m, real *p, real *dp)
 {
 	const struct qz_attn *a = w->a;
-	int64_t end = seen_by_sub(s, i), lo, hi;
+	int64_t end = seen_by_sub(s, i), n = whole(end);
 
 	p += i * s->ld;
 	dp += i * s->ld;
@@ -47,15 +51,9 @@ queries_back(const struct part *w, const struct block *s, int64_t i, int64_t m, 
 		int64_t t = s->q0 + i + r, at = t * s->ldq;
 		real lse = ((const real *)a->lse)[t * a->heads + w->head];
 		real delta = dot(w->d_o + at, w->o + at, a->head_dim);
-		real *row = p + r * s->ld, *drow = dp + r * s->ld;
 
-		seen(a, s, i + r, &lo, &hi);
-		exp_row(row + lo, hi - lo, a->scale, lse);
-		score_gradient(drow + lo, row + lo, hi - lo, delta, a->scale);
-		clear(row, lo);
-		clear(row + hi, end - hi);
-		clear(drow, lo);
-		clear(drow + hi, end - hi);
+		hide(a, s, i + r, p + r * s->ld, n);
+		score_gradient(p + r * s->ld, dp + r * s->ld, n, a->scale, lse, delta);
 	}
 	CPU(gemm)
 	(false, false, m, a->head_dim, end, 1, dp, s->ld, w->k + s->k0 * s->ldk, s->ldk, false,
@@ -105,7 +103,7 @@ head_back(void *arg, int part, int thread)
 	int64_t ldk = (int64_t)a->kv_heads * a->head_dim, ldd = (int64_t)a->heads * a->head_dim;
 	int64_t kv = row * ldk + (int64_t)kv_head * a->head_dim;
 	real *panels = (real *)(void *)(j->scratch + (size_t)thread * j->per_thread);
-	real *more = panels + panels_width(n) * a->head_dim;
+	real *more = panels + whole(n) * a->head_dim;
 	struct part w = { .a = a,
 		.q = (const real *)a->q + at,
 		.k = (const real *)a->k + kv,
@@ -122,13 +120,13 @@ head_back(void *arg, int part, int thread)
 	struct block s;
 
 	for (int64_t t = 0; t < n; t++) {
-		clear(w.dk + t * ldd, a->head_dim);
-		clear(w.dv + t * ldd, a->head_dim);
+		memset(w.dk + t * ldd, 0, (size_t)a->head_dim * sizeof(real));
+		memset(w.dv + t * ldd, 0, (size_t)a->head_dim * sizeof(real));
 	}
 	turn_rows(a, panels, w.k, ldk, n);
 	turn_rows(a, more, w.v, ldk, n);
 	for (int b = 0; find_block(a, doc, b, &s); b++)
-		block_back(&w, &s, more + panels_width(n) * a->head_dim);
+		block_back(&w, &s, more + whole(n) * a->head_dim);
 }
 
 /* y (kv_heads * head_dim) = the sum of x's heads that share each. */

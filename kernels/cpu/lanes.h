@@ -10,13 +10,37 @@
 
 enum { LANES = 32 };
 
+/* a * b + c, rounded once where the processor has it: a variant's own bits. */
+static inline real
+fma_real(real a, real b, real c)
+{
+#if defined __FMA__ && !defined QZ_ORACLE
+	return __builtin_fmaf(a, b, c);
+#else
+	return a * b + c;
+#endif
+}
+
 static inline real
 fold(real s[LANES])
 {
+#pragma GCC unroll 5
 	for (int half = LANES / 2; half > 0; half /= 2)
+#pragma GCC unroll 16
 		for (int j = 0; j < half; j++)
 			s[j] += s[j + half];
 	return s[0];
+}
+
+static inline real
+fold_largest(real m[LANES])
+{
+#pragma GCC unroll 5
+	for (int half = LANES / 2; half > 0; half /= 2)
+#pragma GCC unroll 16
+		for (int j = 0; j < half; j++)
+			m[j] = m[j + half] > m[j] ? m[j + half] : m[j];
+	return m[0];
 }
 
 static inline real
@@ -27,9 +51,9 @@ dot(const real *restrict a, const real *restrict b, int64_t n)
 
 	for (; i + LANES <= n; i += LANES)
 		for (int j = 0; j < LANES; j++)
-			s[j] += a[i + j] * b[i + j];
+			s[j] = fma_real(a[i + j], b[i + j], s[j]);
 	for (int j = 0; i < n; i++, j++)
-		s[j] += a[i] * b[i];
+		s[j] = fma_real(a[i], b[i], s[j]);
 	return fold(s);
 }
 
@@ -61,10 +85,7 @@ largest(const real *x, int64_t n)
 			m[j] = x[i + j] > m[j] ? x[i + j] : m[j];
 	for (int j = 0; i < n; i++, j++)
 		m[j] = x[i] > m[j] ? x[i] : m[j];
-	for (int half = LANES / 2; half > 0; half /= 2)
-		for (int j = 0; j < half; j++)
-			m[j] = m[j + half] > m[j] ? m[j + half] : m[j];
-	return m[0];
+	return fold_largest(m);
 }
 
 #ifdef QZ_ORACLE
@@ -86,16 +107,16 @@ static inline real
 exponential(real x)
 {
 	float c = x > 88.7f ? 88.7f : x < -87.3f ? -87.3f : x;
-	float t = c * 1.44269504f + 12582912.0f, n = t - 12582912.0f;
-	float r = c - n * 0.693359375f + n * 2.12194440e-4f;
+	float t = fma_real(c, 1.44269504f, 12582912.0f), n = t - 12582912.0f;
+	float r = fma_real(n, 2.12194440e-4f, fma_real(n, -0.693359375f, c));
 	float p = 1.9875691500e-4f;
 
-	p = p * r + 1.3981999507e-3f;
-	p = p * r + 8.3334519073e-3f;
-	p = p * r + 4.1665795894e-2f;
-	p = p * r + 1.6666665459e-1f;
-	p = p * r + 5.0000001201e-1f;
-	p = p * (r * r) + r + 1.0f;
+	p = fma_real(p, r, 1.3981999507e-3f);
+	p = fma_real(p, r, 8.3334519073e-3f);
+	p = fma_real(p, r, 4.1665795894e-2f);
+	p = fma_real(p, r, 1.6666665459e-1f);
+	p = fma_real(p, r, 5.0000001201e-1f);
+	p = fma_real(p, r * r, r) + 1.0f;
 	p *= qz_f32_from_bits((qz_f32_bits(t) << 23) + 0x3f800000);
 	return x < -87.3f ? 0 : p;
 }
