@@ -15,7 +15,7 @@ enum {
 	TOKENS = 128 / STEP * STEP, /* of a tile of the result */
 	WIDTH = 192,                /* its columns; a multiple of every PANEL */
 	FEW = 8,                    /* tokens that are multiplied without gemm */
-	GROUP = 2 << 20,    /* elements of a batch's panels, if they hold one of the widest */
+	GROUP = 1 << 20,    /* elements of a batch's panels, if they hold one of the widest */
 	SPAN = 256 * WIDTH, /* scratch of a thread, reals */
 	SLICES = 8          /* of a batch */
 };
