@@ -22,9 +22,22 @@ struct tile {
 	int64_t ldc;
 };
 
-/* rows, vecs and ta are constants where this is called. */
+enum kind { PLAIN, TURNED, PAIRS }; /* a as it is, its transpose, pairs of bfloat16 */
+
+static inline vec
+accumulate(enum kind kind, vec a, vec b, vec c)
+{
+#ifdef __AVX512BF16__
+	if (kind == PAIRS)
+		return (vec)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b);
+#endif
+	(void)kind;
+	return fma_vec(a, b, c);
+}
+
+/* rows, vecs and kind are constants where this is called. */
 static inline __attribute__((always_inline)) void
-compute(const struct tile *t, const int rows, const int vecs, const bool ta)
+compute(const struct tile *t, const int rows, const int vecs, const enum kind kind)
 {
 	const real *a = t->a, *b = t->b;
 	int64_t lda = t->lda, ldb = t->ldb;
@@ -44,11 +57,11 @@ compute(const struct tile *t, const int rows, const int vecs, const bool ta)
 			bv[j] = load(b + j * VL);
 #pragma GCC unroll 8
 		for (int i = 0; i < rows; i++) {
-			vec av = spread(ta ? a[p * lda + i] : a[i * lda + p]);
+			vec av = spread(kind == TURNED ? a[p * lda + i] : a[i * lda + p]);
 
 #pragma GCC unroll 2
 			for (int j = 0; j < vecs; j++)
-				s[i][j] = fma_vec(av, bv[j], s[i][j]);
+				s[i][j] = accumulate(kind, av, bv[j], s[i][j]);
 		}
 	}
 #pragma GCC unroll 8
@@ -67,52 +80,46 @@ compute(const struct tile *t, const int rows, const int vecs, const bool ta)
 
 typedef void tile_fn(const struct tile *t);
 
-#define KERNEL(rows, vecs, ta)                                                                     \
-	static void kernel_##rows##_##vecs##_##ta(const struct tile *t)                            \
+#define KERNEL(rows, vecs, kind)                                                                   \
+	static void kernel_##rows##_##vecs##_##kind(const struct tile *t)                          \
 	{                                                                                          \
-		compute(t, rows, vecs, ta);                                                        \
+		compute(t, rows, vecs, kind);                                                      \
 	}
-#define KERNELS(rows)                                                                              \
-	KERNEL(rows, 1, 0)                                                                         \
-	KERNEL(rows, 2, 0)                                                                         \
-	KERNEL(rows, 1, 1)                                                                         \
-	KERNEL(rows, 2, 1)
-#define ENTRY(rows)                                                                                \
+#define KERNELS(rows, kind) KERNEL(rows, 1, kind) KERNEL(rows, 2, kind)
+#define ENTRY(rows, kind)                                                                          \
 	{                                                                                          \
-		{ kernel_##rows##_1_0, kernel_##rows##_2_0 },                                      \
-		{                                                                                  \
-			kernel_##rows##_1_1, kernel_##rows##_2_1                                   \
-		}                                                                                  \
+		kernel_##rows##_1_##kind, kernel_##rows##_2_##kind                                 \
 	}
 
-KERNELS(1)
-KERNELS(2)
-KERNELS(3)
-KERNELS(4)
-KERNELS(5)
-KERNELS(6)
 #if VEC_BYTES == 64
-KERNELS(7)
-KERNELS(8)
+#define FOR_ROWS(f, kind)                                                                          \
+	f(1, kind) f(2, kind) f(3, kind) f(4, kind) f(5, kind) f(6, kind) f(7, kind) f(8, kind)
+#define LIST(f, kind)                                                                              \
+	f(1, kind), f(2, kind), f(3, kind), f(4, kind), f(5, kind), f(6, kind), f(7, kind),        \
+	    f(8, kind)
+#else
+#define FOR_ROWS(f, kind) f(1, kind) f(2, kind) f(3, kind) f(4, kind) f(5, kind) f(6, kind)
+#define LIST(f, kind) f(1, kind), f(2, kind), f(3, kind), f(4, kind), f(5, kind), f(6, kind)
 #endif
 
-/* By rows - 1, ta, vecs - 1. */
-static tile_fn *const kernels[STEP][2][2] = {
-	ENTRY(1),
-	ENTRY(2),
-	ENTRY(3),
-	ENTRY(4),
-	ENTRY(5),
-	ENTRY(6),
-#if VEC_BYTES == 64
-	ENTRY(7),
-	ENTRY(8),
+FOR_ROWS(KERNELS, PLAIN)
+FOR_ROWS(KERNELS, TURNED)
+#ifdef __AVX512BF16__
+FOR_ROWS(KERNELS, PAIRS)
+#endif
+
+/* By kind, rows - 1, vecs - 1. */
+static tile_fn *const kernels[][STEP][2] = {
+	[PLAIN] = { LIST(ENTRY, PLAIN) },
+	[TURNED] = { LIST(ENTRY, TURNED) },
+#ifdef __AVX512BF16__
+	[PAIRS] = { LIST(ENTRY, PAIRS) },
 #endif
 };
 
 /* A tile whose last vector hangs over c's edge goes through a tile of its own. */
 static void
-compute_edge(struct tile t, int rows, int n, bool ta)
+compute_edge(struct tile t, int rows, int n, enum kind kind)
 {
 	real own[STEP * PANEL], *c = t.c;
 	int64_t ldc = t.ldc;
@@ -121,7 +128,7 @@ compute_edge(struct tile t, int rows, int n, bool ta)
 	t.c = own;
 	t.ldc = PANEL;
 	t.add = false;
-	kernels[rows - 1][ta][(n - 1) / VL](&t);
+	kernels[kind][rows - 1][(n - 1) / VL](&t);
 	for (int i = 0; i < rows; i++)
 		for (int j = 0; j < n; j++)
 			c[i * ldc + j] = own[i * PANEL + j] + (add ? c[i * ldc + j] : 0);
@@ -129,30 +136,30 @@ compute_edge(struct tile t, int rows, int n, bool ta)
 
 /* t's corner and a's rows are those of a row of tiles: all its panels, `stride` apart, n columns. */
 static void
-row_of_tiles(struct tile t, int rows, int64_t n, int64_t stride, bool ta)
+row_of_tiles(struct tile t, int rows, int64_t n, int64_t stride, enum kind kind)
 {
 	for (; n >= PANEL; n -= PANEL, t.b += stride, t.c += PANEL)
-		kernels[rows - 1][ta][1](&t);
+		kernels[kind][rows - 1][1](&t);
 	if (n % VL)
-		compute_edge(t, rows, (int)n, ta);
+		compute_edge(t, rows, (int)n, kind);
 	else if (n)
-		kernels[rows - 1][ta][0](&t);
+		kernels[kind][rows - 1][0](&t);
 }
 
 static void
-all_tiles(struct tile t, int64_t m, int64_t n, int64_t stride, bool ta)
+all_tiles(struct tile t, int64_t m, int64_t n, int64_t stride, enum kind kind)
 {
 	for (int64_t i = 0; i < m; i += STEP) {
 		int rows = (int)min64(STEP, m - i);
 
-		row_of_tiles(t, rows, n, stride, ta);
-		t.a += ta ? STEP : STEP * t.lda;
+		row_of_tiles(t, rows, n, stride, kind);
+		t.a += kind == TURNED ? STEP : STEP * t.lda;
 		t.c += STEP * t.ldc;
 	}
 }
 
-void
-CPU(gemm_panels)(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *b,
+static void
+panels(enum kind kind, int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *b,
     int64_t height, bool add, real *c, int64_t ldc)
 {
 	int64_t chunks = max64(1, n_parts(k, CHUNK)), per = (k + chunks - 1) / chunks;
@@ -168,9 +175,25 @@ CPU(gemm_panels)(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, co
 			.c = c,
 			.ldc = ldc };
 
-		all_tiles(t, m, n, height * PANEL, false);
+		all_tiles(t, m, n, height * PANEL, kind);
 	}
 }
+
+void
+CPU(gemm_panels)(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *b,
+    int64_t height, bool add, real *c, int64_t ldc)
+{
+	panels(PLAIN, m, n, k, a, lda, b, height, add, c, ldc);
+}
+
+#ifdef __AVX512BF16__
+void
+CPU(gemm_pairs)(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *b,
+    int64_t height, bool add, real *c, int64_t ldc)
+{
+	panels(PAIRS, m, n, k, a, lda, b, height, add, c, ldc);
+}
+#endif
 
 void
 CPU(gemm)(bool ta, bool tb, int64_t m, int64_t n, int64_t k, real alpha, const real *a, int64_t lda,
@@ -200,7 +223,7 @@ CPU(gemm)(bool ta, bool tb, int64_t m, int64_t n, int64_t k, real alpha, const r
 				t.b = b + p * ldb + j;
 				t.ldb = ldb;
 			}
-			all_tiles(t, m, len, 0, ta);
+			all_tiles(t, m, len, 0, ta ? TURNED : PLAIN);
 		}
 	}
 }

@@ -34,6 +34,12 @@ void CPU(gemm)(bool ta, bool tb, int64_t m, int64_t n, int64_t k, real alpha, co
 void CPU(gemm_panels)(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *b,
     int64_t height, bool add, real *c, int64_t ldc);
 
+#ifdef __AVX512BF16__
+/* The same where each number of a and of b is a pair of bfloat16 numbers, of which the sums are float32. */
+void CPU(gemm_pairs)(int64_t m, int64_t n, int64_t k, const real *a, int64_t lda, const real *b,
+    int64_t height, bool add, real *c, int64_t ldc);
+#endif
+
 /* y[p * PANEL + j] = x[j * ldx + p], p < k, j < n <= PANEL; the columns behind n are zeros. */
 void CPU(panel_turn)(real *y, const real *x, int64_t ldx, int64_t n, int64_t k);
 /* y[p * PANEL + j] = x[p * ldx + j], the same otherwise. */

@@ -2,11 +2,17 @@
 #include "kernels/cpu/dropout.h"
 #include "kernels/cpu/linear.h"
 
-/* A batch holds a panel of the widest weight, whatever GROUP says. */
+/* A batch holds one panel of output columns, or one row of the weight and the adapter, whatever GROUP says. */
 static int64_t
-panels_room(int64_t cols, int64_t rank)
+room_forward(int64_t cols, int64_t rank)
 {
-	return max64(GROUP, panels_width(cols) * (PANEL + rank));
+	return max64(GROUP, PANEL * (slots(cols) + slots(rank)));
+}
+
+static int64_t
+room_backward(int64_t cols, int64_t rank)
+{
+	return max64(GROUP, panels_width(cols) * (1 + slots(rank)));
 }
 
 static size_t
@@ -18,10 +24,19 @@ linear_bytes(int threads, int64_t room, int64_t tokens_rank)
 size_t
 CPU(linear_need)(int threads, const struct qz_need *need)
 {
-	int64_t tokens = max64(need->tokens, need->head_rows);
+	int64_t tokens = max64(need->tokens, need->head_rows), rank = need->rank_sum;
+	int64_t room = max64(room_forward(need->width, rank), room_backward(need->width, rank));
 
-	return linear_bytes(
-	    threads, panels_room(need->width, need->rank_sum), tokens * need->rank_sum);
+	return linear_bytes(threads, room, tokens * rank);
+}
+
+/* Forward, the few tokens of decoding use no panels. */
+static int64_t
+room_for(const struct job *j, int64_t rank)
+{
+	if (j->backward)
+		return room_backward(j->cols, rank);
+	return j->t <= FEW ? 0 : room_forward(j->cols, rank);
 }
 
 bool
@@ -31,12 +46,11 @@ CPU(linear_prepare)(struct qz_dev *d, struct job *j, const char *op)
 	char *ws;
 
 	j->cols = j->l->w.cols;
-	j->room = 0;
 	for (int i = 0; i < j->n_l; i++) {
 		if (!CPU(can_decode)(d, &j->l[i].w, op))
 			return false;
-		j->room = max64(j->room, panels_room(j->cols, j->l[i].rank));
-		ranks += j->l[i].rank;
+		j->room = max64(j->room, room_for(j, j->l[i].rank));
+		ranks += j->backward ? j->l[i].rank : 0;
 	}
 	ws = CPU(ws)(d, linear_bytes(CPU(threads)(d), j->room, j->t * ranks), op);
 	if (!ws)
@@ -99,21 +113,23 @@ add_bias(real *y, int64_t ldy, const float *bias, int64_t rows, int64_t n)
 }
 
 static void
-y_part(const struct job *j, const struct slice *s, int part)
+y_part(const struct job *j, const struct slice *s, int part, int thread)
 {
 	const struct qz_linear *l = s->l;
-	int64_t width = tile_width(j, s->rows), height = j->cols + s->tail, ldy = l->w.rows;
+	int64_t width = tile_width(j, s->rows), ldy = l->w.rows;
 	int down = n_parts(j->t, TOKENS);
 	int64_t t0 = (int64_t)(part % down) * TOKENS, n = min64(TOKENS, j->t - t0);
 	int64_t c0 = part / down * width, len = min64(width, s->rows - c0);
-	const real *w = j->panels + s->at + c0 * height;
+	const real *w = j->panels + s->at + c0 * s->height;
 	real *y = (real *)l->y + t0 * ldy + s->row0 + c0;
 
-	CPU(gemm_panels)(n, len, j->cols, j->x + t0 * j->cols, j->cols, w, height, false, y, ldy);
+	CPU(product)
+	(n, len, j->cols, j->x + t0 * j->cols, j->cols, w, s->height, false, y, ldy,
+	    scratch(j, thread));
 	if (s->tail)
-		CPU(gemm_panels)
-	(n, len, s->tail, (const real *)l->s + t0 * l->rank, l->rank, w + j->cols * PANEL, height,
-	    true, y, ldy);
+		CPU(product)
+	(n, len, s->tail, (const real *)l->s + t0 * l->rank, l->rank, w + slots(j->cols) * PANEL,
+	    s->height, true, y, ldy, scratch(j, thread));
 	if (l->bias)
 		add_bias(y, ldy, l->bias + s->row0 + c0, n, len);
 }
@@ -137,8 +153,7 @@ during_y(void *arg, int part, int thread)
 	const struct job *j = arg;
 	int kind = CPU(linear_kind)(j, &part);
 
-	(void)thread;
-	y_part(j, &j->slices[kind], part);
+	y_part(j, &j->slices[kind], part, thread);
 }
 
 /* The next rows, as many as there is room for; false behind the last. */
@@ -150,16 +165,18 @@ next_batch(struct job *j)
 	for (j->n_slices = 0; j->n_slices < SLICES && j->next_l < j->n_l; j->n_slices++) {
 		struct slice *s = &j->slices[j->n_slices];
 		const struct qz_linear *l = &j->l[j->next_l];
-		int64_t row0 = j->next_row, panel = PANEL * (j->cols + l->rank);
-		int64_t rows = min64(l->w.rows - row0, (j->room - at) / panel * PANEL);
+		int64_t row0 = j->next_row, height = slots(j->cols) + slots(l->rank);
+		int64_t rows = min64(l->w.rows - row0, (j->room - at) / (height * PANEL) * PANEL);
 
 		if (rows < 1)
 			break;
-		*s = (struct slice){ .l = l, .row0 = row0, .rows = rows, .at = at };
+		*s = (struct slice){
+			.l = l, .row0 = row0, .rows = rows, .at = at, .height = height
+		};
 		s->first = row0 == 0;
 		s->last = row0 + rows == l->w.rows;
 		s->tail = l->rank;
-		at += panels_width(rows) / PANEL * panel;
+		at += panels_width(rows) * height;
 		j->next_row = s->last ? 0 : row0 + rows;
 		j->next_l += s->last;
 	}

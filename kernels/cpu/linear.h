@@ -3,18 +3,19 @@
  * Projections of one input are worked on in batches of whole rows of their weights: a batch is decoded
  * into panels in the workspace by all threads, then tiles of the results are computed from them by all
  * threads.  The adapter's low-rank product is a few more rows of the panels, behind the weight's:
- * forward, of each panel of output columns, (cols + rank) rows; backward, of each panel of input columns,
+ * forward, of each panel of output columns, cols + rank rows; backward, of each panel of input columns,
  * for each slice its rows and, with the projection's last rows and without dropout, rank more.
+ * (In slots, see product.h: all heights, and a slice's row of the panels.)
  * Batches, tiles and the order of sums depend on the shapes alone. */
 #ifndef QZ_CPU_LINEAR_H
 #define QZ_CPU_LINEAR_H
 
-#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/product.h"
 
 enum {
-	TOKENS = 128 / STEP * STEP, /* of a tile of the result */
-	WIDTH = 192,                /* its columns; a multiple of every PANEL */
-	FEW = 8,                    /* tokens that are multiplied without gemm */
+	TOKENS = PRODUCT_ROWS / STEP * STEP, /* of a tile of the result */
+	WIDTH = 192,                         /* its columns; a multiple of every PANEL */
+	FEW = 8,                             /* tokens that are multiplied without gemm */
 	GROUP = 1 << 20,    /* elements of a batch's panels, if they hold one of the widest */
 	SPAN = 256 * WIDTH, /* scratch of a thread, reals */
 	SLICES = 8          /* of a batch */
@@ -26,7 +27,8 @@ struct slice {
 	int64_t row0, rows;
 	bool first, last; /* rows of the projection */
 	int64_t at;       /* forward: where in `panels`; backward: row of the panels */
-	int64_t tail;     /* rows of the panels that hold the adapter */
+	int64_t height;   /* forward: rows of a panel */
+	int64_t tail;     /* the adapter's rank, when it is in the panels */
 	real *p;          /* (T, rank): dy B */
 };
 
@@ -36,6 +38,7 @@ struct job {
 	const real *x;
 	real *dx;
 	int64_t t, cols;
+	bool backward;
 	bool add; /* dx holds something */
 
 	int next_l; /* behind the batch */

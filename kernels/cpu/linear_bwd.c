@@ -23,13 +23,13 @@ dx_slice(const struct job *j, const struct slice *s, bool add, int64_t t0, int64
 	const real *panels = j->panels + c0 * j->height + s->at * PANEL, *p = s->p + t0 * l->rank;
 	real *dx = j->dx + t0 * j->cols + c0;
 
-	CPU(gemm_panels)
+	CPU(product)
 	(n, len, s->rows, (const real *)l->dy + t0 * l->w.rows + s->row0, l->w.rows, panels,
-	    j->height, add, dx, j->cols);
+	    j->height, add, dx, j->cols, tile);
 	if (s->tail) {
-		CPU(gemm_panels)
-		(n, len, s->tail, p, l->rank, panels + s->rows * PANEL, j->height, true, dx,
-		    j->cols);
+		CPU(product)
+		(n, len, s->tail, p, l->rank, panels + slots(s->rows) * PANEL, j->height, true, dx,
+		    j->cols, tile);
 	} else if (l->rank && s->last) {
 		CPU(gemm)
 		(false, false, n, len, l->rank, 1, p, l->rank, (const real *)l->a + c0, j->cols,
@@ -129,7 +129,7 @@ next_batch(struct job *j)
 		struct slice *s = &j->slices[j->n_slices];
 		const struct qz_linear *l = &j->l[j->next_l];
 		int64_t row0 = j->next_row;
-		int64_t rows = min64(l->w.rows - row0, room - j->height - l->rank);
+		int64_t rows = min64(l->w.rows - row0, (room - j->height - slots(l->rank)) * PAIR);
 
 		if (rows < 1)
 			break;
@@ -138,7 +138,7 @@ next_batch(struct job *j)
 		s->last = row0 + rows == l->w.rows;
 		s->tail = s->last && l->dropout <= 0 ? l->rank : 0;
 		s->p = j->p;
-		j->height += rows + s->tail;
+		j->height += slots(rows) + slots(s->tail);
 		j->next_row = s->last ? 0 : row0 + rows;
 		j->next_l += s->last;
 		j->p += s->last ? j->t * l->rank : 0;
@@ -183,7 +183,9 @@ void
 CPU(linear_bwd)(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x, qz_act *dx,
     int64_t t, bool add)
 {
-	struct job j = { .l = l, .n_l = n_l, .x = x, .dx = dx, .t = t, .add = add };
+	struct job j = {
+		.l = l, .n_l = n_l, .x = x, .dx = dx, .t = t, .backward = true, .add = add
+	};
 
 	if (t < 1 || !CPU(linear_prepare)(d, &j, "linear_bwd"))
 		return;
