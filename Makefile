@@ -40,11 +40,12 @@ cli   := $(patsubst %.c,$B/%.o,$(wildcard tools/common/*.c))
 isa_base   =
 isa_avx2   = -mavx2 -mfma -mf16c
 isa_avx512 = -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512
+isa_avx512bf16 = $(isa_avx512) -mavx512bf16
 isa_f64    = -DQZ_ORACLE
 ifneq ($(shell uname -m),x86_64)
 ISAS = base f64
 else
-ISAS = base avx2 avx512 f64
+ISAS = base avx2 avx512 avx512bf16 f64
 endif
 cpu_src := $(wildcard kernels/cpu/*.c)
 cpu     := $(foreach i,$(ISAS),$(cpu_src:%.c=$B/%.$i.o))

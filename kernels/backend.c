@@ -11,7 +11,8 @@
 
 extern const struct qz_backend qz_cpu_backend_base, qz_cpu_backend_f64;
 #ifdef __x86_64__
-extern const struct qz_backend qz_cpu_backend_avx2, qz_cpu_backend_avx512;
+extern const struct qz_backend qz_cpu_backend_avx2, qz_cpu_backend_avx512,
+    qz_cpu_backend_avx512bf16;
 
 static bool
 has_avx2(void)
@@ -26,6 +27,12 @@ has_avx512(void)
 	       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
 	       __builtin_cpu_supports("avx512vl");
 }
+
+static bool
+has_avx512bf16(void)
+{
+	return has_avx512() && __builtin_cpu_supports("avx512bf16");
+}
 #endif
 
 static bool
@@ -34,27 +41,40 @@ always(void)
 	return true;
 }
 
-/* Best first. */
+/* Best first.  Products in bfloat16 are for who asks for them. */
 static const struct {
 	const char *name;
 	const struct qz_backend *k;
 	bool (*here)(void);
+	bool bf16;
 } variants[] = {
 #ifdef __x86_64__
-	{ "avx512", &qz_cpu_backend_avx512, has_avx512 },
-	{ "avx2", &qz_cpu_backend_avx2, has_avx2 },
+	{ "avx512bf16", &qz_cpu_backend_avx512bf16, has_avx512bf16, true },
+	{ "avx512", &qz_cpu_backend_avx512, has_avx512, false },
+	{ "avx2", &qz_cpu_backend_avx2, has_avx2, false },
 #endif
-	{ "base", &qz_cpu_backend_base, always },
+	{ "base", &qz_cpu_backend_base, always, false },
 };
+enum { N_VARIANTS = sizeof variants / sizeof *variants };
+
+static struct qz_dev *
+open_bf16(int n_threads, struct qz_err *e)
+{
+	for (size_t i = 0; i < N_VARIANTS; i++)
+		if (variants[i].bf16 && variants[i].here())
+			return variants[i].k->open(0, n_threads, e);
+	qz_fail(e, QZ_EDEVICE,
+	    "device cpu-bf16: this processor has no products of bfloat16 (avx512_bf16)");
+	return NULL;
+}
 
 static struct qz_dev *
 open_cpu(int n_threads, struct qz_err *e)
 {
 	const char *want = getenv("QZ_CPU");
-	size_t n = sizeof variants / sizeof *variants;
 
-	for (size_t i = 0; i < n; i++) {
-		if (want && *want && strcmp(want, variants[i].name))
+	for (size_t i = 0; i < N_VARIANTS; i++) {
+		if (want && *want ? strcmp(want, variants[i].name) : variants[i].bf16)
 			continue;
 		if (variants[i].here())
 			return variants[i].k->open(0, n_threads, e);
@@ -63,7 +83,8 @@ open_cpu(int n_threads, struct qz_err *e)
 			return NULL;
 		}
 	}
-	qz_fail(e, QZ_EDEVICE, "QZ_CPU=%s: no such variant; base, avx2 or avx512", want);
+	qz_fail(
+	    e, QZ_EDEVICE, "QZ_CPU=%s: no such variant; base, avx2, avx512 or avx512bf16", want);
 	return NULL;
 }
 
@@ -184,11 +205,13 @@ qz_device_open(const char *name, int n_threads, struct qz_err *e)
 		return open_auto(n_threads, e);
 	if (!strcmp(name, "cpu"))
 		return open_cpu(n_threads, e);
+	if (!strcmp(name, "cpu-bf16"))
+		return open_bf16(n_threads, e);
 	if (!strcmp(name, "cpu-f64"))
 		return qz_cpu_backend_f64.open(0, n_threads, e);
 	if (!strncmp(name, "cuda", 4) && (name[4] == '\0' || name[4] == ':'))
 		return open_cuda(name, e);
-	qz_fail(e, QZ_EUSAGE, "device %s: not one of auto, cpu, cuda, cuda:N", name);
+	qz_fail(e, QZ_EUSAGE, "device %s: not one of auto, cpu, cpu-bf16, cuda, cuda:N", name);
 	return NULL;
 }
 

@@ -81,11 +81,13 @@ scratch(const struct job *j, int thread)
 	return j->scratch + (size_t)thread * (ws_bytes(SPAN) / sizeof(real));
 }
 
+_Static_assert((int)SPAN >= (int)PRODUCT_SCRATCH && SPAN >= TOKENS * WIDTH, "scratch holds a tile");
+
 /* Columns of the tiles of a result, so that a small one has parts for a few threads. */
 static inline int64_t
 tile_width(const struct job *j, int64_t n)
 {
-	return n_parts(j->t, TOKENS) * n_parts(n, WIDTH) < 8 ? WIDTH / 3 : WIDTH;
+	return n_parts(j->t, TOKENS) * n_parts(n, WIDTH) < 8 ? WIDTH / 3 : WIDTH * PAIR;
 }
 
 #endif
