@@ -42,7 +42,7 @@ far() { perl "$ROOT/tests/cli/tensors.pl" "$@"; }
 @test "every CPU variant gives the same bytes" {
 	QZ_CPU=base qz-merge -q -t bf16 -o base.qz "$MODEL" "$GOLDEN/plain-final"
 	QZ_CPU=base qz-gguf -q -t q8_0 --name x -o base.gguf base.qz
-	for c in avx2 avx512; do
+	for c in avx2 avx512 avx512bf16; do
 		run env QZ_CPU=$c qz-merge -q -t bf16 -o $c.qz "$MODEL" "$GOLDEN/plain-final"
 		[ "$status" -ne 4 ] || continue # this processor lacks it
 		cmp base.qz $c.qz

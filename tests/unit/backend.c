@@ -48,6 +48,29 @@ names(void)
 	}
 }
 
+/* Products of bfloat16 are for who asks for them, and only where they are. */
+static void
+bf16(void)
+{
+	struct qz_err e = { 0 };
+	struct qz_dev *plain, *d;
+
+	setenv("QZ_CPU", "", 1);
+	plain = qz_device_open("cpu", 1, &e);
+	ok(plain && !strstr(plain->k->name, "bf16"), "cpu: %s", plain ? plain->k->name : e.msg);
+	qz_device_close(plain);
+	d = qz_device_open("cpu-bf16", 1, &e);
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("avx512bf16")) {
+		ok(d && !strcmp(d->k->name, "cpu-avx512bf16"), "cpu-bf16: %s",
+		    d ? d->k->name : e.msg);
+		qz_device_close(d);
+		return;
+	}
+#endif
+	ok(!d && e.code == QZ_EDEVICE && strstr(e.msg, "no products of bfloat16"), "%s", e.msg);
+}
+
 static void
 plugin(void)
 {
@@ -105,6 +128,7 @@ main(void)
 {
 	unsetenv("QZ_PLUGINDIR");
 	names();
+	bf16();
 	plugin();
 	device();
 	return done();

@@ -10,7 +10,7 @@
 #include "libcore/base/rng.h"
 #include "tests/unit/mirror.h"
 
-/* One of base, avx2, avx512, f64, NULL when the processor lacks it; or cuda (mirror.h). */
+/* One of base, avx2, avx512, avx512bf16, f64, NULL when the processor lacks it; or cuda (mirror.h). */
 __attribute__((unused)) static struct qz_dev *
 open_variant(const char *name, int n_threads)
 {

@@ -5,7 +5,7 @@
 #include "tests/unit/weights.h"
 #include "libcore/base/half.h"
 
-static const char *const variants[] = { "base", "avx2", "avx512", "f64", "cuda" };
+static const char *const variants[] = { "base", "avx2", "avx512", "avx512bf16", "f64", "cuda" };
 enum { VARIANTS = sizeof variants / sizeof *variants };
 
 /* Every float16 and bfloat16 there and back, and halves between two of them to the even one. */

@@ -124,7 +124,8 @@ refusals(struct qz_dev *d)
 int
 main(void)
 {
-	static const char *const variants[] = { "base", "avx2", "avx512", "f64", "cuda" };
+	static const char *const variants[] = { "base", "avx2", "avx512", "avx512bf16", "f64",
+		"cuda" };
 	static const char *const written[] = { "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0" };
 	static const struct {
 		const char *folder, *name;

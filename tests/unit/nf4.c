@@ -306,7 +306,8 @@ refusals(void)
 int
 main(void)
 {
-	static const char *const variants[] = { "base", "avx2", "avx512", "f64", "cuda" };
+	static const char *const variants[] = { "base", "avx2", "avx512", "avx512bf16", "f64",
+		"cuda" };
 
 	tables();
 	for (int i = 0; i < 5; i++)

@@ -239,6 +239,7 @@ main(void)
 	static const enum qz_dtype types[] = { QZ_F32, QZ_F16, QZ_BF16, QZ_NF4, QZ_FP4, QZ_INT8,
 		QZ_Q8_0, QZ_Q4_1 };
 
+	bf16_bound = 4e-3;
 	compare(cases, sizeof cases / sizeof *cases);
 	compare_large(big, sizeof big / sizeof *big);
 	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
