@@ -7,6 +7,8 @@
 #include "kernels/cpu/dropout.h"
 #include "kernels/cpu/lanes.h"
 
+#include <string.h>
+
 enum {
 	TOKENS = 256,    /* a tile of the result */
 	WIDTH = 192,     /* its columns */
@@ -35,6 +37,13 @@ struct job {
 	struct tile tile;            /* of the product at hand */
 	int decode_parts, t_tiles, c_tiles, dx_parts, da_parts;
 };
+
+/* Distance of the rows of s. */
+static int64_t
+lds(const struct qz_linear *l)
+{
+	return l->lds ? l->lds : l->rank;
+}
 
 static int64_t
 group_rows(const struct qz_mat *w)
@@ -111,12 +120,12 @@ s_part(const struct job *j, int tile, int thread)
 {
 	const struct qz_linear *l = j->l;
 	int64_t t0 = (int64_t)tile * TOKENS, n = min64(TOKENS, j->t - t0), cols = l->w.cols;
-	real *s = (real *)l->s + t0 * l->rank, *dropped = scratch(j, thread);
+	real *s = (real *)l->s + t0 * lds(l), *dropped = scratch(j, thread);
 
 	if (l->dropout <= 0) {
 		CPU(gemm)
 		(false, true, n, l->rank, cols, 1, j->x + t0 * cols, cols, l->a, cols, 0, s,
-		    l->rank);
+		    lds(l));
 		return;
 	}
 	for (int64_t c = 0; c < cols; c += WIDTH) {
@@ -125,7 +134,7 @@ s_part(const struct job *j, int tile, int thread)
 		CPU(drop)(l, dropped, j->x, t0, n, c, len);
 		CPU(gemm)
 		(false, true, n, l->rank, len, 1, dropped, len, (const real *)l->a + c, cols, c > 0,
-		    s, l->rank);
+		    s, lds(l));
 	}
 }
 
@@ -163,6 +172,16 @@ corner(
 	*len = min64(j->tile.width, cols - *c0);
 }
 
+/* A tile of y begins as what is added to it. */
+static void
+begin_tile(const struct qz_linear *l, real *y, int64_t t0, int64_t n, int64_t row, int64_t rows)
+{
+	const real *plus = (const real *)l->plus + t0 * l->w.rows + row;
+
+	for (int64_t t = 0; plus != y && t < n; t++)
+		memcpy(y + t * l->w.rows, plus + t * l->w.rows, (size_t)rows * sizeof *y);
+}
+
 static void
 y_part(const struct job *j, int part)
 {
@@ -173,11 +192,14 @@ y_part(const struct job *j, int part)
 	corner(j, part, j->rows, &t0, &n, &r0, &rows);
 	row = j->row0 + r0;
 	y = (real *)l->y + t0 * ldy + row;
+	if (l->plus)
+		begin_tile(l, y, t0, n, row, rows);
 	CPU(gemm)
-	(false, true, n, rows, cols, 1, j->x + t0 * cols, cols, j->w + r0 * cols, cols, 0, y, ldy);
+	(false, true, n, rows, cols, 1, j->x + t0 * cols, cols, j->w + r0 * cols, cols,
+	    l->plus != NULL, y, ldy);
 	if (l->rank)
 		CPU(gemm)
-	(false, true, n, rows, l->rank, l->scale, (const real *)l->s + t0 * l->rank, l->rank,
+	(false, true, n, rows, l->rank, l->scale, (const real *)l->s + t0 * lds(l), lds(l),
 	    (const real *)l->b + row * l->rank, l->rank, 1, y, ldy);
 	if (l->bias)
 		add_bias(y, ldy, l->bias + row, n, rows);
@@ -191,10 +213,14 @@ begin_row(const struct job *j, int64_t r)
 	const real *b = l->rank ? (const real *)l->b + r * l->rank : NULL;
 
 	for (int64_t t = 0; t < j->t; t++) {
-		real sum = l->rank ? dot((const real *)l->s + t * l->rank, b, l->rank) * l->scale
+		real sum = l->rank ? dot((const real *)l->s + t * lds(l), b, l->rank) * l->scale
 				   : 0;
 
-		((real *)l->y)[t * l->w.rows + r] = l->bias ? sum + l->bias[r] : sum;
+		if (l->bias)
+			sum += l->bias[r];
+		if (l->plus)
+			sum += ((const real *)l->plus)[t * l->w.rows + r];
+		((real *)l->y)[t * l->w.rows + r] = sum;
 	}
 }
 
@@ -367,8 +393,8 @@ db_part(const struct job *j, int part)
 	int64_t r0 = (int64_t)part * WIDTH, n = min64(WIDTH, l->w.rows - r0);
 
 	CPU(gemm)
-	(true, false, n, l->rank, j->t, l->scale, (const real *)l->dy + r0, l->w.rows, l->s,
-	    l->rank, 1, (real *)l->db + r0 * l->rank, l->rank);
+	(true, false, n, l->rank, j->t, l->scale, (const real *)l->dy + r0, l->w.rows, l->s, lds(l),
+	    1, (real *)l->db + r0 * l->rank, l->rank);
 }
 
 static void

@@ -35,6 +35,7 @@ struct qz_cuda_own {
 };
 
 struct qz_cuda_gemms;
+struct qz_cuda_trace;
 
 struct qz_cuda_dev {
 	struct qz_dev dev;
@@ -47,6 +48,9 @@ struct qz_cuda_dev {
 	size_t ws_n;
 	struct qz_cuda_own *own;
 	struct qz_cuda_gemms *gemms; /* NULL until a workspace is set */
+	struct qz_cuda_trace *trace; /* NULL: nothing is timed */
+	cudaStream_t side[2];        /* copies beside the ops; made when first used */
+	cudaEvent_t main_done, side_done[2];
 };
 
 #define QZ_OP(name, args) void qz_cuda_##name args;
@@ -76,11 +80,23 @@ bool qz_cuda_plain(struct qz_dev *d, enum qz_dtype type);
  * is not so much. */
 void *qz_cuda_ws(struct qz_dev *d, size_t *at, size_t nbytes);
 
+/* trace.cu: what is queued from here on belongs to this part of the op; "" is the op itself. */
+void qz_cuda_part(struct qz_dev *d, const char *part);
+void qz_cuda_trace_on(struct qz_dev *d, bool on);
+size_t qz_cuda_trace_read(struct qz_dev *d, struct qz_trace *rows, size_t max);
+
+/* side.cu */
+void *qz_cuda_host_alloc(struct qz_dev *d, size_t nbytes, struct qz_err *e);
+void qz_cuda_host_free(struct qz_dev *d, void *p);
+void qz_cuda_side_copy(struct qz_dev *d, int lane, void *to, const void *from, size_t nbytes);
+void qz_cuda_side_wait(struct qz_dev *d, int lane);
+void qz_cuda_side_end(struct qz_dev *d);
+
 /* gemm.cu */
 
-/* c (m, n) = alpha * op(a) op(b) + beta * c, row-major, op(a) (m, k), op(b) (k, n); ta, tb: the matrix in
- * memory is the transpose.  a, b bfloat16, c bfloat16 or, when wide, float32; sums in float32, in an
- * order that the shapes decide.  With beta 0 what c holds is not read. */
+/* c (m, n) = alpha * op(a) op(b) + plus, row-major, op(a) (m, k), op(b) (k, n); ta, tb: the matrix in
+ * memory is the transpose.  a, b bfloat16, c and plus bfloat16 or, when wide, float32; sums in float32, in
+ * an order that the shapes decide.  plus: NULL, c itself, or a matrix apart from it with rows as far apart. */
 struct qz_cuda_gemm {
 	bool ta, tb, wide;
 	int64_t m, n, k;
@@ -89,7 +105,7 @@ struct qz_cuda_gemm {
 	int64_t lda;
 	const void *b;
 	int64_t ldb;
-	float beta;
+	const void *plus;
 	void *c;
 	int64_t ldc;
 };

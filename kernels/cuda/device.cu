@@ -71,6 +71,7 @@ qz_cuda_op(struct qz_dev *d, const char *op, int64_t a, int64_t b, int64_t c)
 	s->shape[1] = b;
 	s->shape[2] = c;
 	qz_cuda_rc(d, "cudaSetDevice", cudaSetDevice(s->index));
+	qz_cuda_part(d, "");
 }
 
 bool
@@ -203,6 +204,8 @@ close_device(struct qz_dev *d)
 	if (!d)
 		return;
 	qz_cuda_op(d, "close", 0);
+	qz_cuda_trace_on(d, false);
+	qz_cuda_side_end(d);
 	qz_cuda_gemms_end(d);
 	stop(cuda_dev(d));
 }
@@ -234,6 +237,16 @@ memory(struct qz_dev *d)
 	qz_cuda_op(d, "memory", 0);
 	qz_cuda_rc(d, "cudaMemGetInfo", cudaMemGetInfo(&left, &all));
 	return left;
+}
+
+static uint64_t
+used(struct qz_dev *d)
+{
+	size_t left = 0, all = 0;
+
+	qz_cuda_op(d, "memory", 0);
+	qz_cuda_rc(d, "cudaMemGetInfo", cudaMemGetInfo(&left, &all));
+	return all - left;
 }
 
 static void *
@@ -371,12 +384,19 @@ table(void)
 	k.close = close_device;
 	k.describe = describe;
 	k.memory = memory;
+	k.used = used;
 	k.alloc = alloc;
 	k.free = free_memory;
 	k.copy_in = copy_in;
 	k.copy_out = copy_out;
 	k.fill = fill;
 	k.sync = sync_device;
+	k.host_alloc = qz_cuda_host_alloc;
+	k.host_free = qz_cuda_host_free;
+	k.side_copy = qz_cuda_side_copy;
+	k.side_wait = qz_cuda_side_wait;
+	k.trace = qz_cuda_trace_on;
+	k.trace_read = qz_cuda_trace_read;
 	k.workspace = workspace;
 	k.set_workspace = set_workspace;
 #define QZ_OP(name, args) k.name = qz_cuda_##name;

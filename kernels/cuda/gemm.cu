@@ -40,7 +40,7 @@ struct library {
 /* Everything that decides the algorithm. */
 struct key {
 	int64_t m, n, k, lda, ldb, ldc;
-	uint8_t ta, tb, wide, fresh, align_a, align_b, align_c, used;
+	uint8_t ta, tb, wide, plus, align_a, align_b, align_c, align_plus, used;
 };
 
 struct entry {
@@ -181,10 +181,11 @@ make_key(const struct qz_cuda_gemm *g)
 	k.ta = g->ta;
 	k.tb = g->tb;
 	k.wide = g->wide;
-	k.fresh = g->beta == 0;
+	k.plus = !g->plus ? 0 : g->plus == g->c ? 1 : 2;
 	k.align_a = log_alignment(g->a);
 	k.align_b = log_alignment(g->b);
 	k.align_c = log_alignment(g->c);
+	k.align_plus = log_alignment(g->plus ? g->plus : g->c);
 	k.used = 1;
 	return k;
 }
@@ -242,7 +243,7 @@ prefer(struct qz_dev *d, const struct library *lib, cublasLtMatmulPreferenceOpaq
 		{ CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, 4 },
 		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment(g->b), 4 },
 		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment(g->a), 4 },
-		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment(g->c), 4 },
+		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment(g->plus ? g->plus : g->c), 4 },
 		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment(g->c), 4 },
 	};
 	cublasStatus_t rc = lib->p_cublasLtMatmulPreferenceInit_internal(p, sizeof *p);
@@ -311,10 +312,10 @@ multiply(struct qz_cuda_gemm g)
 	}
 	if (row >= g.m || col >= g.n)
 		return;
-	if (g.beta != 0)
-		old = g.wide ? static_cast<float *>(g.c)[row * g.ldc + col]
-			     : bf16_load(static_cast<uint16_t *>(g.c)[row * g.ldc + col]);
-	sum = g.beta != 0 ? fmaf(g.beta, old, g.alpha * sum) : g.alpha * sum;
+	if (g.plus)
+		old = g.wide ? static_cast<const float *>(g.plus)[row * g.ldc + col]
+			     : bf16_load(static_cast<const uint16_t *>(g.plus)[row * g.ldc + col]);
+	sum = fmaf(g.alpha, sum, old);
 	if (g.wide)
 		static_cast<float *>(g.c)[row * g.ldc + col] = sum;
 	else
@@ -333,6 +334,8 @@ multiply_plainly(struct qz_dev *d, const struct qz_cuda_gemm *g)
 		part.m = g->m - i < rows ? g->m - i : rows;
 		part.a = static_cast<const uint16_t *>(g->a) + (g->ta ? i : i * g->lda);
 		part.c = static_cast<char *>(g->c) + i * g->ldc * (g->wide ? 4 : 2);
+		if (g->plus)
+			part.plus = static_cast<const char *>(g->plus) + i * g->ldc * (g->wide ? 4 : 2);
 		launch(d, multiply,
 		    dim3(static_cast<unsigned>(ceil_div(g->n, TILE)),
 		        static_cast<unsigned>(ceil_div(part.m, TILE))),
@@ -345,6 +348,7 @@ qz_cuda_gemm(struct qz_dev *d, const struct qz_cuda_gemm *g)
 {
 	struct qz_cuda_dev *c = cuda_dev(d);
 	struct qz_cuda_gemms *s = c->gemms;
+	float beta = g->plus ? 1 : 0;
 	struct entry *e;
 
 	if (g->m < 1 || g->n < 1 || c->err.code != QZ_OK)
@@ -361,6 +365,6 @@ qz_cuda_gemm(struct qz_dev *d, const struct qz_cuda_gemm *g)
 		return;
 	}
 	lt_rc(d, s->lib, "cublasLtMatmul",
-	    s->lib->p_cublasLtMatmul(s->handle, &e->product, &g->alpha, g->b, &e->a, g->a, &e->b, &g->beta,
-	        g->c, &e->c, g->c, &e->c, &e->algorithm, c->ws, QZ_CUDA_GEMM_WS, c->stream));
+	    s->lib->p_cublasLtMatmul(s->handle, &e->product, &g->alpha, g->b, &e->a, g->a, &e->b, &beta,
+	        g->plus ? g->plus : g->c, &e->c, g->c, &e->c, &e->algorithm, c->ws, QZ_CUDA_GEMM_WS, c->stream));
 }

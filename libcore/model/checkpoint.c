@@ -171,6 +171,7 @@ read_records(struct qz_train *t, const char *settings, struct qz_shard_reader *r
 		if (rec->type == QZ_REC_TENSOR && get_tensor(t, tensors++, r, rec, piece, e) < 0)
 			return -1;
 	}
+	qz_net_adapter_changed(t->net);
 	if (got == 0 && tensors != N_TENSORS)
 		return qz_fail(e, QZ_EDATA, "%d tensors, %d expected", tensors, N_TENSORS);
 	return got;

@@ -11,9 +11,14 @@
 #include "libcore/model/weights.h"
 
 /* What the backward pass finds in memory: the first `x_only` layers keep their input alone and compute the
- * rest again, the next `no_mlp` layers compute gate and up again, the others keep everything. */
+ * rest again, the next `no_mlp` layers compute gate and up again, the others keep everything.
+ * The result does not depend on it, but for the order in which chunks add to the adapter's gradient. */
 struct qz_policy {
 	int64_t x_only, no_mlp;
+	int64_t x_host;  /* the inputs of the first x_host layers wait in host memory */
+	int64_t chunk;   /* tokens that the MLP computes at a time, 0: all */
+	int64_t cached;  /* projections of the last `cached` layers are kept decoded */
+	bool embed_host; /* the embedding lies in host memory (qz_weights_begin) */
 };
 
 struct qz_net_shape {
@@ -28,7 +33,9 @@ enum { QZ_LOGITS_BYTES = 64 << 20 };
 
 /* What memory is for. */
 enum qz_use {
+	QZ_USE_DEVICE, /* what the device's driver and libraries take */
 	QZ_USE_WEIGHTS,
+	QZ_USE_CACHE, /* weights kept decoded */
 	QZ_USE_ADAPTER,
 	QZ_USE_GRADIENTS,
 	QZ_USE_OPTIMIZER,
@@ -42,6 +49,8 @@ enum qz_use {
 struct qz_plan {
 	uint64_t bytes[QZ_USE_N];
 	uint64_t total;
+	uint64_t host;  /* of host memory beside it, where the device is not the host */
+	double seconds; /* a step is predicted to take, 0: not known */
 };
 const char *qz_use_name(enum qz_use u);
 
@@ -53,7 +62,9 @@ struct qz_kept {
 	qz_act *o;             /* (T, heads * head_dim): attention's output */
 	qz_act *x2;            /* (T, hidden): x + o_proj(o) */
 	qz_act *gate, *up;     /* (T, ffn) */
-	qz_act *s[QZ_PROJ_N];  /* (T, rank) */
+	qz_act
+	    *s[QZ_PROJ_N]; /* (T, rank), rows lds apart: projections with one input side by side */
+	int64_t lds[QZ_PROJ_N];
 	qz_par *lse, *rstd1, *rstd2, *rstd_q, *rstd_k;
 };
 
@@ -71,11 +82,15 @@ struct qz_net {
 	void *base;
 
 	qz_par *p, *g, *m, *v;  /* [lora.n_par] each; g, m, v only to train */
+	qz_act *pa;             /* p as ops read it; p itself where act and par are one type */
 	struct qz_adamw *adamw; /* device memory */
 	double *sum;            /* device memory, one */
 	double *losses;         /* [shape.losses], device memory */
 
 	struct qz_kept *layers;              /* [layers] */
+	char *host;                          /* x of the first x_host layers */
+	qz_act *slot[2];                     /* ... and where two of them lie on the device */
+	struct qz_mat (*cache)[QZ_PROJ_N];   /* [layers], decoded ones; data NULL: not cached */
 	qz_act *x_out;                       /* (T, hidden): what the last layer gives */
 	qz_act *xn, *h;                      /* (T, hidden), (T, ffn) */
 	qz_act *dx, *dxn, *dh;               /* (T, hidden) twice, (T, ffn) */
@@ -92,6 +107,8 @@ struct qz_net {
 	bool dropping;             /* dropout is on */
 	uint64_t seed, step, part; /* its key, with the tensor's name */
 	bool recomputing;          /* the backward pass runs parts of the forward pass again */
+	int64_t chunk;             /* first token of the part that the MLP is at ... */
+	int64_t chunk_n;           /* ... and its length */
 	qz_visit *visit;
 	void *visit_arg;
 };
@@ -104,7 +121,9 @@ int qz_net_open(struct qz_net *n, const struct qz_weights *w, const struct qz_lo
     const struct qz_net_shape *shape, struct qz_err *e);
 void qz_net_close(struct qz_net *n);
 
-/* Elements of par from and to float32; waits. */
+/* p has changed: pa follows.  (The optimizer writes both.) */
+void qz_net_adapter_changed(struct qz_net *n);
+/* Elements of par from and to float32; waits.  What is put into p is in pa too. */
 void qz_net_put(struct qz_net *n, qz_par *to, const float *from, uint64_t count);
 void qz_net_get(struct qz_net *n, float *to, const qz_par *from, uint64_t count);
 
@@ -125,11 +144,20 @@ int qz_net_logits(
  * for in plan (which may hold the weights already). */
 uint64_t qz_net_layout(struct qz_net *n, void *base, struct qz_plan *plan);
 
+/* Host memory for what waits there. */
+uint64_t qz_net_host_bytes(const struct qz_net *n);
+/* Tokens that the MLP computes at a time when there are t. */
+int64_t qz_net_chunk(const struct qz_net *n, int64_t t);
+
 /* Shared by forward.c and backward.c. */
 struct qz_linear qz_net_linear(
     const struct qz_net *n, int layer, enum qz_proj p, qz_act *y, const qz_act *dy);
 void qz_net_attn_part(struct qz_net *n, int layer); /* x -> x2 */
-void qz_net_gate_up(struct qz_net *n, int layer);   /* x2 -> gate, up */
+void qz_net_gate_up(struct qz_net *n, int layer);   /* x2 -> gate, up, of the current chunk */
+/* Row `t` of x (T, cols). */
+qz_act *qz_net_row(const struct qz_net *n, const qz_act *x, int64_t t, int64_t cols);
+/* Where the current chunk's gate or up lies: in the layer's own memory, or from the start of a shared one. */
+qz_act *qz_net_mlp_row(const struct qz_net *n, int layer, const qz_act *x);
 struct qz_attn qz_net_attn(const struct qz_net *n, const struct qz_kept *l);
 
 #endif

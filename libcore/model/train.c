@@ -193,6 +193,7 @@ update(struct qz_train *t, double lr)
 
 	n->k->copy_in(n->dev, n->adamw, &args, sizeof args);
 	n->k->adamw(n->dev, n->adamw, n->sum, n->p, n->m, n->v, n->g, (int64_t)n->lora.n_par);
+	qz_net_adapter_changed(n);
 }
 
 int

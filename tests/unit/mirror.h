@@ -31,7 +31,7 @@ static struct mirror {
 } mirror;
 static size_t mirror_skew;
 
-/* Where the n bytes at p will lie on the GPU.  The same p again is the same piece. */
+/* Where the n bytes at p will lie on the GPU.  What lies within a piece is part of it. */
 static void *
 lend(const void *p, size_t n, bool out)
 {
@@ -40,12 +40,14 @@ lend(const void *p, size_t n, bool out)
 	if (!p)
 		return NULL;
 	for (int i = 0; i < mirror.n_pieces; i++) {
-		if (mirror.piece[i].host != p)
+		const char *host = mirror.piece[i].host, *from = p;
+
+		if (from < host || from >= host + mirror.piece[i].n)
 			continue;
-		if (n > mirror.piece[i].n)
+		if (from + n > host + mirror.piece[i].n)
 			abort();
 		mirror.piece[i].out |= out;
-		return mirror.memory + mirror.piece[i].at;
+		return mirror.memory + mirror.piece[i].at + (from - host);
 	}
 	mirror.used = (at + n + MIRROR_BAND + 255) / 256 * 256;
 	if (mirror.n_pieces == MIRROR_PIECES || mirror.used > MIRROR_SIZE)
@@ -149,12 +151,30 @@ lend_linear(const struct qz_linear *l, int64_t t, bool back)
 	m.bias = in(l->bias, (size_t)l->w.rows * 4);
 	m.y = back ? NULL : out(l->y, act(t * l->w.rows));
 	m.dy = back ? in(l->dy, act(t * l->w.rows)) : NULL;
-	m.a = in(l->rank ? l->a : NULL, par(l->rank * l->w.cols));
-	m.b = in(l->rank ? l->b : NULL, par(l->rank * l->w.rows));
+	m.plus = back || !l->plus ? NULL : in(l->plus, act(t * l->w.rows));
+	m.a = in(l->rank ? l->a : NULL, act(l->rank * l->w.cols));
+	m.b = in(l->rank ? l->b : NULL, act(l->rank * l->w.rows));
 	m.da = out(l->rank && back ? l->da : NULL, par(l->rank * l->w.cols));
 	m.db = out(l->rank && back ? l->db : NULL, par(l->rank * l->w.rows));
-	m.s = lend(l->rank ? l->s : NULL, act(t * l->rank), !back);
+	m.s = lend(
+	    l->rank ? l->s : NULL, act(l->lds ? (t - 1) * l->lds + l->rank : t * l->rank), !back);
 	return m;
+}
+
+/* Adapters that lie side by side lie so on the GPU too. */
+static void
+lend_side_by_side(const struct qz_linear *l, int n_l, int64_t t, bool back)
+{
+	int64_t rank = 0, cols = l->w.cols;
+
+	if (n_l < 2 || !l->lds)
+		return;
+	for (int i = 0; i < n_l; i++)
+		rank += l[i].rank;
+	in(l->a, act(rank * cols));
+	lend(l->s, act(t * l->lds), !back);
+	if (back)
+		out(l->da, par(rank * cols));
 }
 
 static struct qz_attn
@@ -284,7 +304,7 @@ MIRROR(rope,
 
 MIRROR(linear, (struct qz_dev * d, const struct qz_linear *l, int n_l, const qz_act *x, int64_t t),
        struct qz_linear m[4];
-       x = in(x, act(t * l->w.cols));
+       x = in(x, act(t * l->w.cols)); lend_side_by_side(l, n_l, t, false);
        for (int i = 0; i < n_l; i++) m[i] = lend_linear(&l[i], t, false);
        ON_GPU(linear, m, n_l, x, t);)
 
@@ -293,6 +313,7 @@ MIRROR(linear_bwd,
 	   int64_t t, bool add),
        struct qz_linear m[4];
        x = in(x, act(t * l->w.cols)); dx = out(dx, act(t * l->w.cols));
+       lend_side_by_side(l, n_l, t, true);
        for (int i = 0; i < n_l; i++) m[i] = lend_linear(&l[i], t, true);
        ON_GPU(linear_bwd, m, n_l, x, dx, t, add);)
 
