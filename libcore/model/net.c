@@ -53,6 +53,27 @@ qz_net_plan(struct qz_plan *p, struct qz_dev *dev, const struct qz_config *c, ui
 	return 0;
 }
 
+int
+qz_net_pretend(struct qz_net *n, struct qz_dev *real, struct qz_dev *dev,
+    const struct qz_weights *w, const struct qz_lora *l, const struct qz_net_shape *shape,
+    struct qz_err *e)
+{
+	if (prepare(n, real, &w->config, l, shape, e) < 0) {
+		qz_net_close(n);
+		return -1;
+	}
+	qz_net_layout(n, (void *)(uintptr_t)4096, &n->plan); /* any address but NULL */
+	n->host = qz_net_host_bytes(n) ? (char *)n->x_out : NULL;
+	n->dev = dev;
+	n->k = dev->k;
+	n->w = w;
+	n->t = shape->room.tokens;
+	n->n_docs = shape->room.docs;
+	n->n_trained = shape->room.trained;
+	n->max_len = shape->room.max_len;
+	return 0;
+}
+
 /* cos and sin of a position, computed in float64 and rounded once. */
 static void
 rope_row(struct qz_net *n, int64_t pos, const double *freq, double *wide, float *narrow)
@@ -150,9 +171,9 @@ qz_net_close(struct qz_net *n)
 	if (n->base) {
 		n->k->set_workspace(n->dev, NULL, 0);
 		n->k->free(n->dev, n->base);
+		if (n->host)
+			n->k->host_free(n->dev, n->host);
 	}
-	if (n->host)
-		n->k->host_free(n->dev, n->host);
 	free(n->layers);
 	free(n->cache);
 	qz_lora_free(&n->lora);

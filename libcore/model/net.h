@@ -79,7 +79,7 @@ struct qz_net {
 	struct qz_lora lora; /* n 0: no adapter */
 	struct qz_net_shape shape;
 	struct qz_plan plan;
-	void *base;
+	void *base; /* NULL: pretended */
 
 	qz_par *p, *g, *m, *v;  /* [lora.n_par] each; g, m, v only to train */
 	qz_act *pa;             /* p as ops read it; p itself where act and par are one type */
@@ -120,6 +120,11 @@ int qz_net_plan(struct qz_plan *p, struct qz_dev *dev, const struct qz_config *c
 int qz_net_open(struct qz_net *n, const struct qz_weights *w, const struct qz_lora *l,
     const struct qz_net_shape *shape, struct qz_err *e);
 void qz_net_close(struct qz_net *n);
+/* A net of which only the shapes are real, its largest batch with it: for a device whose ops touch nothing.
+ * It takes what `real` would.  w (shapes alone) is borrowed. */
+int qz_net_pretend(struct qz_net *n, struct qz_dev *real, struct qz_dev *dev,
+    const struct qz_weights *w, const struct qz_lora *l, const struct qz_net_shape *shape,
+    struct qz_err *e);
 
 /* p has changed: pa follows.  (The optimizer writes both.) */
 void qz_net_adapter_changed(struct qz_net *n);

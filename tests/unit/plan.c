@@ -22,8 +22,11 @@ choose(uint64_t budget, struct qz_policy *policy, int *fits)
 	struct qz_net_shape shape = shape_of(256);
 	struct qz_plan p;
 	struct qz_err e;
+	struct qz_plan_ask ask = {
+		.dev = dev, .config = &config, .lora = &lora, .weights = 1000, .budget = budget
+	};
 
-	*fits = qz_plan_choose(&p, &shape, dev, &config, 1000, &lora, budget, &e);
+	*fits = qz_plan_choose(&p, &shape, &ask, &e);
 	*policy = shape.policy;
 	return p;
 }
@@ -117,7 +120,7 @@ main(void)
 	check_budgets();
 	check_parts();
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-		char got[100];
+		char got[200];
 
 		qz_policy_text(&texts[i].policy, 8, got, sizeof got);
 		is(got, texts[i].text, "a policy in words");

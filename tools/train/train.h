@@ -25,6 +25,7 @@ struct run {
 	struct qz_train_options o;
 	struct qz_lora lora;
 	struct qz_net_shape shape;
+	struct qz_rates rates; /* of a GPU */
 	struct qz_plan plan;
 	struct qz_weights weights;
 	struct qz_net net;
