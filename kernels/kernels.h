@@ -82,6 +82,7 @@ struct qz_linear {
 struct qz_attn {
 	int n_docs, max_q, max_k;         /* largest nq and nk */
 	const int32_t *q_start, *k_start; /* [n_docs + 1] */
+	const int32_t *q_host, *k_host;   /* the same in host memory, or NULL: may be faster */
 	int heads, kv_heads, head_dim;
 	int64_t window;       /* 0: none */
 	float scale;          /* 1 / sqrt(head_dim) */
@@ -91,6 +92,7 @@ struct qz_attn {
 	qz_par *lse;          /* (n_q, heads): log of the sum of exp of the scaled scores */
 	const qz_act *d_o;    /* backward: gradient of o; q_start == k_start */
 	qz_act *dq, *dk, *dv; /* backward: written, not added to */
+	bool any_order;       /* dq may be summed in any order: faster, bits differ between runs */
 };
 
 /* Device memory, so that a captured step can be replayed with other values. */
@@ -110,6 +112,7 @@ struct qz_need {
 	bool dropout;     /* some adapter's input is dropped */
 	int64_t max_len;  /* longest document */
 	int heads, kv_heads, head_dim;
+	bool any_order;           /* of struct qz_attn */
 	int64_t head_rows, vocab; /* rows of logits at a time, and their width */
 };
 
@@ -166,6 +169,8 @@ struct qz_backend {
 
 	size_t (*workspace)(struct qz_dev *d, const struct qz_need *need);
 	void (*set_workspace)(struct qz_dev *d, void *device, size_t nbytes);
+	/* Whose attention a run with such a workspace takes, forward and backward, for people. */
+	void (*attention_name)(struct qz_dev *d, const struct qz_need *need, char *text, size_t n);
 
 #define QZ_OP(name, args) void(*name) args;
 #include "kernels/ops.def"

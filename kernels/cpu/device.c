@@ -206,6 +206,14 @@ CPU(workspace)(struct qz_dev *d, const struct qz_need *need)
 }
 
 void
+CPU(attention_name)(struct qz_dev *d, const struct qz_need *need, char *text, size_t n)
+{
+	(void)d;
+	(void)need;
+	snprintf(text, n, "qz's, on the CPU");
+}
+
+void
 CPU(set_workspace)(struct qz_dev *d, void *p, size_t nbytes)
 {
 	cpu_dev(d)->ws = p;

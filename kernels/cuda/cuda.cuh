@@ -36,6 +36,7 @@ struct qz_cuda_own {
 
 struct qz_cuda_gemms;
 struct qz_cuda_trace;
+struct qz_cuda_sdpas;
 
 struct qz_cuda_dev {
 	struct qz_dev dev;
@@ -51,6 +52,7 @@ struct qz_cuda_dev {
 	struct qz_cuda_trace *trace; /* NULL: nothing is timed */
 	cudaStream_t side[2];        /* copies beside the ops; made when first used */
 	cudaEvent_t main_done, side_done[2];
+	struct qz_cuda_sdpas *sdpas; /* NULL until cuDNN is asked for */
 };
 
 #define QZ_OP(name, args) void qz_cuda_##name args;
@@ -118,6 +120,16 @@ void qz_cuda_gemms_end(struct qz_dev *d);
 /* "cuBLASLt 13.1.0", or why it is not there. */
 void qz_cuda_gemms_name(struct qz_dev *d, char *text, size_t n);
 
+/* attention_cudnn.cu */
+
+/* Queues attention by cuDNN; false when it is not for cuDNN: the GPU, the shape, the workspace. */
+bool qz_cuda_sdpa(struct qz_dev *d, const struct qz_attn *a, bool back);
+size_t qz_cuda_sdpa_need(struct qz_dev *d, const struct qz_need *need);
+void qz_cuda_sdpa_end(struct qz_dev *d);
+/* "cuDNN 9.19.0", or why it is not there. */
+void qz_cuda_sdpa_name(char *text, size_t n);
+void qz_cuda_attention_name(struct qz_dev *d, const struct qz_need *need, char *text, size_t n);
+
 /* dequantize.cu */
 
 bool qz_cuda_can_decode(struct qz_dev *d, const struct qz_mat *w);
@@ -127,7 +139,7 @@ void qz_cuda_decode(struct qz_dev *d, void *y, enum qz_dtype y_type, const struc
 
 /* What ops take of the workspace. */
 size_t qz_cuda_linear_need(const struct qz_need *need);
-size_t qz_cuda_attention_need(const struct qz_need *need);
+size_t qz_cuda_attention_need(struct qz_dev *d, const struct qz_need *need);
 
 static inline size_t
 qz_cuda_round(int64_t nbytes)

@@ -207,6 +207,7 @@ close_device(struct qz_dev *d)
 	qz_cuda_trace_on(d, false);
 	qz_cuda_side_end(d);
 	qz_cuda_gemms_end(d);
+	qz_cuda_sdpa_end(d);
 	stop(cuda_dev(d));
 }
 
@@ -215,7 +216,7 @@ describe(struct qz_dev *d, char *text, size_t n)
 {
 	struct cudaDeviceProp p;
 	int driver = 0, runtime = 0;
-	char blas[128];
+	char blas[128], dnn[128];
 
 	if (cudaGetDeviceProperties(&p, cuda_dev(d)->index) != cudaSuccess ||
 	    cudaDriverGetVersion(&driver) != cudaSuccess ||
@@ -224,9 +225,10 @@ describe(struct qz_dev *d, char *text, size_t n)
 		return;
 	}
 	qz_cuda_gemms_name(d, blas, sizeof blas);
-	snprintf(text, n, "cuda: %s, sm_%d%d, %.1f GiB, driver for CUDA %d.%d, runtime %d.%d, %s", p.name,
+	qz_cuda_sdpa_name(dnn, sizeof dnn);
+	snprintf(text, n, "cuda: %s, sm_%d%d, %.1f GiB, driver for CUDA %d.%d, runtime %d.%d, %s, %s", p.name,
 	    p.major, p.minor, static_cast<double>(p.totalGlobalMem) / (1 << 30), driver / 1000,
-	    driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10, blas);
+	    driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10, blas, dnn);
 }
 
 static uint64_t
@@ -350,9 +352,8 @@ sync_device(struct qz_dev *d, struct qz_err *e)
 static size_t
 workspace(struct qz_dev *d, const struct qz_need *need)
 {
-	size_t linear = qz_cuda_linear_need(need), attention = qz_cuda_attention_need(need);
+	size_t linear = qz_cuda_linear_need(need), attention = qz_cuda_attention_need(d, need);
 
-	(void)d;
 	return linear > attention ? linear : attention;
 }
 
@@ -399,6 +400,7 @@ table(void)
 	k.trace_read = qz_cuda_trace_read;
 	k.workspace = workspace;
 	k.set_workspace = set_workspace;
+	k.attention_name = qz_cuda_attention_name;
 #define QZ_OP(name, args) k.name = qz_cuda_##name;
 #include "kernels/ops.def"
 #undef QZ_OP

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <cublasLt.h>
 
-#include "kernels/cuda/library.cuh"
+#include "kernels/cuda/library.h"
 #include "kernels/cuda/plain.cuh"
 
 #define TEXT_(x) #x
@@ -69,7 +69,7 @@ load(void)
 	if (tried)
 		return &lib;
 	tried = true;
-	lib.so = qz_cuda_library(LIBRARY, lib.why, sizeof lib.why);
+	lib.so = qz_cuda_library(LIBRARY, nullptr, lib.why, sizeof lib.why);
 	if (!lib.so)
 		return &lib;
 #define X(name) \

@@ -184,6 +184,8 @@ lend_attn(const struct qz_attn *a, bool back)
 	size_t nq = act((int64_t)a->q_start[a->n_docs] * a->heads * a->head_dim);
 	size_t nk = act((int64_t)a->k_start[a->n_docs] * a->kv_heads * a->head_dim);
 
+	m.q_host = a->q_start;
+	m.k_host = a->k_start;
 	m.q_start = in(a->q_start, (size_t)(a->n_docs + 1) * 4);
 	m.k_start = in(a->k_start, (size_t)(a->n_docs + 1) * 4);
 	m.q = in(a->q, nq);
@@ -445,6 +447,13 @@ mirror_set_workspace(struct qz_dev *d, void *p, size_t n)
 	mirror.gpu->k->set_workspace(mirror.gpu, p, n);
 }
 
+static void
+mirror_attention_name(struct qz_dev *d, const struct qz_need *need, char *text, size_t n)
+{
+	(void)d;
+	mirror.gpu->k->attention_name(mirror.gpu, need, text, n);
+}
+
 /* The GPU that the plugin in build/lib opens, the same each time; NULL and why not. */
 __attribute__((unused)) static struct qz_dev *
 mirror_open(struct qz_err *e)
@@ -479,6 +488,7 @@ mirror_open(struct qz_err *e)
 	m->k.sync = mirror_sync;
 	m->k.workspace = mirror_workspace;
 	m->k.set_workspace = mirror_set_workspace;
+	m->k.attention_name = mirror_attention_name;
 	return &m->dev;
 }
 

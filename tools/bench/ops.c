@@ -39,7 +39,7 @@ struct bench {
 	qz_par *lse, *rstd, *logits, *a, *b, *da, *db, *rope_table, *state;
 	double *loss;
 	uint32_t *targets;
-	int32_t *starts, *positions;
+	int32_t *starts, *positions, starts_host[2];
 	void *ws;
 	struct qz_adamw *adamw;
 	struct qz_linear linear;
@@ -194,6 +194,8 @@ attention_of(struct bench *b)
 		.max_k = (int)T,
 		.q_start = b->starts,
 		.k_start = b->starts,
+		.q_host = b->starts_host,
+		.k_host = b->starts_host,
 		.heads = b->m.heads,
 		.kv_heads = b->m.kv_heads,
 		.head_dim = b->m.head_dim,
@@ -222,6 +224,15 @@ do_attention_bwd(struct bench *b)
 {
 	struct qz_attn a = attention_of(b);
 
+	b->k->attention_bwd(b->d, &a);
+}
+
+static void
+do_attention_any_order(struct bench *b)
+{
+	struct qz_attn a = attention_of(b);
+
+	a.any_order = true;
 	b->k->attention_bwd(b->d, &a);
 }
 
@@ -347,6 +358,7 @@ static const struct op ops[] = {
 	{ "rope", "heads", do_rope, c_rope },
 	{ "attention", "one document", do_attention, c_attention },
 	{ "attention_bwd", "one document", do_attention_bwd, c_attention_bwd },
+	{ "attention_bwd", "one document, any order", do_attention_any_order, c_attention_bwd },
 	{ "swiglu", "ffn", do_swiglu, c_swiglu },
 	{ "swiglu_bwd", "ffn", do_swiglu_bwd, c_swiglu_bwd },
 	{ "cross_entropy", "64 rows of the vocabulary", do_cross_entropy, c_cross_entropy },
@@ -356,7 +368,6 @@ static const struct op ops[] = {
 static int
 small_tables(struct bench *b, struct qz_err *e)
 {
-	int32_t starts[2] = { 0, (int32_t)T };
 	int32_t *positions = malloc((size_t)T * sizeof *positions);
 	uint32_t targets[HEAD_ROWS];
 	struct qz_adamw args = { 1e-4, 0.9, 0.999, 1e-8, 0.01, 0, 1 };
@@ -368,7 +379,7 @@ small_tables(struct bench *b, struct qz_err *e)
 		positions[i] = (int32_t)i;
 	for (int i = 0; i < HEAD_ROWS; i++)
 		targets[i] = (uint32_t)(i * 7);
-	b->starts = get(b, sizeof starts, e);
+	b->starts = get(b, sizeof b->starts_host, e);
 	b->positions = get(b, (size_t)T * 4, e);
 	b->targets = get(b, sizeof targets, e);
 	b->adamw = get(b, sizeof args, e);
@@ -381,7 +392,8 @@ small_tables(struct bench *b, struct qz_err *e)
 		free(positions);
 		return -1;
 	}
-	b->k->copy_in(b->d, b->starts, starts, sizeof starts);
+	b->starts_host[1] = (int32_t)T;
+	b->k->copy_in(b->d, b->starts, b->starts_host, sizeof b->starts_host);
 	b->k->copy_in(b->d, b->positions, positions, (size_t)T * 4);
 	b->k->copy_in(b->d, b->targets, targets, sizeof targets);
 	b->k->copy_in(b->d, b->adamw, &args, sizeof args);
@@ -439,6 +451,7 @@ workspace(struct bench *b, struct qz_err *e)
 		.heads = b->m.heads,
 		.kv_heads = b->m.kv_heads,
 		.head_dim = b->m.head_dim,
+		.any_order = true,
 		.head_rows = HEAD_ROWS,
 		.vocab = V };
 	size_t n = b->k->workspace(b->d, &need);
