@@ -17,7 +17,7 @@ struct qz_rates {
 /* Measures them at this model's shapes, with batches of at most t tokens, the longest document of max_len
  * tokens: takes some hundredths of a second and gives back the memory. */
 int qz_rates_measure(struct qz_rates *r, struct qz_dev *dev, const struct qz_config *c, int64_t t,
-    int64_t max_len, struct qz_err *e);
+    int64_t max_len, bool any_order, struct qz_err *e);
 
 /* Seconds of one step of `batches` batches as large as shape->room.  quantized: the projections are not of
  * activations' type. */

@@ -295,6 +295,7 @@ kernel_need(const struct qz_net *n)
 		.group = largest_group(n, false),
 		.rank_sum = largest_group(n, true),
 		.dropout = n->lora.dropout > 0,
+		.any_order = n->shape.any_order,
 		.max_len = n->shape.past ? n->shape.past : n->shape.room.max_len,
 		.heads = (int)n->c.heads,
 		.kv_heads = (int)n->c.kv_heads,

@@ -239,6 +239,7 @@ qz_net_batch(struct qz_net *n, const struct qz_batch *b, int64_t past)
 	n->n_trained = b->n_trained;
 	n->max_len = b->max_len;
 	n->past = past;
+	n->starts = past ? NULL : b->doc_start;
 	n->k->copy_in(n->dev, n->ids, b->ids, (size_t)n->t * sizeof *b->ids);
 	n->k->copy_in(n->dev, n->pos, b->positions, (size_t)n->t * sizeof *b->positions);
 	n->k->copy_in(n->dev, n->q_start, b->doc_start, starts);

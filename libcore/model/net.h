@@ -27,6 +27,8 @@ struct qz_net_shape {
 	int64_t past;          /* length of the key/value cache, 0: none */
 	uint64_t logits_bytes; /* at most so much for logits, but at least one row */
 	bool train;
+	bool
+	    any_order; /* attention may add up in any order: faster on some devices, other bits each time */
 	struct qz_policy policy;
 };
 enum { QZ_LOGITS_BYTES = 64 << 20 };
@@ -101,6 +103,7 @@ struct qz_net {
 	void *workspace;
 
 	uint32_t *ids, *targets;
+	const int32_t *starts; /* of the batch that is there: q_start in host memory, or NULL */
 	int32_t *pos, *q_start, *k_start, *trained;
 	int64_t t, n_docs, n_trained, max_len, past; /* of the batch that is there */
 
@@ -132,7 +135,7 @@ void qz_net_adapter_changed(struct qz_net *n);
 void qz_net_put(struct qz_net *n, qz_par *to, const float *from, uint64_t count);
 void qz_net_get(struct qz_net *n, float *to, const qz_par *from, uint64_t count);
 
-/* The batch goes to the device. past: tokens that the cache holds already (one document only). */
+/* The batch goes to the device; it stays as it is until the ops on it are queued. past: tokens that the cache holds already (one document only). */
 void qz_net_batch(struct qz_net *n, const struct qz_batch *b, int64_t past);
 /* All layers: x_out. */
 void qz_net_forward(struct qz_net *n);

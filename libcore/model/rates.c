@@ -14,7 +14,8 @@ struct probe {
 	const struct qz_config *c;
 	int64_t t, len, docs;
 	char *memory, *host;
-	int32_t *starts;
+	int32_t *starts, *starts_host;
+	bool any_order;
 };
 
 static double
@@ -73,6 +74,9 @@ attention_of(struct probe *p)
 		.max_k = (int)p->len,
 		.q_start = p->starts,
 		.k_start = p->starts,
+		.q_host = p->starts_host,
+		.k_host = p->starts_host,
+		.any_order = p->any_order,
 		.heads = (int)p->c->heads,
 		.kv_heads = (int)p->c->kv_heads,
 		.head_dim = (int)p->c->head_dim,
@@ -174,7 +178,7 @@ fill(struct probe *p, size_t nbytes)
 
 int
 qz_rates_measure(struct qz_rates *r, struct qz_dev *dev, const struct qz_config *c, int64_t t,
-    int64_t max_len, struct qz_err *e)
+    int64_t max_len, bool any_order, struct qz_err *e)
 {
 	struct probe p = { .d = dev, .k = dev->k, .c = c, .t = t < TOKENS_MAX ? t : TOKENS_MAX };
 	size_t act = p.k->act_size, products, scores, need, workspace;
@@ -192,6 +196,7 @@ qz_rates_measure(struct qz_rates *r, struct qz_dev *dev, const struct qz_config 
 	p.len = max_len < LENGTH_MAX ? max_len : LENGTH_MAX;
 	p.docs = p.len < p.t ? p.t / p.len : 1;
 	ask.max_len = p.len;
+	ask.any_order = p.any_order = any_order;
 	ask.tokens = p.docs * p.len > ask.tokens ? p.docs * p.len : ask.tokens;
 	products = (size_t)(c->ffn * c->hidden + p.t * (c->hidden + c->ffn)) * act;
 	scores = (size_t)(p.docs * p.len) * (size_t)(4 * (c->heads + c->kv_heads) * c->head_dim) *
@@ -205,6 +210,7 @@ qz_rates_measure(struct qz_rates *r, struct qz_dev *dev, const struct qz_config 
 		return qz_nomem(e, (size_t)(p.docs + 1) * sizeof *starts);
 	for (int64_t i = 0; i <= p.docs; i++)
 		starts[i] = (int32_t)(i * p.len);
+	p.starts_host = starts;
 	p.host = p.k->host_alloc(dev, COPY, e);
 	p.memory = p.host ? p.k->alloc(dev, need, e) : NULL;
 	p.starts = p.memory ? p.k->alloc(dev, (size_t)(p.docs + 1) * sizeof *starts, e) : NULL;

@@ -110,8 +110,9 @@ mask(struct qz_dev *gpu, int t)
 	struct out o = { 0 };
 	uint16_t *x = need((size_t)t * C * 2), *y = need((size_t)t * 2),
 		 *s = poison(&o, (int64_t)t * C, 2);
-	float *one = keep(&o, need(C * C * 4)), *b = floats(&o, 2, C, 1);
-	struct qz_linear l = { .w = { .type = QZ_F32, .rows = 1, .cols = C, .data = b },
+	uint16_t *one = keep(&o, need(C * C * 2)), *b = numbers(&o, 2, 3, C, 1);
+	float *w0 = floats(&o, 2, C, 1);
+	struct qz_linear l = { .w = { .type = QZ_F32, .rows = 1, .cols = C, .data = w0 },
 		.rank = C,
 		.scale = 1,
 		.dropout = 0.25f,
@@ -123,9 +124,9 @@ mask(struct qz_dev *gpu, int t)
 		.s = s };
 	int64_t right = 0;
 
-	memset(one, 0, C * C * 4);
+	memset(one, 0, C * C * 2);
 	for (int i = 0; i < C; i++)
-		one[i * C + i] = 1;
+		one[i * C + i] = 0x3f80; /* 1 */
 	for (int64_t i = 0; i < (int64_t)t * C; i++)
 		x[i] = 0x4040; /* 3, which makes 4 */
 	gpu->k->linear(gpu, &l, 1, x, t);

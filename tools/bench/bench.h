@@ -21,6 +21,7 @@ struct bench_options {
 	double dropout;
 	const char *optim;
 	uint64_t memory;
+	bool any_order;
 	bool trace; /* train: where the time goes */
 	bool raw;   /* sample: the prompt as it is, no chat template */
 };

@@ -50,6 +50,8 @@ static const struct qz_opt opts[] = {
 	    "Plan training with this much memory. On a GPU that is all that its driver counts, "
 	    "what it takes itself too.",
 	    0, 0, NULL },
+	{ 0, "any-order", QZ_OPT_FLAG, &o.any_order, NULL,
+	    "Train with attention's gradients added up in any order.", 0, 0, NULL },
 	{ 0, "trace", QZ_OPT_FLAG, &o.trace, NULL, "Show where the time of a training step goes.",
 	    0, 0, NULL },
 	{ 0, "seconds", QZ_OPT_REAL, &o.seconds, "S", "Time each op for about S seconds.", 0.001,

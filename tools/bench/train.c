@@ -14,7 +14,7 @@
 #include "tools/common/cli.h"
 #include "tools/common/meter.h"
 
-enum { ALPHA = 32, RUNS_MAX = 10000, TRACED = 400, SHOWN = 40 };
+enum { ALPHA = 32, RUNS_MAX = 10000, TRACED = 400, SHOWN = 40, TRACE_STEPS = 3 };
 
 struct bench {
 	struct qz_dev *d;
@@ -45,7 +45,7 @@ prepare(struct bench *b, struct qz_err *e)
 		return -1;
 	b->run = (struct qz_train_options){ .batch = o->rows,
 		.accumulate = 1,
-		.steps = o->steps + o->warmup,
+		.steps = o->warmup + o->steps + (o->trace ? TRACE_STEPS : 0),
 		.schedule = QZ_SCHEDULE_CONSTANT,
 		.lr = 2e-4,
 		.beta1 = 0.9,
@@ -55,10 +55,11 @@ prepare(struct bench *b, struct qz_err *e)
 		.clip = 1,
 		.seed = (uint64_t)o->seed };
 	b->shape.logits_bytes = QZ_LOGITS_BYTES;
+	b->shape.any_order = o->any_order;
 	if (qz_train_shape(&b->run, &b->data, NULL, &b->shape, e) < 0)
 		return -1;
 	if (b->d->k->used(b->d) && qz_rates_measure(&b->rates, b->d, &b->c, b->shape.room.tokens,
-				       b->shape.room.max_len, e) < 0)
+				       b->shape.room.max_len, o->any_order, e) < 0)
 		return -1;
 	ask.device = b->d->k->used(b->d);
 	ask.rates = ask.device ? &b->rates : NULL;
@@ -164,7 +165,6 @@ show_trace(struct bench *b, int64_t steps)
 static int
 trace(struct bench *b, struct qz_err *e)
 {
-	enum { STEPS = 3 };
 	struct qz_report r;
 
 	if (!b->d->k->trace) {
@@ -172,10 +172,10 @@ trace(struct bench *b, struct qz_err *e)
 		return 0;
 	}
 	b->d->k->trace(b->d, true);
-	for (int i = 0; i < STEPS; i++)
+	for (int i = 0; i < TRACE_STEPS; i++)
 		if (qz_train_step(&b->train, &r, e) < 0)
 			return -1;
-	show_trace(b, STEPS);
+	show_trace(b, TRACE_STEPS);
 	b->d->k->trace(b->d, false);
 	return 0;
 }

@@ -79,12 +79,13 @@ make_plan(struct run *r, uint64_t weights, uint64_t embed, struct qz_err *e)
 	int fits;
 
 	r->shape.logits_bytes = QZ_LOGITS_BYTES;
+	r->shape.any_order = train_opt.any_order;
 	if (qz_train_shape(&r->o, &r->data, r->eval.n ? &r->eval : NULL, &r->shape, e) < 0)
 		return -1;
 	/* A GPU: its libraries are loaded by measuring, and count. */
 	if (k->used(r->dev)) {
 		if (qz_rates_measure(&r->rates, r->dev, ask.config, r->shape.room.tokens,
-			r->shape.room.max_len, e) < 0)
+			r->shape.room.max_len, train_opt.any_order, e) < 0)
 			return -1;
 		ask.rates = &r->rates;
 		ask.device = k->used(r->dev) - (r->loaded ? weights : 0);

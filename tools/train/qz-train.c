@@ -86,6 +86,10 @@ static const struct qz_opt opts[] = {
 	    0, 0, NULL },
 	{ 0, "dry-run", QZ_OPT_FLAG, &OPT.dry_run, NULL, "Print the plan to stdout and exit.", 0, 0,
 	    NULL },
+	{ 0, "any-order", QZ_OPT_FLAG, &OPT.any_order, NULL,
+	    "Let a GPU add up attention's gradients in any order. Faster there; the same run then "
+	    "gives an adapter with other last bits each time.",
+	    0, 0, NULL },
 	{ 0, "log", QZ_OPT_STR, &OPT.log, "FILE",
 	    "Write a JSON line a step. With --resume, lines are added.", 0, 0, NULL },
 	{ 0, "to", QZ_OPT_STR, &OPT.to, "KIND",
