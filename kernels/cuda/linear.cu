@@ -6,8 +6,8 @@
  * whose A's, s's and dA's lie side by side have them computed as one matrix.  With dropout each has an
  * input of its own, and tokens go in pieces of DROPPED, so that the dropped input is no second x.
  * The workspace begins with gemm's own. */
+#include "kernels/cuda/adapter.cuh"
 #include "kernels/cuda/vector.cuh"
-
 
 enum { DROPPED = 1024, HEAD_GROUP = 4 << 20 /* elements of a head that are decoded at a time, at least */ };
 
@@ -18,7 +18,10 @@ qz_cuda_linear_need(const struct qz_need *need)
 	int64_t group = need->weight < HEAD_GROUP ? need->weight : HEAD_GROUP;
 	size_t layer, head;
 
-	layer = qz_cuda_round(need->weight * 2) + qz_cuda_round(need->tokens * need->rank_sum * 2) +
+	layer = qz_cuda_round(need->weight * 2);
+	if (layer < qz_cuda_adapter_need(need)) /* these are never there together */
+		layer = qz_cuda_adapter_need(need);
+	layer += qz_cuda_round(need->tokens * need->rank_sum * 2) +
 	    (need->dropout ? qz_cuda_round(dropped * need->width * 2) : 0);
 	head = qz_cuda_round(need->head_rows * need->vocab * 2) +
 	    qz_cuda_round(need->head_rows * need->width * 4) +
@@ -131,6 +134,7 @@ at(void *x, int64_t i)
 /* Where things lie in the workspace during one call. */
 struct scratch {
 	uint16_t *w, *p, *x;
+	size_t used; /* of the workspace, before w */
 };
 
 static bool
@@ -161,10 +165,11 @@ lay_out(struct qz_dev *d, struct scratch *s, const struct qz_linear *l, int n_l,
 		if (l[i].rank && l[i].dropout > 0)
 			cols = larger(cols, l[i].w.cols);
 	}
-	s->w = static_cast<uint16_t *>(qz_cuda_ws(d, &used, static_cast<size_t>(w) * 2));
 	s->p = static_cast<uint16_t *>(qz_cuda_ws(d, &used, static_cast<size_t>(t * rank) * 2));
 	s->x = static_cast<uint16_t *>(
 	    qz_cuda_ws(d, &used, static_cast<size_t>((t < DROPPED ? t : DROPPED) * cols) * 2));
+	s->used = used;
+	s->w = static_cast<uint16_t *>(qz_cuda_ws(d, &used, static_cast<size_t>(w) * 2));
 	return s->w && s->p && s->x;
 }
 
@@ -316,6 +321,8 @@ back_to_rank(struct qz_dev *d, const struct scratch *s, const struct group *g, i
 {
 	uint16_t *p = s->p;
 
+	if (qz_cuda_adapter_back(d, g->l, g->n, t, p, s->used))
+		return;
 	for (int i = 0; i < g->n; i++) {
 		const struct qz_linear *l = &g->l[i];
 		int64_t rows = l->w.rows, rank = l->rank;
