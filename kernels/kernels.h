@@ -162,6 +162,11 @@ struct qz_backend {
 	void (*side_copy)(struct qz_dev *d, int lane, void *to, const void *from, size_t nbytes);
 	void (*side_wait)(struct qz_dev *d, int lane);
 
+	/* on: ops may try several ways of computing the shapes that they meet, time them, and keep the fastest
+	 * for this run and later ones on this machine; what they compute meanwhile is of no use.  off: no
+	 * longer.  NULL where nothing is to choose. */
+	void (*tune)(struct qz_dev *d, bool on);
+
 	/* on: from now on each op is timed; off: no longer.  NULL where that is not built. */
 	void (*trace)(struct qz_dev *d, bool on);
 	/* Waits; fills rows[0..max) with what ran since, most time first; returns how many there are. */

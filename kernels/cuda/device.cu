@@ -396,6 +396,7 @@ table(void)
 	k.host_free = qz_cuda_host_free;
 	k.side_copy = qz_cuda_side_copy;
 	k.side_wait = qz_cuda_side_wait;
+	k.tune = qz_cuda_tune;
 	k.trace = qz_cuda_trace_on;
 	k.trace_read = qz_cuda_trace_read;
 	k.workspace = workspace;

@@ -126,6 +126,22 @@ pass(struct qz_train *t, const uint64_t *rows, uint64_t n, int64_t at, double sc
 	return t->batch.n_trained;
 }
 
+int
+qz_train_warm(struct qz_train *t, struct qz_err *e)
+{
+	struct qz_net *n = t->net;
+	uint64_t rows;
+
+	if (!n->k->tune)
+		return 0;
+	choose_rows(t);
+	rows = t->n_step_rows < (uint64_t)t->o.batch ? t->n_step_rows : (uint64_t)t->o.batch;
+	n->k->tune(n->dev, true);
+	pass(t, t->step_rows, rows, 0, 1);
+	n->k->tune(n->dev, false);
+	return n->k->sync(n->dev, e);
+}
+
 static void
 clear_gradient(struct qz_net *n)
 {

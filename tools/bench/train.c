@@ -81,7 +81,9 @@ load(struct bench *b, struct qz_err *e)
 		return -1;
 	if (qz_net_open(&b->net, &b->weights, &b->lora, &b->shape, e) < 0)
 		return -1;
-	return qz_train_begin(&b->train, &b->net, &b->data, &b->run, NULL, e);
+	if (qz_train_begin(&b->train, &b->net, &b->data, &b->run, NULL, e) < 0)
+		return -1;
+	return qz_train_warm(&b->train, e);
 }
 
 static int

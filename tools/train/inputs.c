@@ -184,7 +184,7 @@ train_load(struct run *r, struct qz_err *e)
 		return -1;
 	if (qz_net_open(&r->net, &r->weights, &r->lora, &r->shape, e) < 0 ||
 	    qz_train_begin(&r->train, &r->net, &r->data, &r->o, NULL, e) < 0 ||
-	    train_describe(r, e) < 0)
+	    train_describe(r, e) < 0 || qz_train_warm(&r->train, e) < 0)
 		return -1;
 	return train_opt.resume ? resume(r, e) : 0;
 }
