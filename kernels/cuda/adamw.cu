@@ -1,5 +1,5 @@
 /* adamw and the sum of squares that clipping needs, over one flat buffer. */
-#include "kernels/cuda/cuda.cuh"
+#include "kernels/cuda/adamw.cuh"
 
 enum { THREADS = 256 };
 
@@ -55,60 +55,50 @@ qz_cuda_sum_squares(struct qz_dev *d, double *sum, const qz_par *x, int64_t n)
 	launch(d, add_parts, dim3(1), THREADS, 0, sum, part);
 }
 
-struct factors {
-	float keep, b1, c1, b2, c2, scale, rate, root, eps;
-};
-
-/* As kernels/cpu/adamw.c: in float64, rounded once. */
-static __device__ struct factors
-make_factors(const struct qz_adamw &a, double sum)
-{
-	double scale = 1, ratio = a.clip / (sqrt(sum) + 1e-6);
-	struct factors f;
-
-	if (a.clip > 0 && ratio < 1)
-		scale = ratio;
-	f.keep = static_cast<float>(1 - a.lr * a.weight_decay);
-	f.b1 = static_cast<float>(a.beta1);
-	f.c1 = static_cast<float>(1 - a.beta1);
-	f.b2 = static_cast<float>(a.beta2);
-	f.c2 = static_cast<float>(1 - a.beta2);
-	f.scale = static_cast<float>(scale);
-	f.rate = static_cast<float>(a.lr / (1 - pow(a.beta1, a.step)));
-	f.root = static_cast<float>(sqrt(1 - pow(a.beta2, a.step)));
-	f.eps = static_cast<float>(a.eps);
-	return f;
-}
-
-static __global__ void
+static __global__ void __launch_bounds__(THREADS)
 adamw(const struct qz_adamw *args, const double *sum, float *p, float *m, float *v, const float *gradient,
-    int64_t n)
+    uint16_t *copy, int64_t n, bool vector)
 {
-	__shared__ struct factors shared;
-	int64_t step = static_cast<int64_t>(gridDim.x) * THREADS;
-	struct factors f;
+	__shared__ struct adamw_factors shared;
+	int64_t step = static_cast<int64_t>(gridDim.x) * THREADS * 4;
+	int64_t i = (static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x) * 4;
+	struct adamw_factors f;
 
 	if (threadIdx.x == 0)
-		shared = make_factors(*args, *sum);
+		shared = adamw_factors_of(*args, *sum);
 	__syncthreads();
 	f = shared;
-	for (int64_t i = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x; i < n; i += step) {
-		float g = gradient[i] * f.scale, mi = f.b1 * m[i] + f.c1 * g, vi = f.b2 * v[i] + f.c2 * (g * g);
+	for (; i < n; i += step) {
+		float P[4], M[4], V[4], G[4];
 
-		m[i] = mi;
-		v[i] = vi;
-		p[i] = p[i] * f.keep - f.rate * mi / (sqrtf(vi) / f.root + f.eps);
+		load4(G, gradient, i, n, vector);
+		load4(M, m, i, n, vector);
+		load4(V, v, i, n, vector);
+		load4(P, p, i, n, vector);
+#pragma unroll
+		for (int j = 0; j < 4; j++) {
+			float g = G[j] * f.scale;
+
+			M[j] = f.b1 * M[j] + f.c1 * g;
+			V[j] = f.b2 * V[j] + f.c2 * (g * g);
+			P[j] = P[j] * f.keep - f.rate * M[j] / (sqrtf(V[j]) / f.root + f.eps);
+		}
+		store4(m, M, i, n, vector);
+		store4(v, V, i, n, vector);
+		store4(p, P, i, n, vector);
+		if (copy)
+			copy4(copy, P, i, n, vector);
 	}
 }
 
 void
 qz_cuda_adamw(struct qz_dev *d, const struct qz_adamw *args, const double *sum, qz_par *p, qz_par *m,
-    qz_par *v, const qz_par *g, int64_t n)
+    qz_par *v, const qz_par *g, qz_act *copy, int64_t n)
 {
-	int64_t blocks = ceil_div(n, THREADS * 4);
+	bool vector = aligned(p, 16) && aligned(m, 16) && aligned(v, 16) && aligned(g, 16) && aligned(copy, 8);
 
 	qz_cuda_op(d, "adamw", n);
 	if (n > 0)
-		launch(d, adamw, dim3(static_cast<unsigned>(blocks < 2048 ? blocks : 2048)), THREADS, 0, args,
-		    sum, p, m, v, g, n);
+		launch(d, adamw, dim3(qz_cuda_grid(d, ceil_div(n, THREADS * 4), 8)), THREADS, 0, args, sum, p, m,
+		    v, g, copy, n, vector);
 }

@@ -40,7 +40,7 @@ struct qz_cuda_sdpas;
 
 struct qz_cuda_dev {
 	struct qz_dev dev;
-	int index, cc; /* cc: compute capability, 90 */
+	int index, cc, sms; /* cc: compute capability, 90; sms: multiprocessors */
 	cudaStream_t stream;
 	struct qz_err err; /* the first failure since the last sync() */
 	const char *op;    /* the last one, and its shape; what is 0 at the end is no part of it */
@@ -173,6 +173,15 @@ launch(struct qz_dev *d, void (*kernel)(P...), dim3 blocks, unsigned threads, si
 	c.dynamicSmemBytes = shared;
 	c.stream = cuda_dev(d)->stream;
 	qz_cuda_rc(d, "launch", cudaLaunchKernelEx(&c, kernel, static_cast<P>(args)...));
+}
+
+/* Blocks of threads for `work` that strides over the grid: no more than `each` a multiprocessor. */
+static inline unsigned
+qz_cuda_grid(struct qz_dev *d, int64_t work, int each)
+{
+	int64_t most = static_cast<int64_t>(cuda_dev(d)->sms) * each;
+
+	return static_cast<unsigned>(work < most ? work : most);
 }
 
 /* One thread for `each` elements of n, in blocks of 256. */

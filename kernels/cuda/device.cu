@@ -161,6 +161,8 @@ start(struct qz_cuda_dev *c)
 		rc = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, c->index);
 	c->cc = 10 * major + minor;
 	if (rc == cudaSuccess)
+		rc = cudaDeviceGetAttribute(&c->sms, cudaDevAttrMultiProcessorCount, c->index);
+	if (rc == cudaSuccess)
 		rc = cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking);
 	if (rc == cudaSuccess)
 		rc = cudaMalloc(&c->own, sizeof *c->own);

@@ -208,8 +208,8 @@ update(struct qz_train *t, double lr)
 		.step = (double)t->step + 1 };
 
 	n->k->copy_in(n->dev, n->adamw, &args, sizeof args);
-	n->k->adamw(n->dev, n->adamw, n->sum, n->p, n->m, n->v, n->g, (int64_t)n->lora.n_par);
-	qz_net_adapter_changed(n);
+	n->k->adamw(n->dev, n->adamw, n->sum, n->p, n->m, n->v, n->g, n->pa == n->p ? NULL : n->pa,
+	    (int64_t)n->lora.n_par);
 }
 
 int

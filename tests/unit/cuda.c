@@ -85,6 +85,7 @@ adamw(struct qz_dev *cpu, struct qz_dev *gpu, int n)
 	struct qz_adamw a = { 1e-2, 0.9, 0.999, 1e-8, 0.1, 0.5, 0 };
 	double sum = 7;
 	float *g = floats(&o, 1, n, 1), *p[2], *m[2], *v[2];
+	uint16_t *copy = poison(&o, n, 2), *want = need((size_t)n * 2);
 
 	for (int i = 0; i < 2; i++) {
 		struct qz_dev *d = i ? gpu : cpu;
@@ -93,11 +94,14 @@ adamw(struct qz_dev *cpu, struct qz_dev *gpu, int n)
 		m[i] = floats(&o, 3, n, 0);
 		v[i] = floats(&o, 4, n, 0);
 		for (a.step = 1; a.step < 4; a.step++)
-			d->k->adamw(d, &a, &sum, p[i], m[i], v[i], g, n);
+			d->k->adamw(d, &a, &sum, p[i], m[i], v[i], g, i ? copy : NULL, n);
 	}
 	ok(!memcmp(p[0], p[1], (size_t)n * 4) && !memcmp(m[0], m[1], (size_t)n * 4) &&
 		!memcmp(v[0], v[1], (size_t)n * 4),
 	    "cuda: adamw has the CPU's bits, %d elements", n);
+	cpu->k->cast(cpu, want, QZ_BF16, p[0], QZ_F32, n);
+	ok(!memcmp(copy, want, (size_t)n * 2), "cuda: and its copy is p, rounded");
+	free(want);
 	for (int i = 0; i < o.n_owned; i++)
 		free(o.owned[i]);
 }

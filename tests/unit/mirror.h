@@ -377,10 +377,10 @@ MIRROR(sum_squares, (struct qz_dev * d, double *sum, const qz_par *x, int64_t n)
 
 MIRROR(adamw,
        (struct qz_dev * d, const struct qz_adamw *args, const double *sum, qz_par *p, qz_par *m,
-	   qz_par *v, const qz_par *g, int64_t n),
+	   qz_par *v, const qz_par *g, qz_act *copy, int64_t n),
        args = in(args, sizeof *args);
        sum = in(sum, 8); p = out(p, par(n)); m = out(m, par(n)); v = out(v, par(n));
-       g = in(g, par(n)); ON_GPU(adamw, args, sum, p, m, v, g, n);)
+       g = in(g, par(n)); copy = out(copy, act(n)); ON_GPU(adamw, args, sum, p, m, v, g, copy, n);)
 
 /* What is not an op is the GPU's own: workspace lies there. */
 static void

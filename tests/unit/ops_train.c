@@ -38,18 +38,20 @@ adamw(struct qz_dev *d, const int *s, struct out *o)
 {
 	size_t size = d->k->par_size;
 	void *p = pars(d, o, 1, s[0], 1), *g = pars(d, o, 2, s[0], 1), *m = pars(d, o, 3, s[0], 0);
-	void *v = pars(d, o, 4, s[0], 0);
+	void *v = pars(d, o, 4, s[0], 0), *copy = poison(o, s[0], d->k->act_size);
 	struct qz_adamw args = { 1e-2, 0.9, 0.999, 1e-8, 0.1, s[2] ? 0.5 : 0, 0 };
 	double sum;
 
 	d->k->sum_squares(d, &sum, g, s[0]);
 	for (int i = 0; i < s[1]; i++) {
 		args.step = i + 1;
-		d->k->adamw(d, &args, &sum, p, m, v, g, s[0]);
+		d->k->adamw(d, &args, &sum, p, m, v, g, i ? copy : NULL, s[0]);
 	}
 	emit(o, p, size, s[0]);
 	emit(o, m, size, s[0]);
 	emit(o, v, size, s[0]);
+	if (s[1] > 1)
+		emit_loose(o, copy, d->k->act_size, s[0], 4e3); /* bfloat16 */
 }
 
 /* One element, the formula of ops.def in float64. */
@@ -67,7 +69,7 @@ adamw_formula(double clip)
 	wv = 0.99 * v + 0.01 * gg * gg;
 	wp = p - 1e-3 * 0.01 * p;
 	wp -= 1e-3 / (1 - pow(0.9, 4)) * wm / (sqrt(wv) / sqrt(1 - pow(0.99, 4)) + 1e-8);
-	d->k->adamw(d, &a, &sum, &p, &m, &v, &g, 1);
+	d->k->adamw(d, &a, &sum, &p, &m, &v, &g, NULL, 1);
 	ok(fabs(p - wp) < 1e-15 && fabs(m - wm) < 1e-15 && fabs(v - wv) < 1e-15,
 	    "adamw is its formula, clip %g: %.16g, %.16g", clip, p, wp);
 	qz_device_close(d);

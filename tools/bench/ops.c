@@ -257,7 +257,8 @@ do_cross_entropy(struct bench *b)
 static void
 do_adamw(struct bench *b)
 {
-	b->k->adamw(b->d, b->adamw, b->loss, b->a, b->state, b->state, b->b, (int64_t)RANK * H);
+	b->k->adamw(
+	    b->d, b->adamw, b->loss, b->a, b->state, b->state, b->b, NULL, (int64_t)RANK * H);
 }
 
 /* What an op costs: bytes moved, or operations, in terms of the shapes. */
