@@ -101,6 +101,7 @@ struct qz_adamw {
 	double clip; /* largest gradient norm, 0: no clipping */
 	double step; /* 1 at the first update */
 };
+enum { QZ_ADAMW8_BLOCK = 256 };
 
 /* The largest of everything that will be asked for, for set_workspace(). */
 struct qz_need {
@@ -123,7 +124,7 @@ struct qz_trace {
 	double seconds;
 };
 
-#define QZ_KERNELS_ABI 2
+#define QZ_KERNELS_ABI 3
 
 struct qz_backend {
 	uint32_t abi,

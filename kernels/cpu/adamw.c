@@ -75,21 +75,26 @@ adamw_part(void *arg, int part, int thread)
 		memcpy(a->copy + i, a->p + i, (size_t)n * sizeof *a->p);
 }
 
+double
+CPU(clip)(const struct qz_adamw *args, double sum)
+{
+	double ratio = args->clip / (sqrt(sum) + 1e-6);
+
+	return args->clip > 0 && ratio < 1 ? ratio : 1;
+}
+
 void
 CPU(adamw)(struct qz_dev *d, const struct qz_adamw *args, const double *sum, qz_par *p, qz_par *m,
     qz_par *v, const qz_par *g, qz_act *copy, int64_t n)
 {
-	double norm = sqrt(*sum), scale = 1;
 	struct adamw a = { .p = p, .m = m, .v = v, .copy = copy, .g = g, .n = n };
 
-	if (args->clip > 0 && args->clip / (norm + 1e-6) < 1)
-		scale = args->clip / (norm + 1e-6);
 	a.keep = (real)(1 - args->lr * args->weight_decay);
 	a.b1 = (real)args->beta1;
 	a.c1 = (real)(1 - args->beta1);
 	a.b2 = (real)args->beta2;
 	a.c2 = (real)(1 - args->beta2);
-	a.scale = (real)scale;
+	a.scale = (real)CPU(clip)(args, *sum);
 	a.rate = (real)(args->lr / (1 - pow(args->beta1, args->step)));
 	a.root = (real)sqrt(1 - pow(args->beta2, args->step));
 	a.eps = (real)args->eps;

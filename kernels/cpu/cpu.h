@@ -112,6 +112,9 @@ void CPU(gemm_init)(void);
 /* "OpenBLAS 0.3.21 Zen": its version and kernels decide the bits of products. */
 void CPU(gemm_name)(char *text, size_t n);
 
+/* adamw.c: the factor on gradients whose squares add up to sum. */
+double CPU(clip)(const struct qz_adamw *args, double sum);
+
 /* What each op takes of the workspace, at most, for a need. */
 size_t CPU(linear_need)(int threads, const struct qz_need *need);
 size_t CPU(attention_need)(int threads, const struct qz_need *need);

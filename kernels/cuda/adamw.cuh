@@ -6,12 +6,14 @@
 
 struct adamw_factors {
 	float keep, b1, c1, b2, c2, scale, rate, root, eps;
+	float rate8, eps8; /* adamw8's rate and eps */
 };
 
-/* As kernels/cpu/adamw.c: in float64, rounded once. */
+/* As kernels/cpu/adamw.c and adamw8.c: in float64, rounded once. */
 static __device__ inline struct adamw_factors
 adamw_factors_of(const struct qz_adamw &a, double sum)
 {
+	double root = sqrt(1 - pow(a.beta2, a.step)), rest = 1 - pow(a.beta1, a.step);
 	double scale = 1, ratio = a.clip / (sqrt(sum) + 1e-6);
 	struct adamw_factors f;
 
@@ -23,9 +25,11 @@ adamw_factors_of(const struct qz_adamw &a, double sum)
 	f.b2 = static_cast<float>(a.beta2);
 	f.c2 = static_cast<float>(1 - a.beta2);
 	f.scale = static_cast<float>(scale);
-	f.rate = static_cast<float>(a.lr / (1 - pow(a.beta1, a.step)));
-	f.root = static_cast<float>(sqrt(1 - pow(a.beta2, a.step)));
+	f.rate = static_cast<float>(a.lr / rest);
+	f.root = static_cast<float>(root);
 	f.eps = static_cast<float>(a.eps);
+	f.rate8 = static_cast<float>(a.lr * root / rest);
+	f.eps8 = static_cast<float>(root * a.eps);
 	return f;
 }
 

@@ -16,6 +16,7 @@
 extern "C" {
 #include "kernels/kernels.h"
 }
+#include "kernels/codes8.h"
 
 /* What a kernel found wrong; the first one stays. */
 enum qz_cuda_trouble { QZ_CUDA_FINE, QZ_CUDA_BAD_ID, QZ_CUDA_BAD_TARGET, QZ_CUDA_NO_ROOM };
@@ -24,6 +25,7 @@ enum { QZ_CUDA_PARTIALS = 1024 };
 
 /* Device memory that the plugin keeps for itself. */
 struct qz_cuda_own {
+	struct qz_codes8 codes8[2]; /* of the signed and the unsigned map */
 	float map8[256], bounds4[2][16]; /* kernels/nf4.h; bounds4 and order4: NF4, FP4 */
 	uint8_t order4[2][16];
 	double partial[QZ_CUDA_PARTIALS];

@@ -134,6 +134,8 @@ fill_own(struct qz_cuda_dev *c)
 
 	if (!own)
 		return cudaErrorMemoryAllocation;
+	qz_codes8_fill(&own->codes8[0], true, qz_map8_signed());
+	qz_codes8_fill(&own->codes8[1], false, qz_map8_unsigned());
 	memcpy(own->map8, qz_map8_signed(), sizeof own->map8);
 	for (int i = 0; i < 2; i++) {
 		memcpy(own->bounds4[i], qz_bounds4(types[i]), 15 * sizeof(float));

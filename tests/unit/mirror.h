@@ -382,6 +382,15 @@ MIRROR(adamw,
        sum = in(sum, 8); p = out(p, par(n)); m = out(m, par(n)); v = out(v, par(n));
        g = in(g, par(n)); copy = out(copy, act(n)); ON_GPU(adamw, args, sum, p, m, v, g, copy, n);)
 
+MIRROR(adamw8,
+       (struct qz_dev * d, const struct qz_adamw *args, const double *sum, qz_par *p, uint8_t *m,
+	   uint8_t *v, float *absmax_m, float *absmax_v, const qz_par *g, qz_act *copy, int64_t n),
+       size_t blocks = (size_t)(n + QZ_ADAMW8_BLOCK - 1) / QZ_ADAMW8_BLOCK;
+       args = in(args, sizeof *args); sum = in(sum, 8); p = out(p, par(n)); m = out(m, (size_t)n);
+       v = out(v, (size_t)n); absmax_m = out(absmax_m, blocks * 4);
+       absmax_v = out(absmax_v, blocks * 4); g = in(g, par(n)); copy = out(copy, act(n));
+       ON_GPU(adamw8, args, sum, p, m, v, absmax_m, absmax_v, g, copy, n);)
+
 /* What is not an op is the GPU's own: workspace lies there. */
 static void
 mirror_close(struct qz_dev *d)
