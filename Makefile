@@ -53,6 +53,7 @@ bins  := $(TOOLS:%=$B/bin/qz-%)
 pages := $(TOOLS:%=$B/man/qz-%.1) $B/man/qz.7 $B/man/qz-shard.5
 completions := $(TOOLS:%=$B/completions/qz-%)
 units := $(patsubst tests/unit/%.c,$B/tests/unit/%.t,$(wildcard tests/unit/*.c))
+interop := $(patsubst %.c,$B/%,$(wildcard tests/interop/*.c))
 cuobj := $(patsubst %.cu,$B/%.cu.o,$(wildcard kernels/cuda/*.cu))
 cuobj += $B/kernels/cuda/nf4.o $B/kernels/cuda/dtype.o # tables that the plugin shares with the tools
 cuhost := $(patsubst %.c,$B/%.o,$(wildcard kernels/cuda/*.c))
@@ -141,12 +142,12 @@ $B/completions/qz-%: tools/common/complete.awk $B/bin/qz-%
 	$Q mkdir -p $(@D)
 	$Q $B/bin/qz-$* --help=table | awk -v tool=qz-$* -f $< >$@
 
-check: deps-check all $(units) $B/tests/interop/encode $B/tests/interop/gguf_tokens
+check: deps-check all $(units) $(interop)
 	$Q tests/run
 	$Q tests/interop/run light
 deps-check:
 	$Q scripts/deps.sh check
-check-interop: all $(units) $B/tests/interop/encode $B/tests/interop/gguf_tokens
+check-interop: all $(units) $(interop)
 	$Q scripts/deps.sh interop
 	$Q tests/interop/run full
 demo:

@@ -314,6 +314,22 @@ kernel_need(const struct qz_net *n)
 	return need;
 }
 
+static void
+layout_states(struct qz_net *n, struct bump *b)
+{
+	int64_t count = (int64_t)n->lora.n_par, blocks = count / QZ_ADAMW8_BLOCK;
+	bool codes = n->shape.optim == QZ_OPTIM_ADAMW8;
+	size_t size = codes ? 1 : n->k->par_size;
+
+	n->g = take(b, QZ_USE_GRADIENTS, count, n->k->par_size);
+	n->m = take(b, QZ_USE_OPTIMIZER, count, size);
+	n->v = take(b, QZ_USE_OPTIMIZER, count, size);
+	if (!codes)
+		return;
+	n->absmax_m = take(b, QZ_USE_OPTIMIZER, blocks, sizeof *n->absmax_m);
+	n->absmax_v = take(b, QZ_USE_OPTIMIZER, blocks, sizeof *n->absmax_v);
+}
+
 uint64_t
 qz_net_layout(struct qz_net *n, void *base, struct qz_plan *plan)
 {
@@ -326,15 +342,12 @@ qz_net_layout(struct qz_net *n, void *base, struct qz_plan *plan)
 	n->logits_rows = rows < 1 ? 1 : rows > most ? most : rows;
 	n->positions = n->shape.past ? n->shape.past : n->shape.room.max_len;
 	n->p = take(b, QZ_USE_ADAPTER, (int64_t)n->lora.n_par, n->k->par_size);
-	if (n->shape.train) {
-		n->g = take(b, QZ_USE_GRADIENTS, (int64_t)n->lora.n_par, n->k->par_size);
-		n->m = take(b, QZ_USE_OPTIMIZER, (int64_t)n->lora.n_par, n->k->par_size);
-		n->v = take(b, QZ_USE_OPTIMIZER, (int64_t)n->lora.n_par, n->k->par_size);
-	}
 	if (n->k->act_type == n->k->par_type)
 		n->pa = n->p;
 	else
 		n->pa = take(b, QZ_USE_ADAPTER, (int64_t)n->lora.n_par, n->k->act_size);
+	if (n->shape.train)
+		layout_states(n, b);
 	layout_layers(n, b);
 	layout_cache(n, b);
 	layout_work(n, b);

@@ -24,6 +24,23 @@ qz_use_name(enum qz_use u)
 	return names[u];
 }
 
+static const char *const optims[QZ_OPTIM_N] = { "adamw", "adamw8bit" };
+
+const char *
+qz_optim_name(enum qz_optim o)
+{
+	return optims[o];
+}
+
+int
+qz_optim_by_name(const char *name)
+{
+	for (int i = 0; i < QZ_OPTIM_N; i++)
+		if (!strcmp(optims[i], name))
+			return i;
+	return -1;
+}
+
 /* Fills the parts of n that qz_net_layout() needs. */
 static int
 prepare(struct qz_net *n, struct qz_dev *dev, const struct qz_config *c, const struct qz_lora *l,
@@ -149,14 +166,11 @@ qz_net_open(struct qz_net *n, const struct qz_weights *w, const struct qz_lora *
 		if (!n->host)
 			goto fail;
 	}
-	n->k->fill(n->dev, n->p, 0, n->lora.n_par * n->k->par_size);
-	qz_net_adapter_changed(n);
+	/* Adapter, its copy, gradients and states are what comes first. */
+	n->k->fill(n->dev, n->base, 0,
+	    (size_t)(n->plan.bytes[QZ_USE_ADAPTER] + n->plan.bytes[QZ_USE_GRADIENTS] +
+		     n->plan.bytes[QZ_USE_OPTIMIZER]));
 	fill_cache(n);
-	if (shape->train) {
-		n->k->fill(n->dev, n->g, 0, n->lora.n_par * n->k->par_size);
-		n->k->fill(n->dev, n->m, 0, n->lora.n_par * n->k->par_size);
-		n->k->fill(n->dev, n->v, 0, n->lora.n_par * n->k->par_size);
-	}
 	if (fill_rope(n, e) < 0)
 		goto fail;
 	return 0;

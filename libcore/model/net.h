@@ -21,6 +21,11 @@ struct qz_policy {
 	bool embed_host; /* the embedding lies in host memory (qz_weights_begin) */
 };
 
+/* How the optimizer keeps m and v: as elements of par, or as 8-bit codes with block constants. */
+enum qz_optim { QZ_OPTIM_ADAMW, QZ_OPTIM_ADAMW8, QZ_OPTIM_N };
+const char *qz_optim_name(enum qz_optim o); /* "adamw", "adamw8bit" */
+int qz_optim_by_name(const char *name);     /* or -1 */
+
 struct qz_net_shape {
 	struct qz_extent room; /* of the largest batch */
 	int64_t losses;        /* trained tokens of the largest step */
@@ -29,6 +34,7 @@ struct qz_net_shape {
 	bool train;
 	bool
 	    any_order; /* attention may add up in any order: faster on some devices, other bits each time */
+	enum qz_optim optim;
 	struct qz_policy policy;
 };
 enum { QZ_LOGITS_BYTES = 64 << 20 };
@@ -83,11 +89,13 @@ struct qz_net {
 	struct qz_plan plan;
 	void *base; /* NULL: pretended */
 
-	qz_par *p, *g, *m, *v;  /* [lora.n_par] each; g, m, v only to train */
-	qz_act *pa;             /* p as ops read it; p itself where act and par are one type */
-	struct qz_adamw *adamw; /* device memory */
-	double *sum;            /* device memory, one */
-	double *losses;         /* [shape.losses], device memory */
+	qz_par *p, *g;              /* [lora.n_par]; g, m, v only to train */
+	qz_act *pa;                 /* p as ops read it; p itself where act and par are one type */
+	void *m, *v;                /* [lora.n_par] elements of par, or 8-bit codes ... */
+	float *absmax_m, *absmax_v; /* ... and then [lora.n_par / QZ_ADAMW8_BLOCK], else NULL */
+	struct qz_adamw *adamw;     /* device memory */
+	double *sum;                /* device memory, one */
+	double *losses;             /* [shape.losses], device memory */
 
 	struct qz_kept *layers;              /* [layers] */
 	char *host;                          /* x of the first x_host layers */

@@ -199,6 +199,7 @@ static void
 update(struct qz_train *t, double lr)
 {
 	struct qz_net *n = t->net;
+	qz_act *copy = n->pa == n->p ? NULL : n->pa;
 	struct qz_adamw args = { .lr = lr,
 		.beta1 = t->o.beta1,
 		.beta2 = t->o.beta2,
@@ -208,8 +209,12 @@ update(struct qz_train *t, double lr)
 		.step = (double)t->step + 1 };
 
 	n->k->copy_in(n->dev, n->adamw, &args, sizeof args);
-	n->k->adamw(n->dev, n->adamw, n->sum, n->p, n->m, n->v, n->g, n->pa == n->p ? NULL : n->pa,
-	    (int64_t)n->lora.n_par);
+	if (n->shape.optim == QZ_OPTIM_ADAMW8)
+		n->k->adamw8(n->dev, n->adamw, n->sum, n->p, n->m, n->v, n->absmax_m, n->absmax_v,
+		    n->g, copy, (int64_t)n->lora.n_par);
+	else
+		n->k->adamw(
+		    n->dev, n->adamw, n->sum, n->p, n->m, n->v, n->g, copy, (int64_t)n->lora.n_par);
 }
 
 int

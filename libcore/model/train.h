@@ -3,7 +3,7 @@
  * A step takes batch * accumulate rows in the order of their epoch, as `accumulate` packed batches.  The
  * loss is the mean over the trained tokens of the whole step, whatever batch they are in.  Row number c of a
  * run, the learning rate and dropout follow from the options and the step alone: a run that goes on
- * from (adapter, m, v, step) makes the same bits. */
+ * from (adapter, states of the optimizer, step) makes the same bits. */
 #ifndef QZ_TRAIN_H
 #define QZ_TRAIN_H
 

@@ -94,6 +94,12 @@ check_parts(void)
 	ok((uint64_t)(end - (char *)n.base) == p.total - w.nbytes,
 	    "the last piece ends where the memory ends");
 	ok(p.bytes[QZ_USE_OPTIMIZER] == 2 * p.bytes[QZ_USE_GRADIENTS], "m and v");
+	shape.optim = QZ_OPTIM_ADAMW8;
+	sum = (uint64_t)lora.n_par * (2 * QZ_ADAMW8_BLOCK + 8) / QZ_ADAMW8_BLOCK;
+	ok(qz_net_plan(&p, dev, &config, w.nbytes, &lora, &shape, &e) == 0 &&
+		p.bytes[QZ_USE_OPTIMIZER] >= sum && p.bytes[QZ_USE_OPTIMIZER] < sum + 1024,
+	    "m and v as codes with block constants: %llu bytes",
+	    (unsigned long long)p.bytes[QZ_USE_OPTIMIZER]);
 	qz_net_close(&n);
 	qz_weights_free(&w);
 }

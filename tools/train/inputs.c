@@ -80,6 +80,7 @@ make_plan(struct run *r, uint64_t weights, uint64_t embed, struct qz_err *e)
 
 	r->shape.logits_bytes = QZ_LOGITS_BYTES;
 	r->shape.any_order = train_opt.any_order;
+	r->shape.optim = (enum qz_optim)qz_optim_by_name(train_opt.optim);
 	if (qz_train_shape(&r->o, &r->data, r->eval.n ? &r->eval : NULL, &r->shape, e) < 0)
 		return -1;
 	/* A GPU: its libraries are loaded by measuring, and count. */

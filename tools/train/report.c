@@ -61,9 +61,9 @@ train_show_plan(const struct run *r, FILE *to)
 	fprintf(to, "  %-20s %9llu parameters, rank %d, alpha %g, on %s\n", "adapter",
 	    (unsigned long long)r->lora.n_params, r->lora.rank, r->lora.alpha,
 	    targets.data ? targets.data : "nothing");
-	fprintf(to, "  %-20s %9lld of %lld x %lld rows, at most %lld tokens a batch\n", "steps",
-	    (long long)r->train.steps, (long long)r->o.accumulate, (long long)r->o.batch,
-	    (long long)r->shape.room.tokens);
+	fprintf(to, "  %-20s %9lld of %s, %lld x %lld rows, at most %lld tokens a batch\n", "steps",
+	    (long long)r->train.steps, qz_optim_name(r->shape.optim), (long long)r->o.accumulate,
+	    (long long)r->o.batch, (long long)r->shape.room.tokens);
 	qz_buf_free(&targets);
 }
 
