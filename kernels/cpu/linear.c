@@ -467,7 +467,7 @@ CPU(head)(struct qz_dev *d, qz_par *logits, const qz_act *x, const struct qz_mat
 
 void
 CPU(head_bwd)(
-    struct qz_dev *d, qz_act *dx, const qz_par *dlogits, const struct qz_mat *w, int64_t n)
+    struct qz_dev *d, qz_act *dx, const qz_act *dlogits, const struct qz_mat *w, int64_t n)
 {
 	struct qz_linear l = { .w = *w, .dy = dlogits };
 

@@ -42,7 +42,7 @@ struct qz_cuda_sdpas;
 
 struct qz_cuda_dev {
 	struct qz_dev dev;
-	int index, cc, sms; /* cc: compute capability, 90; sms: multiprocessors */
+	int index, cc, sms, shared; /* cc: compute capability, 90; multiprocessors; shared memory a block */
 	cudaStream_t stream;
 	struct qz_err err; /* the first failure since the last sync() */
 	const char *op;    /* the last one, and its shape; what is 0 at the end is no part of it */
@@ -184,6 +184,18 @@ qz_cuda_grid(struct qz_dev *d, int64_t work, int each)
 	int64_t most = static_cast<int64_t>(cuda_dev(d)->sms) * each;
 
 	return static_cast<unsigned>(work < most ? work : most);
+}
+
+/* Queues a kernel that may take more than 48 KiB of shared memory. */
+template <typename... P, typename... A>
+static inline void
+launch_large(struct qz_dev *d, void (*kernel)(P...), dim3 blocks, unsigned threads, size_t shared, A... args)
+{
+	if (shared > 48 << 10)
+		qz_cuda_rc(d, "shared memory",
+		    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+		        static_cast<int>(shared)));
+	launch(d, kernel, blocks, threads, shared, args...);
 }
 
 /* One thread for `each` elements of n, in blocks of 256. */

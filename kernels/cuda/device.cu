@@ -165,6 +165,8 @@ start(struct qz_cuda_dev *c)
 	if (rc == cudaSuccess)
 		rc = cudaDeviceGetAttribute(&c->sms, cudaDevAttrMultiProcessorCount, c->index);
 	if (rc == cudaSuccess)
+		rc = cudaDeviceGetAttribute(&c->shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, c->index);
+	if (rc == cudaSuccess)
 		rc = cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking);
 	if (rc == cudaSuccess)
 		rc = cudaMalloc(&c->own, sizeof *c->own);

@@ -23,8 +23,7 @@ qz_cuda_linear_need(const struct qz_need *need)
 		layer = qz_cuda_adapter_need(need);
 	layer += qz_cuda_round(need->tokens * need->rank_sum * 2) +
 	    (need->dropout ? qz_cuda_round(dropped * need->width * 2) : 0);
-	head = qz_cuda_round(need->head_rows * need->vocab * 2) +
-	    qz_cuda_round(need->head_rows * need->width * 4) +
+	head = qz_cuda_round(need->head_rows * need->width * 4) +
 	    qz_cuda_round((group > need->width ? group : need->width) * 2);
 	return QZ_CUDA_GEMM_WS + (layer > head ? layer : head);
 }
@@ -442,32 +441,30 @@ qz_cuda_head(struct qz_dev *d, qz_par *logits, const qz_act *x, const struct qz_
 }
 
 void
-qz_cuda_head_bwd(struct qz_dev *d, qz_act *dx, const qz_par *dlogits, const struct qz_mat *w, int64_t n)
+qz_cuda_head_bwd(struct qz_dev *d, qz_act *dx, const qz_act *dlogits, const struct qz_mat *w, int64_t n)
 {
 	size_t used = QZ_CUDA_GEMM_WS;
 	int64_t vocab = w->rows, cols = w->cols, step;
-	uint16_t *dy, *room;
+	uint16_t *room;
 	float *sum;
 	bool whole;
 
 	qz_cuda_op(d, "head_bwd", n, w->cols, w->rows);
 	if (n < 1 || !qz_cuda_can_decode(d, w))
 		return;
-	dy = static_cast<uint16_t *>(qz_cuda_ws(d, &used, static_cast<size_t>(n * vocab) * 2));
 	whole = group_rows(d, w, used) == vocab;
 	sum = static_cast<float *>(qz_cuda_ws(d, &used, whole ? 0 : static_cast<size_t>(n * cols) * 4));
 	step = whole ? vocab : group_rows(d, w, used);
 	room = static_cast<uint16_t *>(
 	    qz_cuda_ws(d, &used, stored_so(w) ? 0 : static_cast<size_t>(step * cols) * 2));
-	if (!dy || !sum || !room)
+	if (!sum || !room)
 		return;
-	narrow(d, dy, dlogits, n * vocab);
 	/* The groups of rows add up in float32. */
 	for (int64_t r = 0; r < vocab; r += step) {
 		int64_t rows = vocab - r < step ? vocab - r : step;
 
-		multiply(d, false, false, n, cols, rows, 1, dy + r, vocab, head_rows(d, room, w, r, rows), cols,
-		    r > 0 ? sum : nullptr, whole ? dx : sum, cols, !whole);
+		multiply(d, false, false, n, cols, rows, 1, at(dlogits, r), 2 * vocab,
+		    head_rows(d, room, w, r, rows), cols, r > 0 ? sum : nullptr, whole ? dx : sum, cols, !whole);
 	}
 	if (!whole)
 		narrow(d, at(dx, 0), sum, n * cols);

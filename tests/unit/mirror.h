@@ -360,7 +360,7 @@ MIRROR(head,
        ON_GPU(head, logits, x, &m, n);)
 
 MIRROR(head_bwd,
-       (struct qz_dev * d, qz_act *dx, const qz_par *dlogits, const struct qz_mat *w, int64_t n),
+       (struct qz_dev * d, qz_act *dx, const qz_act *dlogits, const struct qz_mat *w, int64_t n),
        struct qz_mat m = lend_mat(w);
        dx = out(dx, act(n * w->cols)); dlogits = in(dlogits, par(n * w->rows));
        ON_GPU(head_bwd, dx, dlogits, &m, n);)

@@ -105,7 +105,7 @@ head(struct qz_dev *d, const int *s, struct out *o)
 	void *y = poison(o, (int64_t)s[0] * s[2], d->k->par_size);
 
 	d->k->head(d, y, x, &w, s[0]);
-	d->k->head_bwd(d, dx, y, &w, s[0]);
+	d->k->head_bwd(d, dx, logit_rows(d, o, 2, s[0], s[2]), &w, s[0]);
 	emit(o, y, d->k->par_size, (int64_t)s[0] * s[2]);
 	emit(o, dx, size, (int64_t)s[0] * s[1]);
 }
