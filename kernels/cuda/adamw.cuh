@@ -33,49 +33,54 @@ adamw_factors_of(const struct qz_adamw &a, double sum)
 	return f;
 }
 
-/* Elements i .. i + 4 of n, zeros behind the end; vector: x is on 16 bytes, i a multiple of four. */
+/* Elements i .. i + 4 of n, zeros behind the end.  WHOLE: x is on 16 bytes, i and n are multiples of four. */
+template <bool WHOLE>
 static __device__ inline void
-load4(float f[4], const float *x, int64_t i, int64_t n, bool vector)
+load4(float f[4], const float *x, int64_t i, int64_t n)
 {
-	if (vector && i + 4 <= n) {
-		float4 v = *reinterpret_cast<const float4 *>(x + i);
+	if constexpr (WHOLE) {
+		float4 v = i < n ? *reinterpret_cast<const float4 *>(x + i) : make_float4(0, 0, 0, 0);
 
 		f[0] = v.x;
 		f[1] = v.y;
 		f[2] = v.z;
 		f[3] = v.w;
-		return;
-	}
+	} else {
 #pragma unroll
-	for (int j = 0; j < 4; j++)
-		f[j] = i + j < n ? x[i + j] : 0;
+		for (int j = 0; j < 4; j++)
+			f[j] = i + j < n ? x[i + j] : 0;
+	}
 }
 
+template <bool WHOLE>
 static __device__ inline void
-store4(float *y, const float f[4], int64_t i, int64_t n, bool vector)
+store4(float *y, const float f[4], int64_t i, int64_t n)
 {
-	if (vector && i + 4 <= n) {
-		*reinterpret_cast<float4 *>(y + i) = make_float4(f[0], f[1], f[2], f[3]);
-		return;
-	}
+	if constexpr (WHOLE) {
+		if (i < n)
+			*reinterpret_cast<float4 *>(y + i) = make_float4(f[0], f[1], f[2], f[3]);
+	} else {
 #pragma unroll
-	for (int j = 0; j < 4; j++)
-		if (i + j < n)
-			y[i + j] = f[j];
+		for (int j = 0; j < 4; j++)
+			if (i + j < n)
+				y[i + j] = f[j];
+	}
 }
 
-/* The same as bfloat16: 8 bytes. */
+/* The same as bfloat16: WHOLE: on 8 bytes. */
+template <bool WHOLE>
 static __device__ inline void
-copy4(uint16_t *y, const float f[4], int64_t i, int64_t n, bool vector)
+copy4(uint16_t *y, const float f[4], int64_t i, int64_t n)
 {
-	if (vector && i + 4 <= n) {
-		*reinterpret_cast<uint2 *>(y + i) = make_uint2(pack2(f[0], f[1]), pack2(f[2], f[3]));
-		return;
-	}
+	if constexpr (WHOLE) {
+		if (i < n)
+			*reinterpret_cast<uint2 *>(y + i) = make_uint2(pack2(f[0], f[1]), pack2(f[2], f[3]));
+	} else {
 #pragma unroll
-	for (int j = 0; j < 4; j++)
-		if (i + j < n)
-			y[i + j] = bf16_round(f[j]);
+		for (int j = 0; j < 4; j++)
+			if (i + j < n)
+				y[i + j] = bf16_round(f[j]);
+	}
 }
 
 #endif

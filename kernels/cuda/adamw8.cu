@@ -16,30 +16,33 @@ warp_largest(float v)
 #endif
 }
 
-/* Codes i .. i + 4 of n; vector: on 4 bytes. */
+/* Codes i .. i + 4 of n; WHOLE: all there, on 4 bytes. */
+template <bool WHOLE>
 static __device__ inline uint32_t
-load_codes(const uint8_t *x, int64_t i, int64_t n, bool vector)
+load_codes(const uint8_t *x, int64_t i, int64_t n)
 {
-	uint32_t codes = 0;
-
-	if (vector && i + 4 <= n)
+	if constexpr (WHOLE) {
 		return *reinterpret_cast<const uint32_t *>(x + i);
-	for (int j = 0; j < 4; j++)
-		if (i + j < n)
-			codes |= static_cast<uint32_t>(x[i + j]) << 8 * j;
-	return codes;
+	} else {
+		uint32_t codes = 0;
+
+		for (int j = 0; j < 4; j++)
+			if (i + j < n)
+				codes |= static_cast<uint32_t>(x[i + j]) << 8 * j;
+		return codes;
+	}
 }
 
+template <bool WHOLE>
 static __device__ inline void
-store_codes(uint8_t *y, uint32_t codes, int64_t i, int64_t n, bool vector)
+store_codes(uint8_t *y, uint32_t codes, int64_t i, int64_t n)
 {
-	if (vector && i + 4 <= n) {
+	if constexpr (WHOLE)
 		*reinterpret_cast<uint32_t *>(y + i) = codes;
-		return;
-	}
-	for (int j = 0; j < 4; j++)
-		if (i + j < n)
-			y[i + j] = static_cast<uint8_t>(codes >> 8 * j);
+	else
+		for (int j = 0; j < 4; j++)
+			if (i + j < n)
+				y[i + j] = static_cast<uint8_t>(codes >> 8 * j);
 }
 
 /* m's code has a value with m's sign, or is the next one on that side. */
@@ -59,7 +62,6 @@ struct adamw8 {
 	const float *g;
 	uint16_t *copy;
 	int64_t n;
-	bool vector;
 };
 
 /* What a thread reads of a block: elements i .. i + 4 and i + HALF .. i + HALF + 4. */
@@ -68,19 +70,21 @@ struct mine {
 	uint32_t m[2], v[2];
 };
 
+template <bool WHOLE>
 static __device__ inline void
 load(struct mine &x, const struct adamw8 &a, int64_t i)
 {
 #pragma unroll
 	for (int h = 0; h < 2; h++) {
-		load4(x.g + 4 * h, a.g, i + h * HALF, a.n, a.vector);
-		load4(x.p + 4 * h, a.p, i + h * HALF, a.n, a.vector);
-		x.m[h] = load_codes(a.m, i + h * HALF, a.n, a.vector);
-		x.v[h] = load_codes(a.v, i + h * HALF, a.n, a.vector);
+		load4<WHOLE>(x.g + 4 * h, a.g, i + h * HALF, a.n);
+		load4<WHOLE>(x.p + 4 * h, a.p, i + h * HALF, a.n);
+		x.m[h] = load_codes<WHOLE>(a.m, i + h * HALF, a.n);
+		x.v[h] = load_codes<WHOLE>(a.v, i + h * HALF, a.n);
 	}
 }
 
 /* m and v after the step into m[], v[]; p moves. */
+template <bool WHOLE>
 static __device__ inline void
 move(struct mine &x, const struct adamw8 &a, const struct adamw_factors &f, const struct qz_codes8 *codes,
     float old_m, float old_v, float m[EACH], float v[EACH], int64_t i)
@@ -88,7 +92,7 @@ move(struct mine &x, const struct adamw8 &a, const struct adamw_factors &f, cons
 #pragma unroll
 	for (int j = 0; j < EACH; j++) {
 		float s = x.g[j] * f.scale, to;
-		bool moves = s - s == 0 && i + j / 4 * HALF + j % 4 < a.n;
+		bool moves = s - s == 0 && (WHOLE || i + j / 4 * HALF + j % 4 < a.n);
 
 		m[j] = f.b1 * (codes[0].map[x.m[j / 4] >> 8 * (j % 4) & 255] * old_m) + f.c1 * s;
 		v[j] = f.b2 * (codes[1].map[x.v[j / 4] >> 8 * (j % 4) & 255] * old_v) + f.c2 * s * s;
@@ -99,6 +103,7 @@ move(struct mine &x, const struct adamw8 &a, const struct adamw_factors &f, cons
 	}
 }
 
+template <bool WHOLE>
 static __device__ inline void
 encode(const struct adamw8 &a, const struct qz_codes8 *codes, float inverse_m, float inverse_v,
     const float m[4], const float v[4], int64_t i)
@@ -110,8 +115,8 @@ encode(const struct adamw8 &a, const struct qz_codes8 *codes, float inverse_m, f
 		cm |= signed_code(codes[0], m[j], inverse_m) << 8 * j;
 		cv |= static_cast<uint32_t>(qz_codes8_code(&codes[1], false, v[j] * inverse_v)) << 8 * j;
 	}
-	store_codes(a.m, cm, i, a.n, a.vector);
-	store_codes(a.v, cv, i, a.n, a.vector);
+	store_codes<WHOLE>(a.m, cm, i, a.n);
+	store_codes<WHOLE>(a.v, cv, i, a.n);
 }
 
 static __device__ inline float
@@ -125,6 +130,7 @@ largest(const float x[EACH])
 	return warp_largest(max);
 }
 
+template <bool WHOLE>
 static __device__ inline void
 step_block(const struct adamw8 &a, const struct adamw_factors &f, const struct qz_codes8 *codes, int64_t block,
     int lane)
@@ -134,13 +140,13 @@ step_block(const struct adamw8 &a, const struct adamw_factors &f, const struct q
 	float m[EACH], v[EACH];
 	struct mine x;
 
-	load(x, a, i);
-	move(x, a, f, codes, old_m, old_v, m, v, i);
+	load<WHOLE>(x, a, i);
+	move<WHOLE>(x, a, f, codes, old_m, old_v, m, v, i);
 #pragma unroll
 	for (int h = 0; h < 2; h++) {
-		store4(a.p, x.p + 4 * h, i + h * HALF, a.n, a.vector);
+		store4<WHOLE>(a.p, x.p + 4 * h, i + h * HALF, a.n);
 		if (a.copy)
-			copy4(a.copy, x.p + 4 * h, i + h * HALF, a.n, a.vector);
+			copy4<WHOLE>(a.copy, x.p + 4 * h, i + h * HALF, a.n);
 	}
 	max_m = largest(m);
 	max_v = largest(v);
@@ -148,10 +154,12 @@ step_block(const struct adamw8 &a, const struct adamw_factors &f, const struct q
 		a.absmax_m[block] = max_m;
 		a.absmax_v[block] = max_v;
 	}
-	encode(a, codes, 1 / max_m, 1 / max_v, m, v, i);
-	encode(a, codes, 1 / max_m, 1 / max_v, m + 4, v + 4, i + HALF);
+	encode<WHOLE>(a, codes, 1 / max_m, 1 / max_v, m, v, i);
+	encode<WHOLE>(a, codes, 1 / max_m, 1 / max_v, m + 4, v + 4, i + HALF);
 }
 
+/* WHOLE: n is a multiple of a block, all on 16 bytes. */
+template <bool WHOLE>
 static __global__ void __launch_bounds__(32 * WARPS)
 adamw8(struct adamw8 a, const struct qz_adamw *args, const double *sum, const struct qz_cuda_own *own)
 {
@@ -166,13 +174,16 @@ adamw8(struct adamw8 a, const struct qz_adamw *args, const double *sum, const st
 		f = adamw_factors_of(*args, *sum);
 	__syncthreads();
 	for (; block < blocks; block += static_cast<int64_t>(gridDim.x) * WARPS)
-		step_block(a, f, codes, block, threadIdx.x % 32);
+		step_block<WHOLE>(a, f, codes, block, threadIdx.x % 32);
 }
 
 void
 qz_cuda_adamw8(struct qz_dev *d, const struct qz_adamw *args, const double *sum, qz_par *p, uint8_t *m,
     uint8_t *v, float *absmax_m, float *absmax_v, const qz_par *g, qz_act *copy, int64_t n)
 {
+	bool whole = n % QZ_ADAMW8_BLOCK == 0 && aligned(p, 16) && aligned(g, 16) && aligned(m, 4) &&
+	    aligned(v, 4) && aligned(copy, 8);
+	auto kernel = whole ? adamw8<true> : adamw8<false>;
 	struct adamw8 a = {};
 
 	qz_cuda_op(d, "adamw8", n);
@@ -186,7 +197,6 @@ qz_cuda_adamw8(struct qz_dev *d, const struct qz_adamw *args, const double *sum,
 	a.g = static_cast<const float *>(g);
 	a.copy = static_cast<uint16_t *>(copy);
 	a.n = n;
-	a.vector = aligned(p, 16) && aligned(g, 16) && aligned(m, 4) && aligned(v, 4) && aligned(copy, 8);
-	launch(d, adamw8, dim3(qz_cuda_grid(d, ceil_div(n, QZ_ADAMW8_BLOCK * WARPS), 8)), 32 * WARPS, 0, a,
-	    args, sum, cuda_dev(d)->own);
+	launch(d, kernel, qz_cuda_grid(d, kernel, 32 * WARPS, ceil_div(n, QZ_ADAMW8_BLOCK * WARPS)), 32 * WARPS, 0,
+	    a, args, sum, cuda_dev(d)->own);
 }

@@ -16,6 +16,7 @@
 extern "C" {
 #include "kernels/kernels.h"
 }
+#include "kernels/codes4.h"
 #include "kernels/codes8.h"
 
 /* What a kernel found wrong; the first one stays. */
@@ -25,6 +26,7 @@ enum { QZ_CUDA_PARTIALS = 1024 };
 
 /* Device memory that the plugin keeps for itself. */
 struct qz_cuda_own {
+	struct qz_codes4 codes4[QZ_CODES4_BUCKETS + 1]; /* of NF4; the last one is not used */
 	struct qz_codes8 codes8[2]; /* of the signed and the unsigned map */
 	float map8[256], bounds4[2][16]; /* kernels/nf4.h; bounds4 and order4: NF4, FP4 */
 	uint8_t order4[2][16];
@@ -140,6 +142,9 @@ bool qz_cuda_can_decode(struct qz_dev *d, const struct qz_mat *w);
 /* Elements first .. first + n of the flattened matrix as a plain type. */
 void qz_cuda_decode(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w,
     int64_t first, int64_t n);
+/* Rows row0 .. row0 + n_rows, which start every ld elements of y; what is between them stays. */
+void qz_cuda_decode_rows(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w,
+    int64_t row0, int64_t n_rows, int64_t ld);
 
 /* What ops take of the workspace. */
 size_t qz_cuda_linear_need(const struct qz_need *need);
@@ -177,13 +182,18 @@ launch(struct qz_dev *d, void (*kernel)(P...), dim3 blocks, unsigned threads, si
 	qz_cuda_rc(d, "launch", cudaLaunchKernelEx(&c, kernel, static_cast<P>(args)...));
 }
 
-/* Blocks of threads for `work` that strides over the grid: no more than `each` a multiprocessor. */
-static inline unsigned
-qz_cuda_grid(struct qz_dev *d, int64_t work, int each)
+/* Blocks of threads for a kernel that strides over the grid: all that fit on the GPU at once, no more than
+ * work. */
+template <typename... P>
+static inline dim3
+qz_cuda_grid(struct qz_dev *d, void (*kernel)(P...), int threads, int64_t work)
 {
-	int64_t most = static_cast<int64_t>(cuda_dev(d)->sms) * each;
+	int each = 1;
+	int64_t most;
 
-	return static_cast<unsigned>(work < most ? work : most);
+	qz_cuda_rc(d, "occupancy", cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, threads, 0));
+	most = static_cast<int64_t>(cuda_dev(d)->sms) * (each > 0 ? each : 1);
+	return dim3(static_cast<unsigned>(work < most ? work : most));
 }
 
 /* Queues a kernel that may take more than 48 KiB of shared memory. */

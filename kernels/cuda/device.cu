@@ -134,6 +134,7 @@ fill_own(struct qz_cuda_dev *c)
 
 	if (!own)
 		return cudaErrorMemoryAllocation;
+	qz_codes4_fill(own->codes4, qz_bounds4(QZ_NF4));
 	qz_codes8_fill(&own->codes8[0], true, qz_map8_signed());
 	qz_codes8_fill(&own->codes8[1], false, qz_map8_unsigned());
 	memcpy(own->map8, qz_map8_signed(), sizeof own->map8);

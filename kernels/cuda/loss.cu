@@ -84,8 +84,9 @@ template <bool VECTOR4>
 static __device__ inline float4
 logits4(const float *x, int i, int n)
 {
-	if (VECTOR4 && i < n)
-		return *reinterpret_cast<const float4 *>(x + i);
+	if constexpr (VECTOR4)
+		return i < n ? *reinterpret_cast<const float4 *>(x + i)
+			     : make_float4(-INFINITY, -INFINITY, -INFINITY, -INFINITY);
 	return make_float4(i < n ? x[i] : -INFINITY, i + 1 < n ? x[i + 1] : -INFINITY,
 	    i + 2 < n ? x[i + 2] : -INFINITY, i + 3 < n ? x[i + 3] : -INFINITY);
 }
