@@ -65,7 +65,7 @@ qz_codes8_code(const struct qz_codes8 *c, bool is_signed, float x)
 static inline void
 qz_codes8_fill(struct qz_codes8 *c, bool is_signed, const float *map)
 {
-	int shift = QZ_CODES8_SHIFT + is_signed, n = qz_codes8_buckets(is_signed);
+	int shift = QZ_CODES8_SHIFT + is_signed, n = qz_codes8_buckets(is_signed), code = 0;
 
 	memcpy(c->map, map, sizeof c->map);
 	for (int k = 0; k < 255; k++) {
@@ -74,17 +74,17 @@ qz_codes8_fill(struct qz_codes8 *c, bool is_signed, const float *map)
 		c->above[k] = k % 2 ? nextafterf(middle, -INFINITY) : middle;
 	}
 	c->above[255] = INFINITY;
-	for (int b = 0; b < (is_signed ? 2 * n : n); b++) {
-		/* The bucket's lowest number: of negative ones that with the largest bits. */
-		uint32_t at = (uint32_t)(b % n + (QZ_CODES8_LEAST >> shift)) << shift;
-		uint32_t low = b >= n ? (at + (1u << shift) - 1) | 0x80000000 : b ? at : 0;
+	/* Numbers rise: negative buckets from the last to the first, then the others. */
+	for (int i = is_signed ? -n : 0; i < n; i++) {
+		int b = i < 0 ? -1 - i : i;
+		uint32_t at = (uint32_t)(b + (QZ_CODES8_LEAST >> shift)) << shift;
+		uint32_t low = i < 0 ? (at + (1u << shift) - 1) | 0x80000000 : b ? at : 0;
 		float x;
-		int code = 0;
 
 		memcpy(&x, &low, sizeof x);
 		while (code < 255 && x > c->above[code])
 			code++;
-		c->first[b] = (uint8_t)code;
+		c->first[i < 0 ? n + b : b] = (uint8_t)code;
 	}
 }
 

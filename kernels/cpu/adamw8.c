@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "kernels/cpu/lanes.h"
+#include "kernels/codes8.h"
 #include "kernels/cpu/search8.h"
 #include "kernels/nf4.h"
 
@@ -13,7 +14,7 @@ struct adamw8 {
 	float *absmax_m, *absmax_v;
 	const real *g;
 	int64_t n;
-	const float *map_m, *map_v;
+	struct qz_codes8 of_m, of_v;
 	real keep, b1, c1, b2, c2, scale, rate, eps;
 };
 
@@ -28,8 +29,8 @@ moments(const struct adamw8 *a, real *restrict m, real *restrict v, bool *restri
 		real g = a->g[i + j] * a->scale;
 
 		moves[j] = g - g == 0;
-		m[j] = a->b1 * (a->map_m[a->m[i + j]] * old_m) + a->c1 * g;
-		v[j] = a->b2 * (a->map_v[a->v[i + j]] * old_v) + a->c2 * g * g;
+		m[j] = a->b1 * (a->of_m.map[a->m[i + j]] * old_m) + a->c1 * g;
+		v[j] = a->b2 * (a->of_v.map[a->v[i + j]] * old_v) + a->c2 * g * g;
 		m[j] = moves[j] ? m[j] : 0;
 		v[j] = moves[j] ? v[j] : 0;
 	}
@@ -39,13 +40,25 @@ static void
 move(const struct adamw8 *a, real *restrict p, const real *restrict m, const real *restrict v,
     const bool *restrict moves, int64_t n)
 {
-	struct adamw8 c = *a;
+	real rate = a->rate, eps = a->eps, keep = a->keep;
 
 	for (int64_t j = 0; j < n; j++) {
-		real to = (p[j] - c.rate * (m[j] / (square_root(v[j]) + c.eps))) * c.keep;
+		real to = (p[j] - rate * (m[j] / (square_root(v[j]) + eps))) * keep;
 
 		p[j] = moves[j] ? to : p[j];
 	}
+}
+
+/* search8's code: in float by codes8.h, which gives the same and is faster. */
+static inline uint8_t
+nearest(const struct qz_codes8 *c, bool is_signed, real x)
+{
+#ifdef QZ_ORACLE
+	(void)is_signed;
+	return search8(c->map, x);
+#else
+	return (uint8_t)qz_codes8_code(c, is_signed, x);
+#endif
 }
 
 static float
@@ -70,12 +83,12 @@ encode(const struct adamw8 *a, const real *m, const real *v, int64_t i, int64_t 
 	a->absmax_m[i / BLOCK] = max_m;
 	a->absmax_v[i / BLOCK] = max_v;
 	for (int64_t j = 0; j < n; j++) {
-		uint8_t code = search8(a->map_m, m[j] * inverse_m);
+		uint8_t code = nearest(&a->of_m, true, m[j] * inverse_m);
 
-		if (!signbit(a->map_m[code]) != !signbit(m[j]))
+		if (!signbit(a->of_m.map[code]) != !signbit(m[j]))
 			code = (uint8_t)(m[j] > 0 ? code + 1 : code - 1);
 		a->m[i + j] = code;
-		a->v[i + j] = search8(a->map_v, v[j] * inverse_v);
+		a->v[i + j] = nearest(&a->of_v, false, v[j] * inverse_v);
 	}
 }
 
@@ -104,7 +117,8 @@ CPU(adamw8)(struct qz_dev *d, const struct qz_adamw *args, const double *sum, qz
     uint8_t *v, float *absmax_m, float *absmax_v, const qz_par *g, qz_act *copy, int64_t n)
 {
 	double root = sqrt(1 - pow(args->beta2, args->step));
-	struct adamw8 a = { .p = p,
+	struct adamw8 a = {
+		.p = p,
 		.copy = copy,
 		.m = m,
 		.v = v,
@@ -112,9 +126,10 @@ CPU(adamw8)(struct qz_dev *d, const struct qz_adamw *args, const double *sum, qz
 		.absmax_v = absmax_v,
 		.g = g,
 		.n = n,
-		.map_m = qz_map8_signed(),
-		.map_v = qz_map8_unsigned() };
+	};
 
+	qz_codes8_fill(&a.of_m, true, qz_map8_signed());
+	qz_codes8_fill(&a.of_v, false, qz_map8_unsigned());
 	a.keep = (real)(1 - args->lr * args->weight_decay);
 	a.b1 = (real)args->beta1;
 	a.c1 = (real)(1 - args->beta1);

@@ -43,6 +43,8 @@ static const struct qz_opt opts[] = {
 	{ 'r', "rank", QZ_OPT_INT, &o.rank, "N", "Train adapters of rank N on all projections.", 1,
 	    4096, NULL },
 	{ 0, "dropout", QZ_OPT_REAL, &o.dropout, "P", "Train with this dropout.", 0, 0.99, NULL },
+	{ 0, "optim", QZ_OPT_STR, &o.optim, "NAME",
+	    "Train with this optimizer: adamw or adamw8bit.", 0, 0, "adamw|adamw8bit" },
 	{ 0, "steps", QZ_OPT_INT, &o.steps, "N", "Time N training steps.", 1, 10000, NULL },
 	{ 0, "warmup", QZ_OPT_INT, &o.warmup, "N", "Do N steps before those that are timed.", 0,
 	    1000, NULL },

@@ -56,6 +56,7 @@ prepare(struct bench *b, struct qz_err *e)
 		.seed = (uint64_t)o->seed };
 	b->shape.logits_bytes = QZ_LOGITS_BYTES;
 	b->shape.any_order = o->any_order;
+	b->shape.optim = (enum qz_optim)qz_optim_by_name(o->optim);
 	if (qz_train_shape(&b->run, &b->data, NULL, &b->shape, e) < 0)
 		return -1;
 	if (b->d->k->used(b->d) && qz_rates_measure(&b->rates, b->d, &b->c, b->shape.room.tokens,
