@@ -206,6 +206,41 @@ refusals(struct qz_dev *gpu)
 	told(gpu, "4-bit codes of a type without", QZ_EUSAGE, "nf4 or fp4");
 }
 
+/* n NF4 codes, all of them 0 and in blocks of 0 but the last; y is room for their values. */
+static void
+far_codes(struct qz_dev *d, void *y, int64_t n)
+{
+	const struct qz_backend *k = d->k;
+	const float map[16] = { [0] = 1, [15] = 3 }, two = 2;
+	struct qz_err e = { 0 };
+	uint16_t got[3] = { 0 };
+	uint8_t last = 0x0f;
+	char *codes = k->alloc(d, (size_t)n / 2, &e), *absmax = k->alloc(d, (size_t)n / 64 * 4, &e);
+	float *on_device = k->alloc(d, sizeof map, &e);
+	struct qz_mat w = { .type = QZ_NF4,
+		.rows = n / 1024,
+		.cols = 1024,
+		.block = 64,
+		.data = codes,
+		.absmax = absmax,
+		.map = on_device };
+
+	k->fill(d, codes, 0, (size_t)n / 2);
+	k->fill(d, absmax, 0, (size_t)n / 64 * 4);
+	k->copy_in(d, codes + n / 2 - 1, &last, 1);
+	k->copy_in(d, absmax + n / 64 * 4 - 4, &two, 4);
+	k->copy_in(d, on_device, map, sizeof map);
+	k->dequantize(d, y, QZ_BF16, &w, 0, w.rows);
+	k->copy_out(d, got, (char *)y + n - 2, 2);
+	k->copy_out(d, got + 1, (char *)y + 2 * n - 4, 4);
+	ok(k->sync(d, &e) == 0 && got[0] == 0 && got[1] == 0x4000 && got[2] == 0x40c0,
+	    "cuda: dequantize %lld elements: %x %x %x %s", (long long)n, got[0], got[1], got[2],
+	    e.msg);
+	k->free(d, codes);
+	k->free(d, absmax);
+	k->free(d, on_device);
+}
+
 /* 2^31 elements and some: the first and the last ones. */
 static void
 far_indices(struct qz_dev *d)
@@ -241,6 +276,7 @@ far_indices(struct qz_dev *d)
 	ok(k->sync(d, &e) == 0 && bad == n - 1, "cuda: the last one is infinite: %lld",
 	    (long long)bad);
 	k->free(d, x);
+	far_codes(d, y, n / 1024 * 1024);
 	k->free(d, y);
 }
 
