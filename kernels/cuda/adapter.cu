@@ -6,14 +6,14 @@
  * columns of dy and a run of tokens, TILE at a time through shared memory: each warp multiplies a part of the
  * columns with B, for p, and keeps its own columns' rows of db in registers.  What the stripes give for p and
  * the runs give for db goes to the workspace and is added up in order by a second kernel.
- * Ranks up to 32, dy on 16 bytes with rows a multiple of 8; others are left to gemm. */
+ * Ranks that are multiples of 8 up to 32, all on 16 bytes; others are left to gemm. */
 #include <cstring>
 
 #include "kernels/cuda/adapter.cuh"
 #include "kernels/cuda/mma.cuh"
 
-enum { STRIPE = 512, TILE = 32, WARPS = 8, THREADS = 32 * WARPS, PITCH = STRIPE + 8, GROUP_MAX = 3 };
-enum { COLUMNS = STRIPE / WARPS, RANK_MAX = 32, BLOCKS_WANTED = 512, RUN_MAX = 1024 };
+enum { STRIPE = 512, TILE = 16, STAGES = 4, WARPS = 8, THREADS = 32 * WARPS, PITCH = STRIPE + 8 };
+enum { COLUMNS = STRIPE / WARPS, RANK_MAX = 32, BLOCKS_WANTED = 264, RUN_MAX = 1024, GROUP_MAX = 3 };
 
 /* One projection, and where its shares lie: p (stripes, T, rank), db (runs, rows, rank). */
 struct part {
@@ -34,10 +34,10 @@ struct job {
 
 template <int PAIRS>
 struct shared {
-	uint16_t dy[2][TILE * PITCH];
-	uint16_t s[2][TILE * 16 * PAIRS];
+	uint16_t dy[STAGES][TILE * PITCH];
+	uint16_t s[STAGES][TILE * 16 * PAIRS];
 	uint16_t b[STRIPE * 16 * PAIRS];
-	float sum[WARPS / 2][TILE * 16 * PAIRS];
+	float sum[WARPS][TILE * 16 * PAIRS];
 };
 
 /* TILE tokens from t0 on: dy's stripe and s, zeros beyond the ends. */
@@ -52,12 +52,12 @@ fetch(struct shared<PAIRS> *m, int slot, const struct part &l, int64_t t0, int64
 		copy16(m->dy[slot] + row * PITCH + col, there ? l.dy + (t0 + row) * l.rows + r0 + col : l.dy,
 		    there);
 	}
-	for (int i = threadIdx.x; i < TILE * 16 * PAIRS; i += THREADS) {
-		int row = i / (16 * PAIRS), col = i % (16 * PAIRS);
+	for (int i = threadIdx.x; i < TILE * 2 * PAIRS; i += THREADS) {
+		int row = i / (2 * PAIRS), col = i % (2 * PAIRS) * 8;
+		bool there = t0 + row < t_end && col < l.rank;
 
-		m->s[slot][i] = t0 + row < t_end && col < l.rank ? l.s[(t0 + row) * l.lds + col] : 0;
+		copy16(m->s[slot] + row * 16 * PAIRS + col, there ? l.s + (t0 + row) * l.lds + col : l.s, there);
 	}
-	copy_group();
 }
 
 template <int PAIRS>
@@ -72,20 +72,18 @@ fetch_b(struct shared<PAIRS> *m, const struct part &l, int64_t r0)
 	}
 }
 
-/* This warp's share of p for 16 tokens: a quarter of the stripe's columns. */
+/* This warp's columns' share of p. */
 template <int PAIRS>
 static __device__ inline void
 times_b(struct shared<PAIRS> *m, int slot)
 {
-	enum { QUARTER = STRIPE / (WARPS / 2) };
 	int warp = threadIdx.x / 32, lane = threadIdx.x % 32, i = lane / 8, j = lane % 8;
-	int token = warp % 2 * 16, k0 = warp / 2 * QUARTER;
 	float c[2 * PAIRS][4] = {};
 	uint32_t a[4], b[4];
 
-#pragma unroll 4
-	for (int k = k0; k < k0 + QUARTER; k += 16) {
-		ldmatrix(a, m->dy[slot] + (token + i % 2 * 8 + j) * PITCH + k + i / 2 * 8);
+#pragma unroll
+	for (int k = warp * COLUMNS; k < (warp + 1) * COLUMNS; k += 16) {
+		ldmatrix(a, m->dy[slot] + (i % 2 * 8 + j) * PITCH + k + i / 2 * 8);
 #pragma unroll
 		for (int q = 0; q < PAIRS; q++) {
 			ldmatrix_trans(b, m->b + (k + i % 2 * 8 + j) * 16 * PAIRS + 16 * q + i / 2 * 8);
@@ -97,8 +95,7 @@ times_b(struct shared<PAIRS> *m, int slot)
 	for (int q = 0; q < 2 * PAIRS; q++)
 #pragma unroll
 		for (int h = 0; h < 4; h++)
-			m->sum[warp / 2][(token + lane / 4 + h / 2 * 8) * 16 * PAIRS + 8 * q + lane % 4 * 2 + h % 2] =
-			    c[q][h];
+			m->sum[warp][(lane / 4 + h / 2 * 8) * 16 * PAIRS + 8 * q + lane % 4 * 2 + h % 2] = c[q][h];
 }
 
 /* c += dy^T s for this warp's columns. */
@@ -126,7 +123,7 @@ times_s(float c[COLUMNS / 16][2 * PAIRS][4], const struct shared<PAIRS> *m, int 
 	}
 }
 
-/* The stripe's share of p for the tile's tokens: the sum over the quarters. */
+/* The stripe's share of p for the tile's tokens: the sum over the warps. */
 template <int PAIRS>
 static __device__ inline void
 put_p(const struct shared<PAIRS> *m, const struct part &l, int stripe, int64_t t, int64_t t0, int64_t t_end)
@@ -138,7 +135,7 @@ put_p(const struct shared<PAIRS> *m, const struct part &l, int stripe, int64_t t
 		if (t0 + row >= t_end || col >= l.rank)
 			continue;
 #pragma unroll
-		for (int w = 0; w < WARPS / 2; w++)
+		for (int w = 0; w < WARPS; w++)
 			sum += m->sum[w][i];
 		l.p[(stripe * t + t0 + row) * l.rank + col] = sum;
 	}
@@ -182,12 +179,15 @@ shares(struct job g)
 
 	r0 = static_cast<int64_t>(stripe) * STRIPE;
 	fetch_b(m, l, r0);
-	fetch(m, 0, l, t0, t_end, r0);
-	for (int slot = 0; t0 < t_end; t0 += TILE, slot ^= 1) {
-		copy_wait<0>();
-		__syncthreads();
-		if (t0 + TILE < t_end)
-			fetch(m, slot ^ 1, l, t0 + TILE, t_end, r0);
+	for (int i = 0; i < STAGES - 1; i++) {
+		fetch(m, i, l, t0 + i * TILE, t_end, r0);
+		copy_group();
+	}
+	for (int slot = 0; t0 < t_end; t0 += TILE, slot = (slot + 1) % STAGES) {
+		copy_wait<STAGES - 2>();
+		__syncthreads(); /* the tile is there, and nobody reads the one before any more */
+		fetch(m, (slot + STAGES - 1) % STAGES, l, t0 + (STAGES - 1) * TILE, t_end, r0);
+		copy_group();
 		times_b(m, slot);
 		times_s<PAIRS>(c, m, slot);
 		__syncthreads();
@@ -295,7 +295,8 @@ qz_cuda_adapter_back(struct qz_dev *d, const struct qz_linear *l, int n, int64_t
 		return false;
 	memset(&g, 0, sizeof g);
 	for (int i = 0; i < n; i++) {
-		if (l[i].rank > RANK_MAX || l[i].w.rows % 8 || !aligned(l[i].dy, 16))
+		if (l[i].rank > RANK_MAX || l[i].rank % 8 || l[i].lds % 8 || l[i].w.rows % 8 ||
+		    !aligned(l[i].dy, 16) || !aligned(l[i].s, 16))
 			return false;
 		stripes += stripes_of(l[i].w.rows);
 		most = l[i].rank > most ? l[i].rank : most;

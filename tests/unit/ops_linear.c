@@ -240,14 +240,16 @@ int
 main(void)
 {
 	static const struct op_case big[] = {
-		{ "linear", linear, { 2047, 1024, 1000, 16, QZ_NF4, PAIR | DROPOUT }, 0, 4e-3 },
-		{ "linear", linear, { 127, 4096, 4096, 16, QZ_NF4, 0 }, 0, 4e-3 },
-		{ "linear", linear, { 1, 4096, 14336, 64, QZ_NF4, 0 }, 0, 4e-3 },
-		{ "linear", linear, { 2500, 520, 776, 32, QZ_NF4, DROPOUT | BIAS }, 0, 4e-3 },
+		{ "linear", linear, { 2047, 512, 520, 16, QZ_NF4, PAIR | DROPOUT }, 0, 4e-3 },
+		{ "linear", linear, { 127, 2048, 2048, 16, QZ_NF4, 0 }, 0, 4e-3 },
+		{ "linear", linear, { 1, 2048, 7168, 64, QZ_NF4, 0 }, 0, 4e-3 },
+		{ "linear", linear, { 1100, 520, 776, 32, QZ_NF4, DROPOUT | BIAS }, 0, 4e-3 },
 		{ "linear", linear, { 65, 512, 512, 16, QZ_BF16, PAIR }, 0, 4e-3 },
-		{ "linear", linear, { 300, 1024, 768, 16, QZ_NF4, PAIR | SIDE | PLUS }, 0, 4e-3 },
-		{ "head", head, { 65, 2048, 32000, 0, QZ_BF16, 0 }, 0, 4e-3 },
-		{ "head", head, { 64, 512, 128256, 0, QZ_NF4, 0 }, 0, 4e-3 },
+		{ "linear", linear, { 300, 512, 1024, 16, QZ_NF4, PAIR | SIDE | PLUS }, 0, 4e-3 },
+		{ "linear", linear, { 2100, 64, 1000, 24, QZ_NF4, PAIR | SIDE }, 0, 4e-3 },
+		{ "linear", linear, { 100, 64, 1032, 48, QZ_NF4, PAIR | SIDE }, 0, 4e-3 },
+		{ "head", head, { 65, 512, 32000, 0, QZ_BF16, 0 }, 0, 4e-3 },
+		{ "head", head, { 64, 64, 128256, 0, QZ_NF4, 0 }, 0, 4e-3 },
 	};
 	static const struct op_case cases[] = {
 		{ "linear", linear, { 1, 1, 1, 1, QZ_F32, BIAS }, 2e-6, 4e-3 },
