@@ -13,7 +13,8 @@
 #include "kernels/cuda/mma.cuh"
 
 enum { STRIPE = 512, TILE = 16, STAGES = 4, WARPS = 8, THREADS = 32 * WARPS, PITCH = STRIPE + 8 };
-enum { COLUMNS = STRIPE / WARPS, RANK_MAX = 32, BLOCKS_WANTED = 264, RUN_MAX = 1024, GROUP_MAX = 3 };
+enum { COLUMNS = STRIPE / WARPS, RANK_MAX = 32, BLOCKS_WANTED = 256, RUN_MAX = 1024, RUN_MIN = 128 };
+enum { GROUP_MAX = 3 };
 
 /* One projection, and where its shares lie: p (stripes, T, rank), db (runs, rows, rank). */
 struct part {
@@ -64,11 +65,12 @@ template <int PAIRS>
 static __device__ inline void
 fetch_b(struct shared<PAIRS> *m, const struct part &l, int64_t r0)
 {
-	for (int i = threadIdx.x; i < STRIPE * 16 * PAIRS; i += THREADS) {
-		int64_t row = r0 + i / (16 * PAIRS);
-		int col = i % (16 * PAIRS);
+	for (int i = threadIdx.x; i < STRIPE * 2 * PAIRS; i += THREADS) {
+		int64_t row = r0 + i / (2 * PAIRS);
+		int col = i % (2 * PAIRS) * 8;
+		bool there = row < l.rows && col < l.rank;
 
-		m->b[i] = row < l.rows && col < l.rank ? l.b[row * l.rank + col] : 0;
+		copy16(m->b + i * 8, there ? l.b + row * l.rank + col : l.b, there);
 	}
 }
 
@@ -175,7 +177,7 @@ shares(struct job g)
 
 	while (stripe >= g.l[which].stripes)
 		stripe -= g.l[which++].stripes;
-	const struct part &l = g.l[which];
+	const struct part l = which == 0 ? g.l[0] : which == 1 ? g.l[1] : g.l[2];
 
 	r0 = static_cast<int64_t>(stripe) * STRIPE;
 	fetch_b(m, l, r0);
@@ -227,15 +229,14 @@ add_up(struct job g)
 	g.l[which].db_to[i] += g.l[which].scale * sum;
 }
 
-/* Tokens of a run: long runs make fewer shares of db, short ones give more blocks work. */
+/* Tokens of a run: as many blocks as are at work at once, since long runs make fewer shares of db. */
 static int64_t
 choose_run(int64_t t, int stripes)
 {
-	int64_t run = RUN_MAX;
+	int64_t runs = BLOCKS_WANTED / stripes, run;
 
-	while (run > TILE && ceil_div(t, run) * stripes < BLOCKS_WANTED)
-		run /= 2;
-	return run;
+	run = ceil_div(ceil_div(t, runs > 1 ? runs : 1), TILE) * TILE;
+	return run < RUN_MIN ? RUN_MIN : run > RUN_MAX ? RUN_MAX : run;
 }
 
 static int
@@ -255,12 +256,12 @@ share_bytes(int64_t t, int64_t rows, int64_t rank, int64_t runs)
 size_t
 qz_cuda_adapter_need(const struct qz_need *need)
 {
-	/* As if every projection of the call were as wide as the widest; a run is never shorter than needed for
-	 * BLOCKS_WANTED blocks of one stripe each. */
-	int64_t stripes = stripes_of(need->width), t = need->tokens;
-	int64_t runs = ceil_div(t, choose_run(t, static_cast<int>(stripes)));
+	/* As if every projection of the call were as wide as the widest.  Of db a run's share has rows * rank,
+	 * and there are at most BLOCKS_WANTED stripes in all runs, or runs of RUN_MAX tokens. */
+	int64_t stripes = stripes_of(need->width), t = need->tokens, rank = need->rank_sum;
+	int64_t db = BLOCKS_WANTED * static_cast<int64_t>(STRIPE), most = ceil_div(t, RUN_MAX) * need->width;
 
-	return static_cast<size_t>(stripes * t * need->rank_sum * 4 + runs * need->width * need->rank_sum * 4) +
+	return static_cast<size_t>(stripes * t * rank * 4 + (db > most ? db : most) * rank * 4) +
 	    8 * GROUP_MAX * 256;
 }
 
@@ -296,7 +297,7 @@ qz_cuda_adapter_back(struct qz_dev *d, const struct qz_linear *l, int n, int64_t
 	memset(&g, 0, sizeof g);
 	for (int i = 0; i < n; i++) {
 		if (l[i].rank > RANK_MAX || l[i].rank % 8 || l[i].lds % 8 || l[i].w.rows % 8 ||
-		    !aligned(l[i].dy, 16) || !aligned(l[i].s, 16))
+		    !aligned(l[i].dy, 16) || !aligned(l[i].s, 16) || !aligned(l[i].b, 16))
 			return false;
 		stripes += stripes_of(l[i].w.rows);
 		most = l[i].rank > most ? l[i].rank : most;
