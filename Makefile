@@ -54,8 +54,11 @@ bins  := $(TOOLS:%=$B/bin/qz-%)
 pages := $(TOOLS:%=$B/man/qz-%.1) $B/man/qz.7 $B/man/qz-shard.5
 completions := $(TOOLS:%=$B/completions/qz-%)
 units := $(patsubst tests/unit/%.c,$B/tests/unit/%.t,$(wildcard tests/unit/*.c))
+interop := $(patsubst %.c,$B/%,$(wildcard tests/interop/*.c))
 cuobj := $(patsubst %.cu,$B/%.cu.o,$(wildcard kernels/cuda/*.cu))
 cuobj += $B/kernels/cuda/nf4.o $B/kernels/cuda/dtype.o # tables that the plugin shares with the tools
+cuhost := $(patsubst %.c,$B/%.o,$(wildcard kernels/cuda/*.c))
+cuobj += $(cuhost)
 plugin := $(if $(filter 1,$(CUDA)),$(if $(wildcard kernels/cuda/*.cu),$B/lib/qz-cuda.so))
 
 .DELETE_ON_ERROR:
@@ -78,7 +81,8 @@ $(bins):
 	$Q $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libcli.a $B/libqz.a $(LDLIBS)
 
 $B/tests/unit/%.t: $B/tests/unit/%.o $B/libqz.a
-	$Q $(CC) $(LDFLAGS) -o $@ $< $B/libqz.a $(LDLIBS)
+	$Q $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libqz.a $(LDLIBS)
+$B/tests/unit/cudnn.t: $B/kernels/cuda/cudnn.o $B/kernels/cuda/library.o
 
 $B/tests/interop/%: $B/tests/interop/%.o $B/libqz.a
 	$Q $(CC) $(LDFLAGS) -o $@ $< $B/libqz.a $(LDLIBS)
@@ -111,7 +115,8 @@ $B/kernels/cuda/%.cu.o: kernels/cuda/%.cu
 	    -Werror all-warnings -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
 $B/kernels/cuda/nf4.o: kernels/nf4.c
 $B/kernels/cuda/dtype.o: libcore/base/dtype.c
-$B/kernels/cuda/nf4.o $B/kernels/cuda/dtype.o:
+$(cuhost): $B/kernels/cuda/%.o: kernels/cuda/%.c
+$B/kernels/cuda/nf4.o $B/kernels/cuda/dtype.o $(cuhost):
 	$Q mkdir -p $(@D)
 	$(if $V,,@echo '  cc   $< (plugin)')
 	$Q $(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<
@@ -119,6 +124,11 @@ $B/lib/qz-cuda.so: $(cuobj)
 	$Q mkdir -p $(@D)
 	$(if $V,,@echo '  link $@')
 	$Q $(NVCC) -shared -cudart static -Xlinker --exclude-libs=ALL,-z,defs -o $@ $^ -lpthread -ldl -lrt
+
+$B/tests/gpu/attention: tests/gpu/attention.cu $(cuobj)
+	$Q mkdir -p $(@D)
+	$(if $V,,@echo '  nvcc $<')
+	$Q $(NVCC) -std=c++17 -O2 -I. $(gencode) -cudart static -MMD -MP -o $@ $< $(cuobj) -lpthread -ldl -lrt
 
 # Pages and completions come out of the tools' own tables of options.
 $B/man/qz-%.1: man/qz-%.1 man/options.awk $B/bin/qz-% $(wildcard examples/*.sh)
@@ -133,12 +143,12 @@ $B/completions/qz-%: tools/common/complete.awk $B/bin/qz-%
 	$Q mkdir -p $(@D)
 	$Q $B/bin/qz-$* --help=table | awk -v tool=qz-$* -f $< >$@
 
-check: deps-check all $(units) $B/tests/interop/encode $B/tests/interop/gguf_tokens
+check: deps-check all $(units) $(interop)
 	$Q tests/run
 	$Q tests/interop/run light
 deps-check:
 	$Q scripts/deps.sh check
-check-interop: all $(units) $B/tests/interop/encode $B/tests/interop/gguf_tokens
+check-interop: all $(units) $(interop)
 	$Q scripts/deps.sh interop
 	$Q tests/interop/run full
 demo:

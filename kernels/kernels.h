@@ -52,8 +52,9 @@ struct qz_mat {
 	const float *map;           /* [16]: the 4-bit code book */
 };
 
-/* One adapted projection: y = x W^T + bias + scale * (drop(x) A^T) B^T.
- * rank 0: no adapter; a, b, da, db, s are then unused. */
+/* One adapted projection: y = plus + x W^T + bias + scale * (drop(x) A^T) B^T.
+ * rank 0: no adapter; a, b, da, db, s are then unused.  Projections of one call whose a, da and s lie
+ * side by side may be computed as one. */
 struct qz_linear {
 	struct qz_mat w;
 	const float *bias; /* [rows], or NULL */
@@ -63,12 +64,15 @@ struct qz_linear {
 	uint64_t seed, stream; /* dropout's key: element (t, c) is word (t*cols + c) % 4 of
 	                        * qz_philox(seed, stream, (t*cols + c) / 4); kept when
 	                        * qz_unit(word) >= dropout, then scaled by 1 / (1 - dropout) */
-	const qz_par *a;       /* (rank, cols) */
-	const qz_par *b;       /* (rows, rank) */
+	int64_t first;         /* token t of the call is token first + t of the mask */
+	const qz_act *a;       /* (rank, cols) */
+	const qz_act *b;       /* (rows, rank) */
 	qz_par *da, *db;       /* gradients, added to */
 	qz_act *y;             /* (T, rows) */
-	qz_act *s;             /* (T, rank): drop(x) A^T, kept for the backward pass */
-	const qz_act *dy;      /* (T, rows): gradient of y, backward only */
+	const qz_act *plus;    /* (T, rows), added to y; or NULL.  It may be y itself */
+	qz_act *s;        /* (T, rank), rows lds apart: drop(x) A^T, kept for the backward pass */
+	int64_t lds;      /* 0: rank */
+	const qz_act *dy; /* (T, rows): gradient of y, backward only */
 };
 
 /* Causal attention over documents packed one after another.  Document d has queries
@@ -78,6 +82,7 @@ struct qz_linear {
 struct qz_attn {
 	int n_docs, max_q, max_k;         /* largest nq and nk */
 	const int32_t *q_start, *k_start; /* [n_docs + 1] */
+	const int32_t *q_host, *k_host;   /* the same in host memory, or NULL: may be faster */
 	int heads, kv_heads, head_dim;
 	int64_t window;       /* 0: none */
 	float scale;          /* 1 / sqrt(head_dim) */
@@ -87,6 +92,7 @@ struct qz_attn {
 	qz_par *lse;          /* (n_q, heads): log of the sum of exp of the scaled scores */
 	const qz_act *d_o;    /* backward: gradient of o; q_start == k_start */
 	qz_act *dq, *dk, *dv; /* backward: written, not added to */
+	bool any_order;       /* dq may be summed in any order: faster, bits differ between runs */
 };
 
 /* Device memory, so that a captured step can be replayed with other values. */
@@ -95,6 +101,7 @@ struct qz_adamw {
 	double clip; /* largest gradient norm, 0: no clipping */
 	double step; /* 1 at the first update */
 };
+enum { QZ_ADAMW8_BLOCK = 256 };
 
 /* The largest of everything that will be asked for, for set_workspace(). */
 struct qz_need {
@@ -103,12 +110,21 @@ struct qz_need {
 	int64_t group;    /* elements of the largest sum of weights in one linear() call */
 	int64_t width;    /* widest row: max of all rows and cols of weights without the head */
 	int64_t rank_sum; /* sum of the ranks in one linear() call */
+	bool dropout;     /* some adapter's input is dropped */
 	int64_t max_len;  /* longest document */
 	int heads, kv_heads, head_dim;
+	bool any_order;           /* of struct qz_attn */
 	int64_t head_rows, vocab; /* rows of logits at a time, and their width */
 };
 
-#define QZ_KERNELS_ABI 1
+/* What ran, and how long: the sum over the calls of an op, or of a part of it, with one shape. */
+struct qz_trace {
+	char what[64]; /* "linear: product 4096 x 4096 x 14336" */
+	int64_t calls;
+	double seconds;
+};
+
+#define QZ_KERNELS_ABI 3
 
 struct qz_backend {
 	uint32_t abi,
@@ -125,6 +141,9 @@ struct qz_backend {
 	/* One line for people: model, memory, driver. */
 	void (*describe)(struct qz_dev *d, char *text, size_t n);
 	uint64_t (*memory)(struct qz_dev *d); /* bytes that a run may plan with */
+	/* Bytes of the device's memory that are taken, as its driver counts them: contexts and libraries
+	 * too.  0: the device does not tell (the CPU). */
+	uint64_t (*used)(struct qz_dev *d);
 
 	void *(*alloc)(
 	    struct qz_dev *d, size_t nbytes, struct qz_err *e); /* aligned to 256; NULL: EIO */
@@ -135,8 +154,29 @@ struct qz_backend {
 	void (*fill)(struct qz_dev *d, void *device, int byte, size_t nbytes);
 	int (*sync)(struct qz_dev *d, struct qz_err *e);
 
+	/* Host memory that side copies reach, and a kernel too; on the CPU ordinary memory. */
+	void *(*host_alloc)(struct qz_dev *d, size_t nbytes, struct qz_err *e);
+	void (*host_free)(struct qz_dev *d, void *p);
+	/* A copy beside the ops, from or to such memory: begins when what was queued before it is done.
+	 * lane 0: to the host, 1: from it; copies of a lane follow each other.  wait: ops queued from here
+	 * on start after the lane's copies up to now. */
+	void (*side_copy)(struct qz_dev *d, int lane, void *to, const void *from, size_t nbytes);
+	void (*side_wait)(struct qz_dev *d, int lane);
+
+	/* on: ops may try several ways of computing the shapes that they meet, time them, and keep the fastest
+	 * for this run and later ones on this machine; what they compute meanwhile is of no use.  off: no
+	 * longer.  NULL where nothing is to choose. */
+	void (*tune)(struct qz_dev *d, bool on);
+
+	/* on: from now on each op is timed; off: no longer.  NULL where that is not built. */
+	void (*trace)(struct qz_dev *d, bool on);
+	/* Waits; fills rows[0..max) with what ran since, most time first; returns how many there are. */
+	size_t (*trace_read)(struct qz_dev *d, struct qz_trace *rows, size_t max);
+
 	size_t (*workspace)(struct qz_dev *d, const struct qz_need *need);
 	void (*set_workspace)(struct qz_dev *d, void *device, size_t nbytes);
+	/* Whose attention a run with such a workspace takes, forward and backward, for people. */
+	void (*attention_name)(struct qz_dev *d, const struct qz_need *need, char *text, size_t n);
 
 #define QZ_OP(name, args) void(*name) args;
 #include "kernels/ops.def"

@@ -21,7 +21,7 @@ function level(f) {
 	theirs = inc; sub(/\/[^\/]*$/, "", theirs)
 	if (level(inc) > level(FILENAME)) print FILENAME ":" FNR ": includes " inc ", which is above it"
 	if (level(inc) == level(FILENAME) && own != theirs && level(inc) >= 5 && own !~ "^" theirs && inc !~ "^" own) print FILENAME ":" FNR ": includes " inc ", which is beside it"
-	if (inc ~ /^kernels\// && FILENAME ~ /^libcore/ && inc != "kernels/kernels.h" && inc != "kernels/nf4_tables.h") print FILENAME ":" FNR ": includes " inc ", only kernels.h is for libcore"
+	if (inc ~ /^kernels\// && FILENAME ~ /^libcore/ && inc != "kernels/kernels.h" && inc != "kernels/ops.def") print FILENAME ":" FNR ": includes " inc ", only kernels.h and its list of ops are for libcore"
 }
 /^#include </ {
 	split($0, q, /[<>]/); inc = q[2]

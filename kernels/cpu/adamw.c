@@ -1,4 +1,6 @@
 /* adamw and the sum of squares that clipping needs, over one flat buffer. */
+#include <string.h>
+
 #include "kernels/cpu/lanes.h"
 
 enum { PARTS = 256 };
@@ -40,7 +42,7 @@ CPU(sum_squares)(struct qz_dev *d, double *sum, const qz_par *x, int64_t n)
 }
 
 struct adamw {
-	real *p, *m, *v;
+	real *p, *m, *v, *copy;
 	const real *g;
 	int64_t n;
 	real keep, b1, c1, b2, c2, scale, rate, root, eps;
@@ -65,27 +67,34 @@ static void
 adamw_part(void *arg, int part, int thread)
 {
 	const struct adamw *a = arg;
-	int64_t i = (int64_t)part * QZ_CPU_GRAIN;
+	int64_t i = (int64_t)part * QZ_CPU_GRAIN, n = min64(QZ_CPU_GRAIN, a->n - i);
 
 	(void)thread;
-	update(a, a->p + i, a->m + i, a->v + i, a->g + i, min64(QZ_CPU_GRAIN, a->n - i));
+	update(a, a->p + i, a->m + i, a->v + i, a->g + i, n);
+	if (a->copy)
+		memcpy(a->copy + i, a->p + i, (size_t)n * sizeof *a->p);
+}
+
+double
+CPU(clip)(const struct qz_adamw *args, double sum)
+{
+	double ratio = args->clip / (sqrt(sum) + 1e-6);
+
+	return args->clip > 0 && ratio < 1 ? ratio : 1;
 }
 
 void
 CPU(adamw)(struct qz_dev *d, const struct qz_adamw *args, const double *sum, qz_par *p, qz_par *m,
-    qz_par *v, const qz_par *g, int64_t n)
+    qz_par *v, const qz_par *g, qz_act *copy, int64_t n)
 {
-	double norm = sqrt(*sum), scale = 1;
-	struct adamw a = { .p = p, .m = m, .v = v, .g = g, .n = n };
+	struct adamw a = { .p = p, .m = m, .v = v, .copy = copy, .g = g, .n = n };
 
-	if (args->clip > 0 && args->clip / (norm + 1e-6) < 1)
-		scale = args->clip / (norm + 1e-6);
 	a.keep = (real)(1 - args->lr * args->weight_decay);
 	a.b1 = (real)args->beta1;
 	a.c1 = (real)(1 - args->beta1);
 	a.b2 = (real)args->beta2;
 	a.c2 = (real)(1 - args->beta2);
-	a.scale = (real)scale;
+	a.scale = (real)CPU(clip)(args, *sum);
 	a.rate = (real)(args->lr / (1 - pow(args->beta1, args->step)));
 	a.root = (real)sqrt(1 - pow(args->beta2, args->step));
 	a.eps = (real)args->eps;

@@ -104,6 +104,9 @@ bool CPU(can_decode)(struct qz_dev *d, const struct qz_mat *w, const char *op);
 typedef void decode_blocks(float *y, const uint8_t *x, int64_t n_blocks);
 decode_blocks *CPU(ggml_decoder)(enum qz_dtype type);
 
+/* adamw.c: the factor on gradients whose squares add up to sum. */
+double CPU(clip)(const struct qz_adamw *args, double sum);
+
 /* What each op takes of the workspace, at most, for a need. */
 size_t CPU(linear_need)(int threads, const struct qz_need *need);
 size_t CPU(attention_need)(int threads, const struct qz_need *need);

@@ -93,6 +93,13 @@ CPU(memory)(struct qz_dev *d)
 	return bytes;
 }
 
+uint64_t
+CPU(used)(struct qz_dev *d)
+{
+	(void)d;
+	return 0;
+}
+
 void *
 CPU(alloc)(struct qz_dev *d, size_t nbytes, struct qz_err *e)
 {
@@ -119,6 +126,21 @@ CPU(copy)(struct qz_dev *d, void *to, const void *from, size_t nbytes)
 	(void)d;
 	if (nbytes)
 		memmove(to, from, nbytes);
+}
+
+/* Nothing runs beside anything here: the copy is done when this returns. */
+void
+CPU(side_copy)(struct qz_dev *d, int lane, void *to, const void *from, size_t nbytes)
+{
+	(void)lane;
+	CPU(copy)(d, to, from, nbytes);
+}
+
+void
+CPU(side_wait)(struct qz_dev *d, int lane)
+{
+	(void)d;
+	(void)lane;
 }
 
 void
@@ -178,6 +200,14 @@ CPU(workspace)(struct qz_dev *d, const struct qz_need *need)
 	if (n < CPU(attention_need)(threads, need))
 		n = CPU(attention_need)(threads, need);
 	return n;
+}
+
+void
+CPU(attention_name)(struct qz_dev *d, const struct qz_need *need, char *text, size_t n)
+{
+	(void)d;
+	(void)need;
+	snprintf(text, n, "qz's, on the CPU");
 }
 
 void

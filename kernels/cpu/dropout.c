@@ -37,7 +37,7 @@ CPU(drop)(const struct qz_linear *l, real *y, const real *x, int64_t t0, int64_t
 		for (int64_t c = 0; c < n; c += AT_ONCE) {
 			int len = (int)min64(AT_ONCE, n - c);
 
-			factors(l, f, t * l->w.cols + c0 + c, len);
+			factors(l, f, (l->first + t) * l->w.cols + c0 + c, len);
 			for (int j = 0; j < len; j++)
 				y[c + j] = from[c + j] * f[j];
 		}
@@ -55,7 +55,7 @@ CPU(drop_add)(const struct qz_linear *l, real *y, int64_t ldy, const real *x, re
 		for (int64_t c = 0; c < n; c += AT_ONCE) {
 			int len = (int)min64(AT_ONCE, n - c);
 
-			factors(l, f, t * l->w.cols + c0 + c, len);
+			factors(l, f, (l->first + t) * l->w.cols + c0 + c, len);
 			for (int j = 0; j < len; j++)
 				y[c + j] += scale * (x[c + j] * f[j]);
 		}

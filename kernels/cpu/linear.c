@@ -2,6 +2,8 @@
 #include "kernels/cpu/dropout.h"
 #include "kernels/cpu/linear.h"
 
+#include <string.h>
+
 /* A batch holds one panel of output columns, or one row of the weight and the adapter, whatever GROUP says. */
 static int64_t
 room_forward(int64_t cols, int64_t rank)
@@ -86,12 +88,12 @@ static void
 s_part(const struct job *j, const struct qz_linear *l, int tile, int thread)
 {
 	int64_t t0 = (int64_t)tile * TOKENS, n = min64(TOKENS, j->t - t0), cols = j->cols;
-	real *s = (real *)l->s + t0 * l->rank, *dropped = scratch(j, thread);
+	real *s = (real *)l->s + t0 * lds(l), *dropped = scratch(j, thread);
 
 	if (l->dropout <= 0) {
 		CPU(gemm)
 		(false, true, n, l->rank, cols, 1, j->x + t0 * cols, cols, l->a, cols, false, s,
-		    l->rank);
+		    lds(l));
 		return;
 	}
 	for (int64_t c = 0; c < cols; c += WIDTH) {
@@ -100,7 +102,7 @@ s_part(const struct job *j, const struct qz_linear *l, int tile, int thread)
 		CPU(drop)(l, dropped, j->x, t0, n, c, len);
 		CPU(gemm)
 		(false, true, n, l->rank, len, 1, dropped, len, (const real *)l->a + c, cols, c > 0,
-		    s, l->rank);
+		    s, lds(l));
 	}
 }
 
@@ -110,6 +112,14 @@ add_bias(real *y, int64_t ldy, const float *bias, int64_t rows, int64_t n)
 	for (int64_t t = 0; t < rows; t++)
 		for (int64_t c = 0; c < n; c++)
 			y[t * ldy + c] += bias[c];
+}
+
+/* A tile of y begins as what is added to it. */
+static void
+begin_tile(real *y, const real *plus, int64_t ld, int64_t t, int64_t n)
+{
+	for (int64_t i = 0; plus != y && i < t; i++)
+		memcpy(y + i * ld, plus + i * ld, (size_t)n * sizeof *y);
 }
 
 static void
@@ -123,12 +133,14 @@ y_part(const struct job *j, const struct slice *s, int part, int thread)
 	const real *w = j->panels + s->at + c0 * s->height;
 	real *y = (real *)l->y + t0 * ldy + s->row0 + c0;
 
+	if (l->plus)
+		begin_tile(y, (const real *)l->plus + t0 * ldy + s->row0 + c0, ldy, n, len);
 	CPU(product)
-	(n, len, j->cols, j->x + t0 * j->cols, j->cols, w, s->height, false, y, ldy,
+	(n, len, j->cols, j->x + t0 * j->cols, j->cols, w, s->height, l->plus != NULL, y, ldy,
 	    scratch(j, thread));
 	if (s->tail)
 		CPU(product)
-	(n, len, s->tail, (const real *)l->s + t0 * l->rank, l->rank, w + slots(j->cols) * PANEL,
+	(n, len, s->tail, (const real *)l->s + t0 * lds(l), lds(l), w + slots(j->cols) * PANEL,
 	    s->height, true, y, ldy, scratch(j, thread));
 	if (l->bias)
 		add_bias(y, ldy, l->bias + s->row0 + c0, n, len);

@@ -82,8 +82,8 @@ db_part(const struct job *j, const struct slice *s, int part)
 	int64_t r0 = (int64_t)part * WIDTH, n = min64(WIDTH, l->w.rows - r0);
 
 	CPU(gemm)
-	(true, false, n, l->rank, j->t, l->scale, (const real *)l->dy + r0, l->w.rows, l->s,
-	    l->rank, true, (real *)l->db + r0 * l->rank, l->rank);
+	(true, false, n, l->rank, j->t, l->scale, (const real *)l->dy + r0, l->w.rows, l->s, lds(l),
+	    true, (real *)l->db + r0 * l->rank, l->rank);
 }
 
 /* Kinds of parts: rows of each slice, p of each, the adapter of each. */
@@ -200,7 +200,7 @@ CPU(linear_bwd)(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_a
 
 void
 CPU(head_bwd)(
-    struct qz_dev *d, qz_act *dx, const qz_par *dlogits, const struct qz_mat *w, int64_t n)
+    struct qz_dev *d, qz_act *dx, const qz_act *dlogits, const struct qz_mat *w, int64_t n)
 {
 	struct qz_linear l = { .w = *w, .dy = dlogits };
 

@@ -7,17 +7,21 @@ struct few {
 	const struct qz_linear *l;
 };
 
-/* y[t][r] = the adapter's and the bias's share, to which the products are added. */
+/* y[t][r] = what the adapter, the bias and plus give, to which the products are added. */
 static void
 begin_row(const struct job *j, const struct qz_linear *l, int64_t r)
 {
 	const real *b = l->rank ? (const real *)l->b + r * l->rank : NULL;
 
 	for (int64_t t = 0; t < j->t; t++) {
-		real sum = l->rank ? dot((const real *)l->s + t * l->rank, b, l->rank) * l->scale
+		real sum = l->rank ? dot((const real *)l->s + t * lds(l), b, l->rank) * l->scale
 				   : 0;
 
-		((real *)l->y)[t * l->w.rows + r] = l->bias ? sum + l->bias[r] : sum;
+		if (l->bias)
+			sum += l->bias[r];
+		if (l->plus)
+			sum += ((const real *)l->plus)[t * l->w.rows + r];
+		((real *)l->y)[t * l->w.rows + r] = sum;
 	}
 }
 

@@ -1,8 +1,6 @@
-/* nest_absmax: the 8-bit codes of block constants (QLoRA's double quantization), by the search of
- * bitsandbytes' CUDA kernel (csrc/kernels.cu, dQuantize): seven halvings of the sorted map, then the
- * nearer neighbour; which way an exact midpoint goes depends on the path.  A block without spread
- * has absmax 0, gives 0 * inf, and no comparison holds: code 0. */
-#include "kernels/cpu/cpu.h"
+/* nest_absmax: the 8-bit codes of block constants (QLoRA's double quantization).  A block without spread
+ * has absmax 0, gives 0 * inf, and that is code 0. */
+#include "kernels/cpu/search8.h"
 #include "kernels/nf4.h"
 
 struct nest {
@@ -13,25 +11,6 @@ struct nest {
 	int64_t n;
 	int block;
 };
-
-static uint8_t
-search8(const float *map, float x)
-{
-	int pivot = 127, upper = 255, lower = 0;
-
-	for (int step = 64; step > 0; step /= 2) {
-		if (x > map[pivot]) {
-			lower = pivot;
-			pivot += step;
-		} else {
-			upper = pivot;
-			pivot -= step;
-		}
-	}
-	if (x > map[pivot])
-		return (uint8_t)(x > (map[upper] + map[pivot]) * 0.5f ? upper : pivot);
-	return (uint8_t)(x < (map[lower] + map[pivot]) * 0.5f ? lower : pivot);
-}
 
 static void
 nest_part(void *arg, int part, int thread)

@@ -1,5 +1,5 @@
 /* adamw and the sum of squares that clipping needs, over one flat buffer. */
-#include "kernels/cuda/cuda.cuh"
+#include "kernels/cuda/adamw.cuh"
 
 enum { THREADS = 256 };
 
@@ -19,15 +19,27 @@ block_sum(double v)
 	return part[0];
 }
 
-/* The order depends on n alone: as many parts on every GPU. */
-static __global__ void
+enum { AHEAD = 4 /* vectors that a thread reads before it adds them */ };
+
+/* The order depends on n alone: as many parts on every GPU, and the same elements on 16 bytes and not. */
+template <bool WHOLE>
+static __global__ void __launch_bounds__(THREADS, 4)
 squares(double *part, const float *x, int64_t n)
 {
-	int64_t step = static_cast<int64_t>(QZ_CUDA_PARTIALS) * THREADS;
+	int64_t step = static_cast<int64_t>(QZ_CUDA_PARTIALS) * THREADS * 4;
+	int64_t i = (static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x) * 4;
 	double sum = 0;
 
-	for (int64_t i = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x; i < n; i += step)
-		sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+	for (; i < n; i += AHEAD * step) {
+		float v[AHEAD][4];
+
+#pragma unroll
+		for (int k = 0; k < AHEAD; k++)
+			load4<WHOLE>(v[k], x, i + k * step, n);
+#pragma unroll
+		for (int k = 0; k < 4 * AHEAD; k++)
+			sum += static_cast<double>(v[k / 4][k % 4]) * static_cast<double>(v[k / 4][k % 4]);
+	}
 	sum = block_sum(sum);
 	if (threadIdx.x == 0)
 		part[blockIdx.x] = sum;
@@ -51,64 +63,58 @@ qz_cuda_sum_squares(struct qz_dev *d, double *sum, const qz_par *x, int64_t n)
 	double *part = cuda_dev(d)->own->partial; /* an address on the device */
 
 	qz_cuda_op(d, "sum_squares", n);
-	launch(d, squares, dim3(QZ_CUDA_PARTIALS), THREADS, 0, part, x, n);
+	launch(d, n % 4 == 0 && aligned(x, 16) ? squares<true> : squares<false>, dim3(QZ_CUDA_PARTIALS), THREADS, 0,
+	    part, x, n);
 	launch(d, add_parts, dim3(1), THREADS, 0, sum, part);
 }
 
-struct factors {
-	float keep, b1, c1, b2, c2, scale, rate, root, eps;
-};
-
-/* As kernels/cpu/adamw.c: in float64, rounded once. */
-static __device__ struct factors
-make_factors(const struct qz_adamw &a, double sum)
-{
-	double scale = 1, ratio = a.clip / (sqrt(sum) + 1e-6);
-	struct factors f;
-
-	if (a.clip > 0 && ratio < 1)
-		scale = ratio;
-	f.keep = static_cast<float>(1 - a.lr * a.weight_decay);
-	f.b1 = static_cast<float>(a.beta1);
-	f.c1 = static_cast<float>(1 - a.beta1);
-	f.b2 = static_cast<float>(a.beta2);
-	f.c2 = static_cast<float>(1 - a.beta2);
-	f.scale = static_cast<float>(scale);
-	f.rate = static_cast<float>(a.lr / (1 - pow(a.beta1, a.step)));
-	f.root = static_cast<float>(sqrt(1 - pow(a.beta2, a.step)));
-	f.eps = static_cast<float>(a.eps);
-	return f;
-}
-
-static __global__ void
+template <bool WHOLE>
+static __global__ void __launch_bounds__(THREADS, 4)
 adamw(const struct qz_adamw *args, const double *sum, float *p, float *m, float *v, const float *gradient,
-    int64_t n)
+    uint16_t *copy, int64_t n)
 {
-	__shared__ struct factors shared;
-	int64_t step = static_cast<int64_t>(gridDim.x) * THREADS;
-	struct factors f;
+	__shared__ struct adamw_factors shared;
+	int64_t step = static_cast<int64_t>(gridDim.x) * THREADS * 4;
+	int64_t i = (static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x) * 4;
+	struct adamw_factors f;
 
 	if (threadIdx.x == 0)
-		shared = make_factors(*args, *sum);
+		shared = adamw_factors_of(*args, *sum);
 	__syncthreads();
 	f = shared;
-	for (int64_t i = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x; i < n; i += step) {
-		float g = gradient[i] * f.scale, mi = f.b1 * m[i] + f.c1 * g, vi = f.b2 * v[i] + f.c2 * (g * g);
+	for (; i < n; i += step) {
+		float P[4], M[4], V[4], G[4];
 
-		m[i] = mi;
-		v[i] = vi;
-		p[i] = p[i] * f.keep - f.rate * mi / (sqrtf(vi) / f.root + f.eps);
+		load4<WHOLE>(G, gradient, i, n);
+		load4<WHOLE>(M, m, i, n);
+		load4<WHOLE>(V, v, i, n);
+		load4<WHOLE>(P, p, i, n);
+#pragma unroll
+		for (int j = 0; j < 4; j++) {
+			float g = G[j] * f.scale;
+
+			M[j] = f.b1 * M[j] + f.c1 * g;
+			V[j] = f.b2 * V[j] + f.c2 * (g * g);
+			P[j] = P[j] * f.keep - f.rate * M[j] / (sqrtf(V[j]) / f.root + f.eps);
+		}
+		store4<WHOLE>(m, M, i, n);
+		store4<WHOLE>(v, V, i, n);
+		store4<WHOLE>(p, P, i, n);
+		if (copy)
+			copy4<WHOLE>(copy, P, i, n);
 	}
 }
 
 void
 qz_cuda_adamw(struct qz_dev *d, const struct qz_adamw *args, const double *sum, qz_par *p, qz_par *m,
-    qz_par *v, const qz_par *g, int64_t n)
+    qz_par *v, const qz_par *g, qz_act *copy, int64_t n)
 {
-	int64_t blocks = ceil_div(n, THREADS * 4);
+	bool whole = n % 4 == 0 && aligned(p, 16) && aligned(m, 16) && aligned(v, 16) && aligned(g, 16) &&
+	    aligned(copy, 8);
+	auto kernel = whole ? adamw<true> : adamw<false>;
 
 	qz_cuda_op(d, "adamw", n);
 	if (n > 0)
-		launch(d, adamw, dim3(static_cast<unsigned>(blocks < 2048 ? blocks : 2048)), THREADS, 0, args,
-		    sum, p, m, v, g, n);
+		launch(d, kernel, qz_cuda_grid(d, kernel, THREADS, ceil_div(n, THREADS * 4)), THREADS, 0, args, sum,
+		    p, m, v, g, copy, n);
 }

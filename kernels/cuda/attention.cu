@@ -106,7 +106,7 @@ qz_cuda_attention(struct qz_dev *d, const struct qz_attn *a)
 	    static_cast<unsigned>(a->heads));
 
 	qz_cuda_op(d, "attention", a->max_q, a->max_k, a->head_dim);
-	if (a->n_docs < 1 || blocks < 1)
+	if (a->n_docs < 1 || blocks < 1 || qz_cuda_sdpa(d, a, false))
 		return;
 	if (!by_tiles(d, a))
 		qz_cuda_attention_any(d, a);

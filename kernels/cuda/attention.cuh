@@ -179,15 +179,4 @@ by_tiles(struct qz_dev *d, const struct qz_attn *a)
 void qz_cuda_attention_any(struct qz_dev *d, const struct qz_attn *a);
 void qz_cuda_attention_any_bwd(struct qz_dev *d, const struct qz_attn *a);
 
-/* Queues a kernel that takes more than 48 KiB of shared memory. */
-template <typename... P, typename... A>
-static inline void
-launch_large(struct qz_dev *d, void (*kernel)(P...), dim3 blocks, unsigned threads, size_t shared, A... args)
-{
-	qz_cuda_rc(d, "shared memory",
-	    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-	        static_cast<int>(shared)));
-	launch(d, kernel, blocks, threads, shared, args...);
-}
-
 #endif

@@ -11,9 +11,11 @@ static constexpr float LOG2E = 1.44269504f;
 enum { PASS = 32 };
 
 size_t
-qz_cuda_attention_need(const struct qz_need *need)
+qz_cuda_attention_need(struct qz_dev *d, const struct qz_need *need)
 {
-	return qz_cuda_round(need->tokens * need->heads * 4);
+	size_t own = qz_cuda_round(need->tokens * need->heads * 4), other = qz_cuda_sdpa_need(d, need);
+
+	return own > other ? own : other;
 }
 
 /* delta (n_q, heads) = sum of d_o * o over a head: a warp a query and head. */
@@ -180,7 +182,7 @@ qz_cuda_attention_bwd(struct qz_dev *d, const struct qz_attn *a)
 	float *delta = reinterpret_cast<float *>(c->ws);
 
 	qz_cuda_op(d, "attention_bwd", a->max_q, a->max_k, a->head_dim);
-	if (rows < 1)
+	if (rows < 1 || qz_cuda_sdpa(d, a, true))
 		return;
 	if (!by_tiles(d, a)) {
 		qz_cuda_attention_any_bwd(d, a);

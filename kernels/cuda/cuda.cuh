@@ -16,6 +16,8 @@
 extern "C" {
 #include "kernels/kernels.h"
 }
+#include "kernels/codes4.h"
+#include "kernels/codes8.h"
 
 /* What a kernel found wrong; the first one stays. */
 enum qz_cuda_trouble { QZ_CUDA_FINE, QZ_CUDA_BAD_ID, QZ_CUDA_BAD_TARGET, QZ_CUDA_NO_ROOM };
@@ -24,6 +26,8 @@ enum { QZ_CUDA_PARTIALS = 1024 };
 
 /* Device memory that the plugin keeps for itself. */
 struct qz_cuda_own {
+	struct qz_codes4 codes4[QZ_CODES4_BUCKETS + 1]; /* of NF4; the last one is not used */
+	struct qz_codes8 codes8[2]; /* of the signed and the unsigned map */
 	float map8[256], bounds4[2][16]; /* kernels/nf4.h; bounds4 and order4: NF4, FP4 */
 	uint8_t order4[2][16];
 	double partial[QZ_CUDA_PARTIALS];
@@ -35,10 +39,12 @@ struct qz_cuda_own {
 };
 
 struct qz_cuda_gemms;
+struct qz_cuda_trace;
+struct qz_cuda_sdpas;
 
 struct qz_cuda_dev {
 	struct qz_dev dev;
-	int index, cc; /* cc: compute capability, 90 */
+	int index, cc, sms, shared; /* cc: compute capability, 90; multiprocessors; shared memory a block */
 	cudaStream_t stream;
 	struct qz_err err; /* the first failure since the last sync() */
 	const char *op;    /* the last one, and its shape; what is 0 at the end is no part of it */
@@ -47,6 +53,10 @@ struct qz_cuda_dev {
 	size_t ws_n;
 	struct qz_cuda_own *own;
 	struct qz_cuda_gemms *gemms; /* NULL until a workspace is set */
+	struct qz_cuda_trace *trace; /* NULL: nothing is timed */
+	cudaStream_t side[2];        /* copies beside the ops; made when first used */
+	cudaEvent_t main_done, side_done[2];
+	struct qz_cuda_sdpas *sdpas; /* NULL until cuDNN is asked for */
 };
 
 #define QZ_OP(name, args) void qz_cuda_##name args;
@@ -76,11 +86,23 @@ bool qz_cuda_plain(struct qz_dev *d, enum qz_dtype type);
  * is not so much. */
 void *qz_cuda_ws(struct qz_dev *d, size_t *at, size_t nbytes);
 
+/* trace.cu: what is queued from here on belongs to this part of the op; "" is the op itself. */
+void qz_cuda_part(struct qz_dev *d, const char *part);
+void qz_cuda_trace_on(struct qz_dev *d, bool on);
+size_t qz_cuda_trace_read(struct qz_dev *d, struct qz_trace *rows, size_t max);
+
+/* side.cu */
+void *qz_cuda_host_alloc(struct qz_dev *d, size_t nbytes, struct qz_err *e);
+void qz_cuda_host_free(struct qz_dev *d, void *p);
+void qz_cuda_side_copy(struct qz_dev *d, int lane, void *to, const void *from, size_t nbytes);
+void qz_cuda_side_wait(struct qz_dev *d, int lane);
+void qz_cuda_side_end(struct qz_dev *d);
+
 /* gemm.cu */
 
-/* c (m, n) = alpha * op(a) op(b) + beta * c, row-major, op(a) (m, k), op(b) (k, n); ta, tb: the matrix in
- * memory is the transpose.  a, b bfloat16, c bfloat16 or, when wide, float32; sums in float32, in an
- * order that the shapes decide.  With beta 0 what c holds is not read. */
+/* c (m, n) = alpha * op(a) op(b) + plus, row-major, op(a) (m, k), op(b) (k, n); ta, tb: the matrix in
+ * memory is the transpose.  a, b bfloat16, c and plus bfloat16 or, when wide, float32; sums in float32, in
+ * an order that the shapes decide.  plus: NULL, c itself, or a matrix apart from it with rows as far apart. */
 struct qz_cuda_gemm {
 	bool ta, tb, wide;
 	int64_t m, n, k;
@@ -89,18 +111,30 @@ struct qz_cuda_gemm {
 	int64_t lda;
 	const void *b;
 	int64_t ldb;
-	float beta;
+	const void *plus;
 	void *c;
 	int64_t ldc;
 };
 void qz_cuda_gemm(struct qz_dev *d, const struct qz_cuda_gemm *g);
 /* What it needs of the workspace, from its start. */
 enum { QZ_CUDA_GEMM_WS = 32 << 20 };
+/* gemm_tune.cu: on: from now on new products are timed with several algorithms. */
+void qz_cuda_tune(struct qz_dev *d, bool on);
 /* Finds the library, once; a failure is kept.  Ending frees. */
 void qz_cuda_gemms_begin(struct qz_dev *d);
 void qz_cuda_gemms_end(struct qz_dev *d);
 /* "cuBLASLt 13.1.0", or why it is not there. */
 void qz_cuda_gemms_name(struct qz_dev *d, char *text, size_t n);
+
+/* attention_cudnn.cu */
+
+/* Queues attention by cuDNN; false when it is not for cuDNN: the GPU, the shape, the workspace. */
+bool qz_cuda_sdpa(struct qz_dev *d, const struct qz_attn *a, bool back);
+size_t qz_cuda_sdpa_need(struct qz_dev *d, const struct qz_need *need);
+void qz_cuda_sdpa_end(struct qz_dev *d);
+/* "cuDNN 9.19.0", or why it is not there. */
+void qz_cuda_sdpa_name(char *text, size_t n);
+void qz_cuda_attention_name(struct qz_dev *d, const struct qz_need *need, char *text, size_t n);
 
 /* dequantize.cu */
 
@@ -108,10 +142,13 @@ bool qz_cuda_can_decode(struct qz_dev *d, const struct qz_mat *w);
 /* Elements first .. first + n of the flattened matrix as a plain type. */
 void qz_cuda_decode(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w,
     int64_t first, int64_t n);
+/* Rows row0 .. row0 + n_rows, which start every ld elements of y; what is between them stays. */
+void qz_cuda_decode_rows(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w,
+    int64_t row0, int64_t n_rows, int64_t ld);
 
 /* What ops take of the workspace. */
 size_t qz_cuda_linear_need(const struct qz_need *need);
-size_t qz_cuda_attention_need(const struct qz_need *need);
+size_t qz_cuda_attention_need(struct qz_dev *d, const struct qz_need *need);
 
 static inline size_t
 qz_cuda_round(int64_t nbytes)
@@ -143,6 +180,32 @@ launch(struct qz_dev *d, void (*kernel)(P...), dim3 blocks, unsigned threads, si
 	c.dynamicSmemBytes = shared;
 	c.stream = cuda_dev(d)->stream;
 	qz_cuda_rc(d, "launch", cudaLaunchKernelEx(&c, kernel, static_cast<P>(args)...));
+}
+
+/* Blocks of threads for a kernel that strides over the grid: all that fit on the GPU at once, no more than
+ * work. */
+template <typename... P>
+static inline dim3
+qz_cuda_grid(struct qz_dev *d, void (*kernel)(P...), int threads, int64_t work)
+{
+	int each = 1;
+	int64_t most;
+
+	qz_cuda_rc(d, "occupancy", cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, threads, 0));
+	most = static_cast<int64_t>(cuda_dev(d)->sms) * (each > 0 ? each : 1);
+	return dim3(static_cast<unsigned>(work < most ? work : most));
+}
+
+/* Queues a kernel that may take more than 48 KiB of shared memory. */
+template <typename... P, typename... A>
+static inline void
+launch_large(struct qz_dev *d, void (*kernel)(P...), dim3 blocks, unsigned threads, size_t shared, A... args)
+{
+	if (shared > 48 << 10)
+		qz_cuda_rc(d, "shared memory",
+		    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+		        static_cast<int>(shared)));
+	launch(d, kernel, blocks, threads, shared, args...);
 }
 
 /* One thread for `each` elements of n, in blocks of 256. */

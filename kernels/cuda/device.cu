@@ -71,6 +71,7 @@ qz_cuda_op(struct qz_dev *d, const char *op, int64_t a, int64_t b, int64_t c)
 	s->shape[1] = b;
 	s->shape[2] = c;
 	qz_cuda_rc(d, "cudaSetDevice", cudaSetDevice(s->index));
+	qz_cuda_part(d, "");
 }
 
 bool
@@ -133,6 +134,9 @@ fill_own(struct qz_cuda_dev *c)
 
 	if (!own)
 		return cudaErrorMemoryAllocation;
+	qz_codes4_fill(own->codes4, qz_bounds4(QZ_NF4));
+	qz_codes8_fill(&own->codes8[0], true, qz_map8_signed());
+	qz_codes8_fill(&own->codes8[1], false, qz_map8_unsigned());
 	memcpy(own->map8, qz_map8_signed(), sizeof own->map8);
 	for (int i = 0; i < 2; i++) {
 		memcpy(own->bounds4[i], qz_bounds4(types[i]), 15 * sizeof(float));
@@ -159,6 +163,10 @@ start(struct qz_cuda_dev *c)
 	if (rc == cudaSuccess)
 		rc = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, c->index);
 	c->cc = 10 * major + minor;
+	if (rc == cudaSuccess)
+		rc = cudaDeviceGetAttribute(&c->sms, cudaDevAttrMultiProcessorCount, c->index);
+	if (rc == cudaSuccess)
+		rc = cudaDeviceGetAttribute(&c->shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, c->index);
 	if (rc == cudaSuccess)
 		rc = cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking);
 	if (rc == cudaSuccess)
@@ -203,7 +211,10 @@ close_device(struct qz_dev *d)
 	if (!d)
 		return;
 	qz_cuda_op(d, "close", 0);
+	qz_cuda_trace_on(d, false);
+	qz_cuda_side_end(d);
 	qz_cuda_gemms_end(d);
+	qz_cuda_sdpa_end(d);
 	stop(cuda_dev(d));
 }
 
@@ -212,7 +223,7 @@ describe(struct qz_dev *d, char *text, size_t n)
 {
 	struct cudaDeviceProp p;
 	int driver = 0, runtime = 0;
-	char blas[128];
+	char blas[128], dnn[128];
 
 	if (cudaGetDeviceProperties(&p, cuda_dev(d)->index) != cudaSuccess ||
 	    cudaDriverGetVersion(&driver) != cudaSuccess ||
@@ -221,9 +232,10 @@ describe(struct qz_dev *d, char *text, size_t n)
 		return;
 	}
 	qz_cuda_gemms_name(d, blas, sizeof blas);
-	snprintf(text, n, "cuda: %s, sm_%d%d, %.1f GiB, driver for CUDA %d.%d, runtime %d.%d, %s", p.name,
+	qz_cuda_sdpa_name(dnn, sizeof dnn);
+	snprintf(text, n, "cuda: %s, sm_%d%d, %.1f GiB, driver for CUDA %d.%d, runtime %d.%d, %s, %s", p.name,
 	    p.major, p.minor, static_cast<double>(p.totalGlobalMem) / (1 << 30), driver / 1000,
-	    driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10, blas);
+	    driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10, blas, dnn);
 }
 
 static uint64_t
@@ -234,6 +246,16 @@ memory(struct qz_dev *d)
 	qz_cuda_op(d, "memory", 0);
 	qz_cuda_rc(d, "cudaMemGetInfo", cudaMemGetInfo(&left, &all));
 	return left;
+}
+
+static uint64_t
+used(struct qz_dev *d)
+{
+	size_t left = 0, all = 0;
+
+	qz_cuda_op(d, "memory", 0);
+	qz_cuda_rc(d, "cudaMemGetInfo", cudaMemGetInfo(&left, &all));
+	return all - left;
 }
 
 static void *
@@ -337,9 +359,8 @@ sync_device(struct qz_dev *d, struct qz_err *e)
 static size_t
 workspace(struct qz_dev *d, const struct qz_need *need)
 {
-	size_t linear = qz_cuda_linear_need(need), attention = qz_cuda_attention_need(need);
+	size_t linear = qz_cuda_linear_need(need), attention = qz_cuda_attention_need(d, need);
 
-	(void)d;
 	return linear > attention ? linear : attention;
 }
 
@@ -371,14 +392,23 @@ table(void)
 	k.close = close_device;
 	k.describe = describe;
 	k.memory = memory;
+	k.used = used;
 	k.alloc = alloc;
 	k.free = free_memory;
 	k.copy_in = copy_in;
 	k.copy_out = copy_out;
 	k.fill = fill;
 	k.sync = sync_device;
+	k.host_alloc = qz_cuda_host_alloc;
+	k.host_free = qz_cuda_host_free;
+	k.side_copy = qz_cuda_side_copy;
+	k.side_wait = qz_cuda_side_wait;
+	k.tune = qz_cuda_tune;
+	k.trace = qz_cuda_trace_on;
+	k.trace_read = qz_cuda_trace_read;
 	k.workspace = workspace;
 	k.set_workspace = set_workspace;
+	k.attention_name = qz_cuda_attention_name;
 #define QZ_OP(name, args) k.name = qz_cuda_##name;
 #include "kernels/ops.def"
 #undef QZ_OP

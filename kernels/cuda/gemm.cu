@@ -2,74 +2,31 @@
  *
  * cuBLASLt counts columns first: c^T (n, m) = op(b)^T op(a)^T, so that b is its first matrix.
  * A product's algorithm is the first of the library's heuristics whose reductions have a fixed order; it
- * is kept, with the descriptions of the matrices, for the next product of the same shape.  Shapes for
+ * is kept, with the descriptions of the matrices, for the next product of the same shape; or the one that was
+ * fastest when a few were timed (gemm_tune.cu).  Shapes for
  * which there is none (some odd ones, and bfloat16 on GPUs before sm_80) go to a plain kernel. */
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <cublasLt.h>
 
-#include "kernels/cuda/library.cuh"
-#include "kernels/cuda/plain.cuh"
+#include "kernels/cuda/gemm.cuh"
+#include "kernels/cuda/library.h"
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 #define LIBRARY "libcublasLt.so." TEXT(CUBLAS_VER_MAJOR)
 
-#define SYMBOLS(X) \
-	X(cublasLtCreate) \
-	X(cublasLtDestroy) \
-	X(cublasLtGetVersion) \
-	X(cublasLtGetStatusString) \
-	X(cublasLtMatmul) \
-	X(cublasLtMatmulAlgoGetHeuristic) \
-	X(cublasLtMatmulDescInit_internal) \
-	X(cublasLtMatmulDescSetAttribute) \
-	X(cublasLtMatrixLayoutInit_internal) \
-	X(cublasLtMatmulPreferenceInit_internal) \
-	X(cublasLtMatmulPreferenceSetAttribute)
-
-struct library {
-	void *so;
-	char why[512];
-#define X(name) decltype(&name) p_##name;
-	SYMBOLS(X)
-#undef X
-};
-
-/* Everything that decides the algorithm. */
-struct key {
-	int64_t m, n, k, lda, ldb, ldc;
-	uint8_t ta, tb, wide, fresh, align_a, align_b, align_c, used;
-};
-
-struct entry {
-	struct key key;
-	bool plain; /* no algorithm */
-	cublasLtMatmulDescOpaque_t product;
-	cublasLtMatrixLayoutOpaque_t a, b, c;
-	cublasLtMatmulAlgo_t algorithm;
-};
-
-enum { ENTRIES = 1024 };
-
-struct qz_cuda_gemms {
-	const struct library *lib;
-	cublasLtHandle_t handle;
-	struct entry entries[ENTRIES];
-};
-
 /* Loaded once in a process, by whichever device is first. */
-static const struct library *
+static const struct qz_gemm_library *
 load(void)
 {
-	static struct library lib;
+	static struct qz_gemm_library lib;
 	static bool tried;
 
 	if (tried)
 		return &lib;
 	tried = true;
-	lib.so = qz_cuda_library(LIBRARY, lib.why, sizeof lib.why);
+	lib.so = qz_cuda_library(LIBRARY, nullptr, lib.why, sizeof lib.why);
 	if (!lib.so)
 		return &lib;
 #define X(name) \
@@ -79,13 +36,13 @@ load(void)
 		lib.so = nullptr; \
 		return &lib; \
 	}
-	SYMBOLS(X)
+	QZ_GEMM_SYMBOLS(X)
 #undef X
 	return &lib;
 }
 
 static bool
-lt_rc(struct qz_dev *d, const struct library *lib, const char *what, cublasStatus_t rc)
+lt_rc(struct qz_dev *d, const struct qz_gemm_library *lib, const char *what, cublasStatus_t rc)
 {
 	char text[256];
 
@@ -103,7 +60,7 @@ void
 qz_cuda_gemms_begin(struct qz_dev *d)
 {
 	struct qz_cuda_dev *c = cuda_dev(d);
-	const struct library *lib = load();
+	const struct qz_gemm_library *lib = load();
 
 	if (c->gemms)
 		return;
@@ -120,7 +77,9 @@ qz_cuda_gemms_begin(struct qz_dev *d)
 	if (!lt_rc(d, lib, "cublasLtCreate", lib->p_cublasLtCreate(&c->gemms->handle))) {
 		free(c->gemms);
 		c->gemms = nullptr;
+		return;
 	}
+	qz_gemm_choices_read(d);
 }
 
 void
@@ -137,7 +96,7 @@ qz_cuda_gemms_end(struct qz_dev *d)
 void
 qz_cuda_gemms_name(struct qz_dev *d, char *text, size_t n)
 {
-	const struct library *lib = load();
+	const struct qz_gemm_library *lib = load();
 	size_t v = lib->so ? lib->p_cublasLtGetVersion() : 0;
 
 	(void)d;
@@ -166,10 +125,10 @@ log_alignment(const void *p)
 	return n;
 }
 
-static struct key
+static struct qz_gemm_key
 make_key(const struct qz_cuda_gemm *g)
 {
-	struct key k;
+	struct qz_gemm_key k;
 
 	memset(&k, 0, sizeof k); /* keys are compared as bytes */
 	k.m = g->m;
@@ -181,28 +140,29 @@ make_key(const struct qz_cuda_gemm *g)
 	k.ta = g->ta;
 	k.tb = g->tb;
 	k.wide = g->wide;
-	k.fresh = g->beta == 0;
+	k.plus = !g->plus ? 0 : g->plus == g->c ? 1 : 2;
 	k.align_a = log_alignment(g->a);
 	k.align_b = log_alignment(g->b);
 	k.align_c = log_alignment(g->c);
+	k.align_plus = log_alignment(g->plus ? g->plus : g->c);
 	k.used = 1;
 	return k;
 }
 
 /* FNV-1a */
 static size_t
-hash(const struct key *k)
+hash(const struct qz_gemm_key *k)
 {
 	const unsigned char *p = reinterpret_cast<const unsigned char *>(k);
 	uint64_t h = 0xcbf29ce484222325;
 
 	for (size_t i = 0; i < sizeof *k; i++)
 		h = (h ^ p[i]) * 0x100000001b3;
-	return static_cast<size_t>((h >> 32 ^ h) % ENTRIES);
+	return static_cast<size_t>((h >> 32 ^ h) % QZ_GEMM_ENTRIES);
 }
 
 static bool
-describe(struct qz_dev *d, const struct library *lib, struct entry *e, const struct qz_cuda_gemm *g)
+describe(struct qz_dev *d, const struct qz_gemm_library *lib, struct qz_gemm_entry *e, const struct qz_cuda_gemm *g)
 {
 	cublasOperation_t op_a = g->tb ? CUBLAS_OP_T : CUBLAS_OP_N, op_b = g->ta ? CUBLAS_OP_T : CUBLAS_OP_N;
 	uint64_t m = static_cast<uint64_t>(g->m), n = static_cast<uint64_t>(g->n);
@@ -230,7 +190,7 @@ describe(struct qz_dev *d, const struct library *lib, struct entry *e, const str
 
 /* Reductions only through the workspace: their order is fixed. */
 static bool
-prefer(struct qz_dev *d, const struct library *lib, cublasLtMatmulPreferenceOpaque_t *p,
+prefer(struct qz_dev *d, const struct qz_gemm_library *lib, cublasLtMatmulPreferenceOpaque_t *p,
     const struct qz_cuda_gemm *g)
 {
 	const struct {
@@ -242,7 +202,7 @@ prefer(struct qz_dev *d, const struct library *lib, cublasLtMatmulPreferenceOpaq
 		{ CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, 4 },
 		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment(g->b), 4 },
 		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment(g->a), 4 },
-		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment(g->c), 4 },
+		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment(g->plus ? g->plus : g->c), 4 },
 		{ CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment(g->c), 4 },
 	};
 	cublasStatus_t rc = lib->p_cublasLtMatmulPreferenceInit_internal(p, sizeof *p);
@@ -256,15 +216,34 @@ prefer(struct qz_dev *d, const struct library *lib, cublasLtMatmulPreferenceOpaq
 	return lt_rc(d, lib, "preferences of a product", rc);
 }
 
+static cublasLtMatrixLayout_t
+layout(const cublasLtMatrixLayoutOpaque_t *l)
+{
+	return const_cast<cublasLtMatrixLayoutOpaque_t *>(l);
+}
+
+cublasStatus_t
+qz_gemm_run(struct qz_dev *d, const struct qz_cuda_gemm *g, const struct qz_gemm_entry *e,
+    const cublasLtMatmulAlgo_t *algorithm)
+{
+	struct qz_cuda_dev *c = cuda_dev(d);
+	float beta = g->plus ? 1 : 0;
+
+	return c->gemms->lib->p_cublasLtMatmul(c->gemms->handle,
+	    const_cast<cublasLtMatmulDescOpaque_t *>(&e->product),
+	    &g->alpha, g->b, layout(&e->a), g->a, layout(&e->b), &beta, g->plus ? g->plus : g->c, layout(&e->c),
+	    g->c, layout(&e->c), algorithm, c->ws, QZ_CUDA_GEMM_WS, c->stream);
+}
+
 /* The entry of a product, made when it is new; NULL and a failure. */
-static struct entry *
+static struct qz_gemm_entry *
 find(struct qz_dev *d, const struct qz_cuda_gemm *g)
 {
 	struct qz_cuda_gemms *s = cuda_dev(d)->gemms;
-	struct key key = make_key(g);
-	struct entry *e = &s->entries[hash(&key)];
+	struct qz_gemm_key key = make_key(g);
+	struct qz_gemm_entry *e = &s->entries[hash(&key)];
 	cublasLtMatmulPreferenceOpaque_t wish;
-	cublasLtMatmulHeuristicResult_t found;
+	cublasLtMatmulHeuristicResult_t found[QZ_GEMM_TRIED];
 	int n = 0;
 	cublasStatus_t rc;
 
@@ -274,13 +253,15 @@ find(struct qz_dev *d, const struct qz_cuda_gemm *g)
 	if (!describe(d, s->lib, e, g) || !prefer(d, s->lib, &wish, g))
 		return nullptr;
 	rc = s->lib->p_cublasLtMatmulAlgoGetHeuristic(s->handle, &e->product, &e->a, &e->b, &e->c, &e->c,
-	    &wish, 1, &found, &n);
+	    &wish, s->tuning ? QZ_GEMM_TRIED : 1, found, &n);
 	e->plain = rc == CUBLAS_STATUS_NOT_SUPPORTED || (rc == CUBLAS_STATUS_SUCCESS && n < 1);
 	if (!e->plain && !lt_rc(d, s->lib, "choosing an algorithm", rc))
 		return nullptr;
-	if (!e->plain)
-		e->algorithm = found.algo;
 	e->key = key;
+	if (e->plain)
+		return e;
+	e->algorithm = found[0].algo;
+	qz_gemm_choose(d, g, e, found, n);
 	return e;
 }
 
@@ -311,10 +292,10 @@ multiply(struct qz_cuda_gemm g)
 	}
 	if (row >= g.m || col >= g.n)
 		return;
-	if (g.beta != 0)
-		old = g.wide ? static_cast<float *>(g.c)[row * g.ldc + col]
-			     : bf16_load(static_cast<uint16_t *>(g.c)[row * g.ldc + col]);
-	sum = g.beta != 0 ? fmaf(g.beta, old, g.alpha * sum) : g.alpha * sum;
+	if (g.plus)
+		old = g.wide ? static_cast<const float *>(g.plus)[row * g.ldc + col]
+			     : bf16_load(static_cast<const uint16_t *>(g.plus)[row * g.ldc + col]);
+	sum = fmaf(g.alpha, sum, old);
 	if (g.wide)
 		static_cast<float *>(g.c)[row * g.ldc + col] = sum;
 	else
@@ -333,6 +314,8 @@ multiply_plainly(struct qz_dev *d, const struct qz_cuda_gemm *g)
 		part.m = g->m - i < rows ? g->m - i : rows;
 		part.a = static_cast<const uint16_t *>(g->a) + (g->ta ? i : i * g->lda);
 		part.c = static_cast<char *>(g->c) + i * g->ldc * (g->wide ? 4 : 2);
+		if (g->plus)
+			part.plus = static_cast<const char *>(g->plus) + i * g->ldc * (g->wide ? 4 : 2);
 		launch(d, multiply,
 		    dim3(static_cast<unsigned>(ceil_div(g->n, TILE)),
 		        static_cast<unsigned>(ceil_div(part.m, TILE))),
@@ -345,7 +328,7 @@ qz_cuda_gemm(struct qz_dev *d, const struct qz_cuda_gemm *g)
 {
 	struct qz_cuda_dev *c = cuda_dev(d);
 	struct qz_cuda_gemms *s = c->gemms;
-	struct entry *e;
+	struct qz_gemm_entry *e;
 
 	if (g->m < 1 || g->n < 1 || c->err.code != QZ_OK)
 		return;
@@ -360,7 +343,5 @@ qz_cuda_gemm(struct qz_dev *d, const struct qz_cuda_gemm *g)
 		multiply_plainly(d, g);
 		return;
 	}
-	lt_rc(d, s->lib, "cublasLtMatmul",
-	    s->lib->p_cublasLtMatmul(s->handle, &e->product, &g->alpha, g->b, &e->a, g->a, &e->b, &g->beta,
-	        g->c, &e->c, g->c, &e->c, &e->algorithm, c->ws, QZ_CUDA_GEMM_WS, c->stream));
+	lt_rc(d, s->lib, "cublasLtMatmul", qz_gemm_run(d, g, e, &e->algorithm));
 }

@@ -2,11 +2,12 @@
  * is stored so, and goes to gemm.
  *
  * The adapter's products come first and the large one last, on top of them: y and dx are rounded to
- * bfloat16 once at their full size, and before that only while they hold the adapter's share.  With
- * dropout the tokens go in pieces of DROPPED, so that the dropped input is no second x.
+ * bfloat16 once at their full size, and before that only while they hold the adapter's share.  Projections
+ * whose A's, s's and dA's lie side by side have them computed as one matrix.  With dropout each has an
+ * input of its own, and tokens go in pieces of DROPPED, so that the dropped input is no second x.
  * The workspace begins with gemm's own. */
+#include "kernels/cuda/adapter.cuh"
 #include "kernels/cuda/vector.cuh"
-
 
 enum { DROPPED = 1024, HEAD_GROUP = 4 << 20 /* elements of a head that are decoded at a time, at least */ };
 
@@ -17,10 +18,12 @@ qz_cuda_linear_need(const struct qz_need *need)
 	int64_t group = need->weight < HEAD_GROUP ? need->weight : HEAD_GROUP;
 	size_t layer, head;
 
-	layer = qz_cuda_round(need->weight * 2) + 2 * qz_cuda_round(need->rank_sum * need->width * 2) +
-	    qz_cuda_round(need->tokens * need->rank_sum * 2) + qz_cuda_round(dropped * need->width * 2);
-	head = qz_cuda_round(need->head_rows * need->vocab * 2) +
-	    qz_cuda_round(need->head_rows * need->width * 4) +
+	layer = qz_cuda_round(need->weight * 2);
+	if (layer < qz_cuda_adapter_need(need)) /* these are never there together */
+		layer = qz_cuda_adapter_need(need);
+	layer += qz_cuda_round(need->tokens * need->rank_sum * 2) +
+	    (need->dropout ? qz_cuda_round(dropped * need->width * 2) : 0);
+	head = qz_cuda_round(need->head_rows * need->width * 4) +
 	    qz_cuda_round((group > need->width ? group : need->width) * 2);
 	return QZ_CUDA_GEMM_WS + (layer > head ? layer : head);
 }
@@ -105,14 +108,14 @@ drop_add(uint16_t *y, const uint16_t *x, struct mask m, float scale, bool add, i
 	store_at(y, v, i, n, vector);
 }
 
-/* y (t, rows) = bias */
+/* y (t, rows) = bias + plus */
 static __global__ void
-put_bias(uint16_t *y, const float *bias, int64_t rows, int64_t n)
+put_bias(uint16_t *y, const float *bias, const uint16_t *plus, int64_t rows, int64_t n)
 {
 	int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
 
 	if (i < n)
-		y[i] = bf16_round(bias[i % rows]);
+		y[i] = bf16_round(bias[i % rows] + (plus ? bf16_load(plus[i]) : 0));
 }
 
 static const uint16_t *
@@ -129,7 +132,8 @@ at(void *x, int64_t i)
 
 /* Where things lie in the workspace during one call. */
 struct scratch {
-	uint16_t *w, *a, *b, *p, *x;
+	uint16_t *w, *p, *x;
+	size_t used; /* of the workspace, before w */
 };
 
 static bool
@@ -148,7 +152,7 @@ larger(int64_t a, int64_t b)
 static bool
 lay_out(struct qz_dev *d, struct scratch *s, const struct qz_linear *l, int n_l, int64_t t, bool weights)
 {
-	int64_t w = 0, a = 0, b = 0, rank = 0, cols = 0;
+	int64_t w = 0, rank = 0, cols = 0;
 	size_t used = QZ_CUDA_GEMM_WS;
 
 	for (int i = 0; i < n_l; i++) {
@@ -156,19 +160,16 @@ lay_out(struct qz_dev *d, struct scratch *s, const struct qz_linear *l, int n_l,
 			return false;
 		if (weights && !stored_so(&l[i].w))
 			w = larger(w, l[i].w.rows * l[i].w.cols);
-		a = larger(a, l[i].rank * l[i].w.cols);
-		b = larger(b, l[i].rank * l[i].w.rows);
-		rank = larger(rank, l[i].rank);
+		rank += l[i].rank;
 		if (l[i].rank && l[i].dropout > 0)
 			cols = larger(cols, l[i].w.cols);
 	}
-	s->w = static_cast<uint16_t *>(qz_cuda_ws(d, &used, static_cast<size_t>(w) * 2));
-	s->a = static_cast<uint16_t *>(qz_cuda_ws(d, &used, static_cast<size_t>(a) * 2));
-	s->b = static_cast<uint16_t *>(qz_cuda_ws(d, &used, static_cast<size_t>(b) * 2));
 	s->p = static_cast<uint16_t *>(qz_cuda_ws(d, &used, static_cast<size_t>(t * rank) * 2));
 	s->x = static_cast<uint16_t *>(
 	    qz_cuda_ws(d, &used, static_cast<size_t>((t < DROPPED ? t : DROPPED) * cols) * 2));
-	return s->w && s->a && s->b && s->p && s->x;
+	s->used = used;
+	s->w = static_cast<uint16_t *>(qz_cuda_ws(d, &used, static_cast<size_t>(w) * 2));
+	return s->w && s->p && s->x;
 }
 
 /* The weight as bfloat16. */
@@ -177,6 +178,7 @@ weight(struct qz_dev *d, const struct scratch *s, const struct qz_mat *w)
 {
 	if (stored_so(w))
 		return at(w->data, 0);
+	qz_cuda_part(d, "decode");
 	qz_cuda_decode(d, s->w, QZ_BF16, w, 0, w->rows * w->cols);
 	return s->w;
 }
@@ -191,13 +193,48 @@ narrow(struct qz_dev *d, uint16_t *y, const qz_par *x, int64_t n)
 	qz_cuda_decode(d, y, QZ_BF16, &m, 0, n);
 }
 
+/* c (m, n) = alpha op(a) op(b) + plus */
 static void
 multiply(struct qz_dev *d, bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const void *a,
-    int64_t lda, const void *b, int64_t ldb, float beta, void *c, int64_t ldc, bool wide)
+    int64_t lda, const void *b, int64_t ldb, const void *plus, void *c, int64_t ldc, bool wide)
 {
-	struct qz_cuda_gemm g = { ta, tb, wide, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc };
+	struct qz_cuda_gemm g = { ta, tb, wide, m, n, k, alpha, a, lda, b, ldb, plus, c, ldc };
 
 	qz_cuda_gemm(d, &g);
+}
+
+static int64_t
+lds(const struct qz_linear *l)
+{
+	return l->lds ? l->lds : l->rank;
+}
+
+/* Adapters of projections that are computed as one: n of them, from l on, with the sum of their ranks. */
+struct group {
+	const struct qz_linear *l;
+	int n;
+	int64_t rank;
+};
+
+static bool
+side_by_side(const struct qz_linear *a, const struct qz_linear *b)
+{
+	int64_t n = a->rank * a->w.cols;
+
+	return b->rank && a->dropout <= 0 && b->dropout <= 0 && lds(a) == lds(b) &&
+	    at(b->a, 0) == at(a->a, n) && at(b->s, 0) == at(a->s, a->rank) &&
+	    static_cast<float *>(b->da) == static_cast<float *>(a->da) + (a->da ? n : 0);
+}
+
+/* The group that starts at l, of at most n; rank 0: l has no adapter. */
+static struct group
+group_of(const struct qz_linear *l, int n)
+{
+	struct group g = { l, 1, l->rank };
+
+	while (l->rank && g.n < n && side_by_side(&l[g.n - 1], &l[g.n]))
+		g.rank += l[g.n++].rank;
+	return g;
 }
 
 /* A piece of tokens of the adapter's input: x itself, or dropped. */
@@ -206,8 +243,8 @@ input(struct qz_dev *d, const struct scratch *s, const struct qz_linear *l, cons
     int64_t t)
 {
 	struct mask m = { l->seed, l->stream, l->dropout };
-	int64_t first = t0 * l->w.cols, n = t * l->w.cols;
-	const uint16_t *from = at(x, first);
+	int64_t first = (l->first + t0) * l->w.cols, n = t * l->w.cols;
+	const uint16_t *from = at(x, t0 * l->w.cols);
 
 	if (l->dropout <= 0)
 		return from;
@@ -221,21 +258,42 @@ piece(const struct qz_linear *l, int64_t t0, int64_t t)
 	return l->dropout > 0 && t - t0 > DROPPED ? DROPPED : t - t0;
 }
 
-/* s = drop(x) A^T; y (+)= scale s B^T */
+/* s = drop(x) A^T of a group */
 static void
-adapt(struct qz_dev *d, const struct scratch *s, const struct qz_linear *l, const qz_act *x, int64_t t,
-    bool add)
+make_s(struct qz_dev *d, const struct scratch *s, const struct group *g, const qz_act *x, int64_t t)
 {
-	int64_t rows = l->w.rows, cols = l->w.cols, rank = l->rank;
+	const struct qz_linear *l = g->l;
+	int64_t cols = l->w.cols;
 
-	narrow(d, s->a, l->a, rank * cols);
-	narrow(d, s->b, l->b, rows * rank);
-	for (int64_t t0 = 0, n; t0 < t; t0 += n) {
+	qz_cuda_part(d, "s");
+	for (int64_t t0 = 0, n; g->rank && t0 < t; t0 += n) {
 		n = piece(l, t0, t);
-		multiply(d, false, true, n, rank, cols, 1, input(d, s, l, x, t0, n), cols, s->a, cols, 0,
-		    at(l->s, t0 * rank), rank, false);
+		multiply(d, false, true, n, g->rank, cols, 1, input(d, s, l, x, t0, n), cols, l->a, cols, nullptr,
+		    at(l->s, t0 * lds(l)), lds(l), false);
 	}
-	multiply(d, false, true, t, rows, rank, l->scale, l->s, rank, s->b, rank, add, l->y, rows, false);
+}
+
+/* y = plus + bias + scale s B^T + x W^T */
+static void
+project(struct qz_dev *d, const struct scratch *s, const struct qz_linear *l, const qz_act *x, int64_t t)
+{
+	int64_t rows = l->w.rows, cols = l->w.cols;
+	const void *plus = l->plus, *w;
+
+	qz_cuda_op(d, "linear", t, cols, rows);
+	w = weight(d, s, &l->w);
+	if (l->bias) {
+		launch_flat(d, put_bias, t * rows, 1, l->y, l->bias, plus, rows, t * rows);
+		plus = l->y;
+	}
+	if (l->rank) {
+		qz_cuda_part(d, "s B");
+		multiply(d, false, true, t, rows, l->rank, l->scale, l->s, lds(l), l->b, l->rank, plus, l->y, rows,
+		    false);
+		plus = l->y;
+	}
+	qz_cuda_part(d, "x W");
+	multiply(d, false, true, t, rows, cols, 1, x, cols, w, cols, plus, l->y, rows, false);
 }
 
 void
@@ -246,50 +304,67 @@ qz_cuda_linear(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_ac
 	qz_cuda_op(d, "linear", t, l->w.cols, l->w.rows);
 	if (t < 1 || !lay_out(d, &s, l, n_l, t, true))
 		return;
-	for (int i = 0; i < n_l; i++) {
-		const struct qz_linear *p = &l[i];
-		int64_t rows = p->w.rows, cols = p->w.cols;
-		bool begun = p->bias || p->rank;
+	for (int i = 0; i < n_l;) {
+		struct group g = group_of(&l[i], n_l - i);
 
-		qz_cuda_op(d, "linear", t, cols, rows);
-		if (p->bias)
-			launch_flat(d, put_bias, t * rows, 1, p->y, p->bias, rows, t * rows);
-		if (p->rank)
-			adapt(d, &s, p, x, t, p->bias != nullptr);
-		multiply(d, false, true, t, rows, cols, 1, x, cols, weight(d, &s, &p->w), cols, begun, p->y,
-		    rows, false);
+		make_s(d, &s, &g, x, t);
+		i += g.n;
+	}
+	for (int i = 0; i < n_l; i++)
+		project(d, &s, &l[i], x, t);
+}
+
+/* p = scale dy B and db += scale dy^T s, for each of a group. */
+static void
+back_to_rank(struct qz_dev *d, const struct scratch *s, const struct group *g, int64_t t)
+{
+	uint16_t *p = s->p;
+
+	if (qz_cuda_adapter_back(d, g->l, g->n, t, p, s->used))
+		return;
+	for (int i = 0; i < g->n; i++) {
+		const struct qz_linear *l = &g->l[i];
+		int64_t rows = l->w.rows, rank = l->rank;
+
+		qz_cuda_part(d, "dy B");
+		multiply(d, false, false, t, rank, rows, l->scale, l->dy, rows, l->b, rank, nullptr, p, g->rank,
+		    false);
+		qz_cuda_part(d, "dB");
+		multiply(d, true, false, rows, rank, t, l->scale, l->dy, rows, l->s, lds(l), l->db, l->db, rank,
+		    true);
+		p += rank;
 	}
 }
 
-/* p = dy B; db += scale dy^T s; da += scale p^T drop(x); dx (+)= scale drop'(p A). */
+/* da += p^T drop(x) and dx (+)= drop'(p A) of a group, of which p holds scale dy B. */
 static void
-adapt_back(struct qz_dev *d, const struct scratch *s, const struct qz_linear *l, const qz_act *x, qz_act *dx,
+back_to_input(struct qz_dev *d, const struct scratch *s, const struct group *g, const qz_act *x, qz_act *dx,
     int64_t t, bool add)
 {
-	int64_t rows = l->w.rows, cols = l->w.cols, rank = l->rank;
+	const struct qz_linear *l = g->l;
+	int64_t cols = l->w.cols, rank = g->rank;
 	struct mask m = { l->seed, l->stream, l->dropout };
 
-	narrow(d, s->a, l->a, rank * cols);
-	narrow(d, s->b, l->b, rows * rank);
-	multiply(d, false, false, t, rank, rows, 1, l->dy, rows, s->b, rank, 0, s->p, rank, false);
-	multiply(d, true, false, rows, rank, t, l->scale, l->dy, rows, l->s, rank, 1, l->db, rank, true);
 	for (int64_t t0 = 0, n; t0 < t; t0 += n) {
 		const uint16_t *p = s->p + t0 * rank;
-		int64_t first = t0 * cols;
+		int64_t first = (l->first + t0) * cols;
+		uint16_t *to = dx ? at(dx, t0 * cols) : nullptr;
 
 		n = piece(l, t0, t);
-		multiply(d, true, false, rank, cols, n, l->scale, p, rank, input(d, s, l, x, t0, n), cols, 1,
-		    l->da, cols, true);
+		qz_cuda_part(d, "dA");
+		multiply(d, true, false, rank, cols, n, 1, p, rank, input(d, s, l, x, t0, n), cols, l->da, l->da,
+		    cols, true);
 		if (!dx)
 			continue;
+		qz_cuda_part(d, "p A");
 		if (l->dropout <= 0) {
-			multiply(d, false, false, n, cols, rank, l->scale, p, rank, s->a, cols, add,
-			    at(dx, first), cols, false);
+			multiply(d, false, false, n, cols, rank, 1, p, rank, l->a, cols, add ? to : nullptr, to, cols,
+			    false);
 			continue;
 		}
-		multiply(d, false, false, n, cols, rank, 1, p, rank, s->a, cols, 0, s->x, cols, false);
-		launch_flat(d, drop_add, n * cols, VECTOR, at(dx, first), s->x, m, l->scale, add, first,
-		    n * cols, aligned(at(dx, first), 16));
+		multiply(d, false, false, n, cols, rank, 1, p, rank, l->a, cols, nullptr, s->x, cols, false);
+		launch_flat(d, drop_add, n * cols, VECTOR, to, s->x, m, 1.0f, add, first, n * cols,
+		    aligned(to, 16));
 	}
 }
 
@@ -302,19 +377,25 @@ qz_cuda_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const q
 	qz_cuda_op(d, "linear_bwd", t, l->w.cols, l->w.rows);
 	if (t < 1 || !lay_out(d, &s, l, n_l, t, dx != nullptr))
 		return;
-	for (int i = 0; i < n_l; i++) {
-		qz_cuda_op(d, "linear_bwd", t, l[i].w.cols, l[i].w.rows);
-		if (!l[i].rank)
+	for (int i = 0; i < n_l;) {
+		struct group g = group_of(&l[i], n_l - i);
+
+		i += g.n;
+		if (!g.rank)
 			continue;
-		adapt_back(d, &s, &l[i], x, dx, t, add);
+		back_to_rank(d, &s, &g, t);
+		back_to_input(d, &s, &g, x, dx, t, add);
 		add = true;
 	}
 	for (int i = 0; dx && i < n_l; i++) {
 		int64_t rows = l[i].w.rows, cols = l[i].w.cols;
+		const void *w;
 
 		qz_cuda_op(d, "linear_bwd", t, cols, rows);
-		multiply(d, false, false, t, cols, rows, 1, l[i].dy, rows, weight(d, &s, &l[i].w), cols, add,
-		    dx, cols, false);
+		w = weight(d, &s, &l[i].w);
+		qz_cuda_part(d, "dy W");
+		multiply(d, false, false, t, cols, rows, 1, l[i].dy, rows, w, cols, add ? dx : nullptr, dx, cols,
+		    false);
 		add = true;
 	}
 }
@@ -355,37 +436,35 @@ qz_cuda_head(struct qz_dev *d, qz_par *logits, const qz_act *x, const struct qz_
 		int64_t rows = w->rows - r < step ? w->rows - r : step;
 
 		multiply(d, false, true, n, rows, w->cols, 1, x, w->cols, head_rows(d, room, w, r, rows), w->cols,
-		    0, static_cast<float *>(logits) + r, w->rows, true);
+		    nullptr, static_cast<float *>(logits) + r, w->rows, true);
 	}
 }
 
 void
-qz_cuda_head_bwd(struct qz_dev *d, qz_act *dx, const qz_par *dlogits, const struct qz_mat *w, int64_t n)
+qz_cuda_head_bwd(struct qz_dev *d, qz_act *dx, const qz_act *dlogits, const struct qz_mat *w, int64_t n)
 {
 	size_t used = QZ_CUDA_GEMM_WS;
 	int64_t vocab = w->rows, cols = w->cols, step;
-	uint16_t *dy, *room;
+	uint16_t *room;
 	float *sum;
 	bool whole;
 
 	qz_cuda_op(d, "head_bwd", n, w->cols, w->rows);
 	if (n < 1 || !qz_cuda_can_decode(d, w))
 		return;
-	dy = static_cast<uint16_t *>(qz_cuda_ws(d, &used, static_cast<size_t>(n * vocab) * 2));
 	whole = group_rows(d, w, used) == vocab;
 	sum = static_cast<float *>(qz_cuda_ws(d, &used, whole ? 0 : static_cast<size_t>(n * cols) * 4));
 	step = whole ? vocab : group_rows(d, w, used);
 	room = static_cast<uint16_t *>(
 	    qz_cuda_ws(d, &used, stored_so(w) ? 0 : static_cast<size_t>(step * cols) * 2));
-	if (!dy || !sum || !room)
+	if (!sum || !room)
 		return;
-	narrow(d, dy, dlogits, n * vocab);
 	/* The groups of rows add up in float32. */
 	for (int64_t r = 0; r < vocab; r += step) {
 		int64_t rows = vocab - r < step ? vocab - r : step;
 
-		multiply(d, false, false, n, cols, rows, 1, dy + r, vocab, head_rows(d, room, w, r, rows), cols,
-		    r > 0, whole ? dx : sum, cols, !whole);
+		multiply(d, false, false, n, cols, rows, 1, at(dlogits, r), 2 * vocab,
+		    head_rows(d, room, w, r, rows), cols, r > 0 ? sum : nullptr, whole ? dx : sum, cols, !whole);
 	}
 	if (!whole)
 		narrow(d, at(dx, 0), sum, n * cols);

@@ -1,12 +1,12 @@
 /* quantize4, nest_absmax, quantize8: the bytes of kernels/cpu/nf4.c, nested.c and int8.c, which say where the
  * rules come from.  A warp a block of 4-bit codes, a block of threads a block of constants or a row. */
-#include "kernels/cuda/plain.cuh"
+#include "kernels/cuda/vector.cuh"
 
 extern "C" {
 #include "kernels/nf4.h"
 }
 
-enum { THREADS = 256, BLOCK_MAX = 4096 };
+enum { THREADS = 256, BLOCK_MAX = 4096, AHEAD = 2 /* vectors that a thread reads before it encodes them */ };
 
 /* The largest bits of 32 lanes, in all of them. */
 static __device__ inline uint32_t
@@ -79,11 +79,153 @@ quantize4(uint8_t *codes, float *absmax, const void *x, enum qz_dtype type, int6
 	}
 }
 
+/* Eight numbers as a thread reads them. */
+static __device__ inline void
+read8(float f[VECTOR], const uint16_t *x)
+{
+	load8(f, x);
+}
+
+static __device__ inline void
+read8(float f[VECTOR], const float *x)
+{
+	float4 a = reinterpret_cast<const float4 *>(x)[0], b = reinterpret_cast<const float4 *>(x)[1];
+
+	f[0] = a.x;
+	f[1] = a.y;
+	f[2] = a.z;
+	f[3] = a.w;
+	f[4] = b.x;
+	f[5] = b.y;
+	f[6] = b.z;
+	f[7] = b.w;
+}
+
+/* The codes of eight numbers; of each byte the high nibble comes first.  near: a copy of the table for each of
+ * 16 lanes, so that none waits for another. */
+static __device__ inline uint32_t
+codes_of(const float f[VECTOR], float inverse, const struct qz_codes4 *near)
+{
+	uint32_t first = threadIdx.x % 16 - QZ_CODES4_FIRST * 16u, codes = 0;
+
+#pragma unroll
+	for (int j = 0; j < VECTOR; j++) {
+		float v = f[j] * inverse;
+		struct qz_codes4 c = near[qz_codes4_bucket(v) * 16u + first];
+
+		codes |= (c.rank + (v > c.above)) << (8 * (j / 2) + (j % 2 ? 0 : 4));
+	}
+	return codes;
+}
+
+/* The same where the largest is no finite number, and a number times 1 / it none of -1..1. */
+static __device__ uint32_t
+codes_of_any(const float f[VECTOR], float inverse, const float *bounds)
+{
+	uint32_t codes = 0;
+
+	for (int j = 0; j < VECTOR; j++) {
+		uint32_t rank = 0;
+
+		for (int i = 0; i < 15; i++)
+			rank += f[j] * inverse > bounds[i];
+		codes |= rank << (8 * (j / 2) + (j % 2 ? 0 : 4));
+	}
+	return codes;
+}
+
+/* NF4 in whole blocks of LANES times eight numbers, a thread eight of each of AHEAD blocks. */
+template <typename X, int LANES>
+static __global__ void __launch_bounds__(THREADS)
+quantize_nf4(uint32_t *codes, float *absmax, const X *x, int64_t words, const struct qz_cuda_own *own)
+{
+	__shared__ struct qz_codes4 near[QZ_CODES4_BUCKETS * 16];
+	int64_t step = static_cast<int64_t>(gridDim.x) * THREADS * AHEAD;
+	int64_t at = static_cast<int64_t>(blockIdx.x) * THREADS * AHEAD + threadIdx.x;
+
+	for (int i = threadIdx.x; i < QZ_CODES4_BUCKETS * 16; i += THREADS)
+		near[i] = own->codes4[i / 16];
+	__syncthreads();
+	for (; at - threadIdx.x < words; at += step) {
+		float f[AHEAD][VECTOR];
+
+#pragma unroll
+		for (int k = 0; k < AHEAD; k++)
+			read8(f[k], x + (at + k * THREADS < words ? at + k * THREADS : words - 1) * VECTOR);
+#pragma unroll
+		for (int k = 0; k < AHEAD; k++) {
+			int64_t i = at + k * THREADS;
+			uint32_t bits = 0;
+			float max, inverse;
+
+#pragma unroll
+			for (int j = 0; j < VECTOR; j++)
+				bits = magnitude(f[k][j]) > bits ? magnitude(f[k][j]) : bits;
+#pragma unroll
+			for (int half = LANES / 2; half > 0; half /= 2) {
+				uint32_t other = __shfl_xor_sync(0xffffffff, bits, half);
+
+				bits = other > bits ? other : bits;
+			}
+			if (i >= words)
+				continue;
+			max = __uint_as_float(bits);
+			inverse = 1.0f / (max < QZ_ABSMAX_MIN ? QZ_ABSMAX_MIN : max);
+			if (threadIdx.x % LANES == 0)
+				absmax[i / LANES] = max;
+			codes[i] = bits < 0x7f800000 ? codes_of(f[k], inverse, near)
+						     : codes_of_any(f[k], inverse, own->bounds4[0]);
+		}
+	}
+}
+
+template <typename X, int LANES>
+static void
+launch_nf4(struct qz_dev *d, uint8_t *codes, float *absmax, const void *x, int64_t n)
+{
+	auto kernel = quantize_nf4<X, LANES>;
+
+	launch(d, kernel, qz_cuda_grid(d, kernel, THREADS, ceil_div(n, VECTOR * THREADS * AHEAD)), THREADS, 0,
+	    static_cast<void *>(codes), absmax, x, n / VECTOR, cuda_dev(d)->own);
+}
+
+/* What the fast kernel takes of n numbers: whole blocks, and of the usual sizes. */
+static int64_t
+quantize_fast(struct qz_dev *d, enum qz_dtype type, uint8_t *codes, float *absmax, const void *x,
+    enum qz_dtype x_type, int64_t n, int block)
+{
+	static const struct {
+		enum qz_dtype x_type;
+		int block;
+		void (*run)(struct qz_dev *d, uint8_t *codes, float *absmax, const void *x, int64_t n);
+	} kernels[] = {
+		{ QZ_BF16, 32, launch_nf4<uint16_t, 4> },
+		{ QZ_BF16, 64, launch_nf4<uint16_t, 8> },
+		{ QZ_BF16, 128, launch_nf4<uint16_t, 16> },
+		{ QZ_BF16, 256, launch_nf4<uint16_t, 32> },
+		{ QZ_F32, 32, launch_nf4<float, 4> },
+		{ QZ_F32, 64, launch_nf4<float, 8> },
+		{ QZ_F32, 128, launch_nf4<float, 16> },
+		{ QZ_F32, 256, launch_nf4<float, 32> },
+	};
+
+	if (type != QZ_NF4 || n < block || !aligned(x, 16) || !aligned(codes, 4))
+		return 0;
+	n -= n % block;
+	for (const auto &k : kernels)
+		if (k.x_type == x_type && k.block == block) {
+			k.run(d, codes, absmax, x, n);
+			return n;
+		}
+	return 0;
+}
+
 void
 qz_cuda_quantize4(struct qz_dev *d, enum qz_dtype type, uint8_t *codes, float *absmax, const void *x,
     enum qz_dtype x_type, int64_t n, int block)
 {
 	unsigned blocks;
+	int64_t done;
 
 	qz_cuda_op(d, "quantize4", n, block);
 	if ((type != QZ_NF4 && type != QZ_FP4) || block < 2 || block > BLOCK_MAX || block % 2) {
@@ -94,9 +236,13 @@ qz_cuda_quantize4(struct qz_dev *d, enum qz_dtype type, uint8_t *codes, float *a
 	}
 	if (n < 1 || !qz_cuda_plain(d, x_type))
 		return;
-	blocks = static_cast<unsigned>(ceil_div(ceil_div(n, block), THREADS / 32));
-	launch(d, quantize4, dim3(blocks), THREADS, 0, codes, absmax, x, x_type, n, block, cuda_dev(d)->own,
-	    type == QZ_FP4);
+	done = quantize_fast(d, type, codes, absmax, x, x_type, n, block);
+	if (done == n)
+		return;
+	x = static_cast<const char *>(x) + done * static_cast<int64_t>(qz_dtype(x_type)->bytes);
+	blocks = static_cast<unsigned>(ceil_div(ceil_div(n - done, block), THREADS / 32));
+	launch(d, quantize4, dim3(blocks), THREADS, 0, codes + done / 2, absmax + done / block, x, x_type,
+	    n - done, block, cuda_dev(d)->own, type == QZ_FP4);
 }
 
 /* Seven halvings of the map, then the nearer neighbour. */

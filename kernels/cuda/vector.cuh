@@ -7,11 +7,9 @@
 
 enum { VECTOR = 8 };
 
-/* p on a multiple of 16 bytes. */
 static __device__ inline void
-load8(float f[VECTOR], const uint16_t *p)
+unpack8(float f[VECTOR], uint4 u)
 {
-	uint4 u = *reinterpret_cast<const uint4 *>(p);
 	uint32_t w[4] = { u.x, u.y, u.z, u.w };
 
 #pragma unroll
@@ -19,6 +17,13 @@ load8(float f[VECTOR], const uint16_t *p)
 		f[2 * i] = __uint_as_float(w[i] << 16);
 		f[2 * i + 1] = __uint_as_float(w[i] & 0xffff0000);
 	}
+}
+
+/* p on a multiple of 16 bytes. */
+static __device__ inline void
+load8(float f[VECTOR], const uint16_t *p)
+{
+	unpack8(f, *reinterpret_cast<const uint4 *>(p));
 }
 
 static __device__ inline uint32_t

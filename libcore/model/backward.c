@@ -1,15 +1,16 @@
 #include "libcore/model/net.h"
 
-/* The backward pass of projections with one input, whose gradients are dy[..]: into dx when wanted. */
+/* The backward pass of projections with one input x (t rows), whose gradients are dy[..]: into dx when
+ * wanted. */
 static void
 linears(struct qz_net *n, int layer, enum qz_proj first, int count, qz_act *const *dy,
-    const qz_act *x, qz_act *dx)
+    const qz_act *x, qz_act *dx, int64_t t)
 {
 	struct qz_linear l[3];
 
 	for (int i = 0; i < count; i++)
 		l[i] = qz_net_linear(n, layer, (enum qz_proj)(first + i), NULL, dy[i]);
-	n->k->linear_bwd(n->dev, l, count, x, dx, n->t, false);
+	n->k->linear_bwd(n->dev, l, count, x, dx, t, false);
 }
 
 static bool
@@ -21,34 +22,43 @@ adapted(const struct qz_net *n, int layer, int first, int last)
 	return false;
 }
 
-/* xn = the normed input again: cheaper than keeping it. */
+/* The gradients of the current chunk: dx at the layer's output, which becomes that at x2. */
 static void
-norm(struct qz_net *n, const qz_act *x, qz_par *rstd, const float *w)
-{
-	n->k->rmsnorm(n->dev, n->xn, rstd, x, w, n->t, n->c.hidden, n->c.norm_eps);
-}
-
-static void
-add_norm_bwd(struct qz_net *n, const qz_act *x, const qz_par *rstd, const float *w)
-{
-	n->k->rmsnorm_bwd(n->dev, n->dx, n->dxn, x, rstd, w, n->t, n->c.hidden, true);
-}
-
-/* dx: gradient at the layer's output, becomes that at x2. */
-static void
-mlp(struct qz_net *n, int layer, bool below)
+mlp_chunk(struct qz_net *n, int layer, bool below)
 {
 	const struct qz_layer_weights *w = &n->w->layers[layer];
 	struct qz_kept *l = &n->layers[layer];
-	qz_act *dgu[2] = { l->gate, l->up };
+	int64_t hidden = n->c.hidden, t = n->chunk_n, at = n->chunk;
+	qz_act *dgu[2] = { qz_net_mlp_row(n, layer, l->gate), qz_net_mlp_row(n, layer, l->up) };
+	qz_act *dx = qz_net_row(n, n->dx, at, hidden), *dxn = qz_net_row(n, n->dxn, at, hidden);
+	qz_act *x2 = qz_net_row(n, l->x2, at, hidden), *xn = qz_net_row(n, n->xn, at, hidden);
+	qz_par *rstd = (char *)l->rstd2 + (size_t)at * n->k->par_size;
 
-	n->k->swiglu(n->dev, n->h, l->gate, l->up, n->t * n->c.ffn);
-	linears(n, layer, QZ_PROJ_DOWN, 1, &n->dx, n->h, n->dh);
-	n->k->swiglu_bwd(n->dev, l->gate, l->up, n->dh, NULL, n->t * n->c.ffn);
-	norm(n, l->x2, l->rstd2, w->ffn_norm);
-	linears(n, layer, QZ_PROJ_GATE, 2, dgu, n->xn, below ? n->dxn : NULL);
+	n->k->swiglu(n->dev, n->h, dgu[0], dgu[1], t * n->c.ffn);
+	linears(n, layer, QZ_PROJ_DOWN, 1, &dx, n->h, n->dh, t);
+	n->k->swiglu_bwd(n->dev, dgu[0], dgu[1], n->dh, NULL, t * n->c.ffn);
+	/* The normed input again: cheaper than keeping it. */
+	n->k->rmsnorm(n->dev, xn, rstd, x2, w->ffn_norm, t, hidden, n->c.norm_eps);
+	linears(n, layer, QZ_PROJ_GATE, 2, dgu, xn, below ? dxn : NULL, t);
 	if (below)
-		add_norm_bwd(n, l->x2, l->rstd2, w->ffn_norm);
+		n->k->rmsnorm_bwd(n->dev, dx, dxn, x2, rstd, w->ffn_norm, t, hidden, true);
+}
+
+static void
+mlp(struct qz_net *n, int layer, bool below)
+{
+	const struct qz_policy *p = &n->shape.policy;
+	int64_t step = qz_net_chunk(n, n->t);
+
+	for (n->chunk = 0; n->chunk < n->t; n->chunk += step) {
+		n->chunk_n = n->t - n->chunk < step ? n->t - n->chunk : step;
+		n->recomputing = true;
+		if (layer < p->x_only + p->no_mlp)
+			qz_net_gate_up(n, layer);
+		n->recomputing = false;
+		mlp_chunk(n, layer, below);
+	}
+	n->chunk = 0;
 }
 
 /* The gradients before the norm of each head; where d_o was, and dk_raw. */
@@ -77,7 +87,7 @@ attn(struct qz_net *n, int layer, bool below)
 	struct qz_attn a = qz_net_attn(n, l);
 	qz_act *dqkv[3] = { n->dq, n->dk, n->dv };
 
-	linears(n, layer, QZ_PROJ_O, 1, &n->dx, l->o, n->d_o);
+	linears(n, layer, QZ_PROJ_O, 1, &n->dx, l->o, n->d_o, n->t);
 	a.d_o = n->d_o;
 	a.dq = n->dq;
 	a.dk = n->dk;
@@ -87,24 +97,25 @@ attn(struct qz_net *n, int layer, bool below)
 	n->k->rope(n->dev, n->dk, n->rope, n->pos, n->t, (int)c->kv_heads, (int)c->head_dim, true);
 	if (w->q_norm)
 		heads_bwd(n, layer, &dqkv[0], &dqkv[1]);
-	norm(n, l->x, l->rstd1, w->attn_norm);
-	linears(n, layer, QZ_PROJ_Q, 3, dqkv, n->xn, below ? n->dxn : NULL);
+	n->k->rmsnorm(n->dev, n->xn, l->rstd1, l->x, w->attn_norm, n->t, c->hidden, c->norm_eps);
+	linears(n, layer, QZ_PROJ_Q, 3, dqkv, n->xn, below ? n->dxn : NULL, n->t);
 	if (below)
-		add_norm_bwd(n, l->x, l->rstd1, w->attn_norm);
+		n->k->rmsnorm_bwd(
+		    n->dev, n->dx, n->dxn, l->x, l->rstd1, w->attn_norm, n->t, c->hidden, true);
 }
 
-/* What the policy did not keep. */
+/* x of the layer below comes back from host memory while this one computes; the slot that it goes to held
+ * that of the layer above. */
 static void
-recompute(struct qz_net *n, int layer)
+fetch_below(struct qz_net *n, int layer)
 {
-	const struct qz_policy *p = &n->shape.policy;
+	int64_t x_host = n->shape.policy.x_host, below = layer - 1;
+	size_t nbytes = (size_t)(n->t * n->c.hidden) * n->k->act_size;
 
-	n->recomputing = true;
-	if (layer < p->x_only)
-		qz_net_attn_part(n, layer);
-	if (layer < p->x_only + p->no_mlp)
-		qz_net_gate_up(n, layer);
-	n->recomputing = false;
+	if (below < 0 || below >= x_host - 2) /* the last two are still there */
+		return;
+	n->k->side_copy(n->dev, 1, n->layers[below].x,
+	    n->host + (uint64_t)below * (qz_net_host_bytes(n) / (uint64_t)x_host), nbytes);
 }
 
 void
@@ -114,7 +125,14 @@ qz_net_backward(struct qz_net *n)
 		/* The embedding is frozen: nothing below layer 0's first adapted projections. */
 		bool attn_wanted = i > 0 || adapted(n, 0, QZ_PROJ_Q, QZ_PROJ_O);
 
-		recompute(n, i);
+		if (n->host) {
+			n->k->side_wait(n->dev, 1);
+			fetch_below(n, i);
+		}
+		n->recomputing = true;
+		if (i < n->shape.policy.x_only)
+			qz_net_attn_part(n, i);
+		n->recomputing = false;
 		mlp(n, i, attn_wanted);
 		if (attn_wanted)
 			attn(n, i, i > 0);

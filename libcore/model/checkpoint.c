@@ -6,26 +6,44 @@
 
 #include "libcore/base/json.h"
 
-enum { N_TENSORS = 3, PIECE = 1 << 20 };
+enum { TENSORS_MAX = 5, PIECE = 1 << 20 };
 
-static const char *const names[N_TENSORS] = { "adapter", "optimizer.m", "optimizer.v" };
+struct flat {
+	const char *name;
+	void *at; /* device memory */
+	enum qz_dtype dtype;
+	uint64_t count;
+};
 
-static qz_par *
-flat(struct qz_train *t, int i)
+/* The buffers of a run in their order; returns how many. */
+static int
+buffers(const struct qz_train *t, struct flat f[TENSORS_MAX])
 {
-	qz_par *const places[N_TENSORS] = { t->net->p, t->net->m, t->net->v };
+	const struct qz_net *n = t->net;
+	uint64_t count = n->lora.n_par, blocks = count / QZ_ADAMW8_BLOCK;
+	enum qz_dtype par = n->k->par_type, state = n->absmax_m ? QZ_U8 : par;
 
-	return places[i];
+	f[0] = (struct flat){ "adapter", n->p, par, count };
+	f[1] = (struct flat){ "optimizer.m", n->m, state, count };
+	f[2] = (struct flat){ "optimizer.v", n->v, state, count };
+	f[3] = (struct flat){ "optimizer.m.absmax", n->absmax_m, QZ_F32, blocks };
+	f[4] = (struct flat){ "optimizer.v.absmax", n->absmax_v, QZ_F32, blocks };
+	return n->absmax_m ? 5 : 3;
+}
+
+static uint64_t
+size_of(const struct flat *f)
+{
+	return f->count * qz_dtype(f->dtype)->bytes;
 }
 
 static int
-plan(const struct qz_train *t, struct qz_tensor list[N_TENSORS], struct qz_err *e)
+plan(const struct flat *f, int n, struct qz_tensor *list, struct qz_err *e)
 {
-	for (int i = 0; i < N_TENSORS; i++) {
-		list[i] = (struct qz_tensor){ .name = names[i],
-			.dtype = t->net->k->par_type,
-			.n_dims = 1,
-			.dims = { t->net->lora.n_par } };
+	for (int i = 0; i < n; i++) {
+		list[i] = (struct qz_tensor){
+			.name = f[i].name, .dtype = f[i].dtype, .n_dims = 1, .dims = { f[i].count }
+		};
 		if (qz_tensor_plan(&list[i], e) < 0)
 			return -1;
 	}
@@ -33,17 +51,17 @@ plan(const struct qz_train *t, struct qz_tensor list[N_TENSORS], struct qz_err *
 }
 
 static int
-put_tensor(struct qz_train *t, int i, const struct qz_tensor *m, struct qz_shard_writer *w,
-    char *piece, struct qz_err *e)
+put_tensor(struct qz_train *t, const struct flat *f, const struct qz_tensor *m,
+    struct qz_shard_writer *w, char *piece, struct qz_err *e)
 {
-	uint64_t nbytes = t->net->lora.n_par * t->net->k->par_size;
+	uint64_t nbytes = size_of(f);
 
 	if (qz_shard_tensor_begin(w, m, e) < 0)
 		return -1;
 	for (uint64_t at = 0; at < nbytes; at += PIECE) {
 		size_t n = nbytes - at < PIECE ? (size_t)(nbytes - at) : PIECE;
 
-		t->net->k->copy_out(t->net->dev, piece, (char *)flat(t, i) + at, n);
+		t->net->k->copy_out(t->net->dev, piece, (char *)f->at + at, n);
 		if (qz_shard_tensor_write(w, piece, n, e) < 0)
 			return -1;
 	}
@@ -54,20 +72,21 @@ int
 qz_checkpoint_write(
     struct qz_train *t, const char *settings, const char *chain, struct qz_out *o, struct qz_err *e)
 {
-	struct qz_tensor list[N_TENSORS];
+	struct flat f[TENSORS_MAX];
+	struct qz_tensor list[TENSORS_MAX];
 	struct qz_shard_writer *w = NULL;
 	struct qz_buf meta = { 0 };
 	char *piece = malloc(PIECE);
-	int ret = piece ? plan(t, list, e) : qz_nomem(e, PIECE);
+	int n = buffers(t, f), ret = piece ? plan(f, n, list, e) : qz_nomem(e, PIECE);
 
 	qz_buf_fmt(&meta, "{\"step\":%lld,\"device\":\"%s\",\"settings\":{%s}}", (long long)t->step,
 	    t->net->k->name, settings);
 	if (ret == 0 && (ret = qz_buf_ok(&meta, e)) == 0) {
-		w = qz_shard_writer_new(o, "checkpoint", meta.data, list, N_TENSORS, 0, e);
+		w = qz_shard_writer_new(o, "checkpoint", meta.data, list, (size_t)n, 0, e);
 		ret = w ? 0 : -1;
 	}
-	for (int i = 0; ret == 0 && i < N_TENSORS; i++)
-		ret = put_tensor(t, i, &list[i], w, piece, e);
+	for (int i = 0; ret == 0 && i < n; i++)
+		ret = put_tensor(t, &f[i], &list[i], w, piece, e);
 	if (ret == 0 && (qz_shard_provenance_put(w, chain, e) < 0 || qz_shard_writer_end(w, e) < 0))
 		ret = -1;
 	qz_shard_writer_free(w);
@@ -134,25 +153,26 @@ read_head(struct qz_train *t, const char *settings, const struct qz_json *head, 
 	return 0;
 }
 
+/* f: what has to come here, or NULL. */
 static int
-get_tensor(struct qz_train *t, int i, struct qz_shard_reader *r, const struct qz_record *rec,
-    char *piece, struct qz_err *e)
+get_tensor(struct qz_train *t, const struct flat *f, struct qz_shard_reader *r,
+    const struct qz_record *rec, char *piece, struct qz_err *e)
 {
-	uint64_t nbytes = t->net->lora.n_par * t->net->k->par_size;
+	uint64_t nbytes;
 
-	if (i >= N_TENSORS || strcmp(rec->name, names[i]) ||
-	    rec->tensor.dtype != t->net->k->par_type || rec->tensor.n_dims != 1 ||
-	    rec->tensor.dims[0] != t->net->lora.n_par)
+	if (!f || strcmp(rec->name, f->name) || rec->tensor.dtype != f->dtype ||
+	    rec->tensor.n_dims != 1 || rec->tensor.dims[0] != f->count)
 		return qz_fail(e, QZ_EDATA,
 		    "tensor %.100s (%s, %llu) is not what this run's checkpoints have here",
 		    rec->name, qz_dtype(rec->tensor.dtype)->name,
 		    (unsigned long long)qz_tensor_count(&rec->tensor));
+	nbytes = size_of(f);
 	for (uint64_t at = 0; at < nbytes; at += PIECE) {
 		size_t n = nbytes - at < PIECE ? (size_t)(nbytes - at) : PIECE;
 
 		if (qz_shard_read(r, piece, n, e) < 0)
 			return -1;
-		t->net->k->copy_in(t->net->dev, (char *)flat(t, i) + at, piece, n);
+		t->net->k->copy_in(t->net->dev, (char *)f->at + at, piece, n);
 	}
 	return qz_shard_finish(r, e);
 }
@@ -162,17 +182,22 @@ read_records(struct qz_train *t, const char *settings, struct qz_shard_reader *r
     char *device, size_t n, struct qz_err *e)
 {
 	const struct qz_record *rec;
-	int got, tensors = 0;
+	struct flat f[TENSORS_MAX];
+	int got, tensors = 0, want = buffers(t, f);
 
 	while ((got = qz_shard_next(r, &rec, e)) > 0) {
 		if (rec->type == QZ_REC_HEAD &&
 		    read_head(t, settings, qz_shard_head(r), device, n, e) < 0)
 			return -1;
-		if (rec->type == QZ_REC_TENSOR && get_tensor(t, tensors++, r, rec, piece, e) < 0)
+		if (rec->type != QZ_REC_TENSOR)
+			continue;
+		if (get_tensor(t, tensors < want ? &f[tensors] : NULL, r, rec, piece, e) < 0)
 			return -1;
+		tensors++;
 	}
-	if (got == 0 && tensors != N_TENSORS)
-		return qz_fail(e, QZ_EDATA, "%d tensors, %d expected", tensors, N_TENSORS);
+	qz_net_adapter_changed(t->net);
+	if (got == 0 && tensors != want)
+		return qz_fail(e, QZ_EDATA, "%d tensors, %d expected", tensors, want);
 	return got;
 }
 

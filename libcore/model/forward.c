@@ -12,21 +12,46 @@ stream(const struct qz_net *n, int layer, enum qz_proj p)
 	return qz_hash64(key, sizeof key);
 }
 
+qz_act *
+qz_net_row(const struct qz_net *n, const qz_act *x, int64_t t, int64_t cols)
+{
+	return (char *)(uintptr_t)x + (size_t)(t * cols) * n->k->act_size;
+}
+
+qz_act *
+qz_net_mlp_row(const struct qz_net *n, int layer, const qz_act *x)
+{
+	const struct qz_policy *p = &n->shape.policy;
+	bool shared = !n->shape.train || layer < p->x_only + p->no_mlp;
+
+	return qz_net_row(n, x, shared ? 0 : n->chunk, n->c.ffn);
+}
+
+static bool
+in_mlp(enum qz_proj p)
+{
+	return p >= QZ_PROJ_GATE;
+}
+
 struct qz_linear
 qz_net_linear(const struct qz_net *n, int layer, enum qz_proj p, qz_act *y, const qz_act *dy)
 {
 	const struct qz_layer_weights *w = &n->w->layers[layer];
 	const struct qz_lora_tensor *t = qz_lora_find(&n->lora, layer, p);
 	struct qz_linear l = { .w = w->w[p], .bias = w->bias[p], .y = y, .dy = dy };
-	size_t size = n->k->par_size;
+	size_t size = n->k->par_size, act = n->k->act_size;
 
+	if (n->cache[layer][p].data)
+		l.w = n->cache[layer][p];
 	if (!t)
 		return l;
+	l.first = in_mlp(p) ? n->chunk : 0;
 	l.rank = t->rank;
 	l.scale = t->scale;
-	l.a = (char *)n->p + t->a * size;
-	l.b = (char *)n->p + t->b * size;
-	l.s = n->layers[layer].s[p];
+	l.a = (char *)n->pa + t->a * act;
+	l.b = (char *)n->pa + t->b * act;
+	l.lds = n->layers[layer].lds[p];
+	l.s = qz_net_row(n, n->layers[layer].s[p], l.first, l.lds);
 	if (n->g) {
 		l.da = (char *)n->g + t->a * size;
 		l.db = (char *)n->g + t->b * size;
@@ -39,23 +64,20 @@ qz_net_linear(const struct qz_net *n, int layer, enum qz_proj p, qz_act *y, cons
 	return l;
 }
 
-/* Projections first.. of a layer, all with the input x. */
+/* Projections first.. of a layer, all with the input x (t rows); plus: added to what they give. */
 static void
-linears(
-    struct qz_net *n, int layer, enum qz_proj first, int count, qz_act *const *y, const qz_act *x)
+linears(struct qz_net *n, int layer, enum qz_proj first, int count, qz_act *const *y,
+    const qz_act *plus, const qz_act *x, int64_t t)
 {
 	struct qz_linear l[3];
 
-	for (int i = 0; i < count; i++)
-		l[i] = qz_net_linear(n, layer, (enum qz_proj)(first + i), y[i], NULL);
-	n->k->linear(n->dev, l, count, x, n->t);
-}
-
-static void
-visit(struct qz_net *n, int layer, enum qz_proj first, int count, const qz_act *x)
-{
 	if (n->visit && !n->recomputing)
-		n->visit(n->visit_arg, layer, first, count, x, n->t);
+		n->visit(n->visit_arg, layer, first, count, x, t);
+	for (int i = 0; i < count; i++) {
+		l[i] = qz_net_linear(n, layer, (enum qz_proj)(first + i), y[i], NULL);
+		l[i].plus = plus;
+	}
+	n->k->linear(n->dev, l, count, x, t);
 }
 
 struct qz_attn
@@ -68,6 +90,9 @@ qz_net_attn(const struct qz_net *n, const struct qz_kept *l)
 		.max_k = (int)(n->past + n->max_len),
 		.q_start = n->q_start,
 		.k_start = n->k_start,
+		.q_host = n->starts,
+		.k_host = n->starts,
+		.any_order = n->shape.any_order,
 		.heads = (int)c->heads,
 		.kv_heads = (int)c->kv_heads,
 		.head_dim = (int)c->head_dim,
@@ -106,29 +131,60 @@ qz_net_attn_part(struct qz_net *n, int layer)
 	struct qz_attn a;
 
 	n->k->rmsnorm(n->dev, n->xn, l->rstd1, l->x, w->attn_norm, n->t, c->hidden, c->norm_eps);
-	visit(n, layer, QZ_PROJ_Q, 3, n->xn);
-	linears(n, layer, QZ_PROJ_Q, 3, qkv, n->xn);
+	linears(n, layer, QZ_PROJ_Q, 3, qkv, NULL, n->xn, n->t);
 	if (normed)
 		norm_heads(n, layer, l->q, k);
 	n->k->rope(n->dev, l->q, n->rope, n->pos, n->t, (int)c->heads, (int)c->head_dim, false);
 	n->k->rope(n->dev, k, n->rope, n->pos, n->t, (int)c->kv_heads, (int)c->head_dim, false);
 	a = qz_net_attn(n, l);
 	n->k->attention(n->dev, &a);
-	visit(n, layer, QZ_PROJ_O, 1, l->o);
-	linears(n, layer, QZ_PROJ_O, 1, &l->x2, l->o);
-	n->k->add(n->dev, l->x2, l->x, n->t * c->hidden);
+	linears(n, layer, QZ_PROJ_O, 1, &l->x2, l->x, l->o, n->t);
 }
 
 void
 qz_net_gate_up(struct qz_net *n, int layer)
 {
 	struct qz_kept *l = &n->layers[layer];
-	qz_act *y[2] = { l->gate, l->up };
+	int64_t hidden = n->c.hidden, t = n->chunk_n;
+	qz_act *y[2] = { qz_net_mlp_row(n, layer, l->gate), qz_net_mlp_row(n, layer, l->up) };
+	qz_act *xn = qz_net_row(n, n->xn, n->chunk, hidden);
+	qz_par *rstd = (char *)l->rstd2 + (size_t)n->chunk * n->k->par_size;
 
-	n->k->rmsnorm(n->dev, n->xn, l->rstd2, l->x2, n->w->layers[layer].ffn_norm, n->t,
-	    n->c.hidden, n->c.norm_eps);
-	visit(n, layer, QZ_PROJ_GATE, 2, n->xn);
-	linears(n, layer, QZ_PROJ_GATE, 2, y, n->xn);
+	n->k->rmsnorm(n->dev, xn, rstd, qz_net_row(n, l->x2, n->chunk, hidden),
+	    n->w->layers[layer].ffn_norm, t, hidden, n->c.norm_eps);
+	linears(n, layer, QZ_PROJ_GATE, 2, y, NULL, xn, t);
+}
+
+/* x2 -> out, chunk by chunk. */
+static void
+mlp(struct qz_net *n, int layer, qz_act *out)
+{
+	struct qz_kept *l = &n->layers[layer];
+	int64_t step = qz_net_chunk(n, n->t), hidden = n->c.hidden;
+
+	for (n->chunk = 0; n->chunk < n->t; n->chunk += step) {
+		qz_act *y = qz_net_row(n, out, n->chunk, hidden);
+
+		n->chunk_n = n->t - n->chunk < step ? n->t - n->chunk : step;
+		qz_net_gate_up(n, layer);
+		n->k->swiglu(n->dev, n->h, qz_net_mlp_row(n, layer, l->gate),
+		    qz_net_mlp_row(n, layer, l->up), n->chunk_n * n->c.ffn);
+		linears(n, layer, QZ_PROJ_DOWN, 1, &y, qz_net_row(n, l->x2, n->chunk, hidden), n->h,
+		    n->chunk_n);
+	}
+	n->chunk = 0;
+}
+
+/* A layer's input goes to host memory while the layer computes. */
+static void
+send_x(struct qz_net *n, int layer)
+{
+	size_t nbytes = (size_t)(n->t * n->c.hidden) * n->k->act_size;
+	uint64_t each = n->host ? qz_net_host_bytes(n) / (uint64_t)n->shape.policy.x_host : 0;
+
+	if (layer < n->shape.policy.x_host && n->host)
+		n->k->side_copy(
+		    n->dev, 0, n->host + (uint64_t)layer * each, n->layers[layer].x, nbytes);
 }
 
 void
@@ -136,14 +192,12 @@ qz_net_forward(struct qz_net *n)
 {
 	n->k->embed(n->dev, n->layers[0].x, &n->w->embed, n->ids, n->t);
 	for (int i = 0; i < n->c.layers; i++) {
-		struct qz_kept *l = &n->layers[i];
-		qz_act *out = i + 1 < n->c.layers ? l[1].x : n->x_out;
+		qz_act *out = i + 1 < n->c.layers ? n->layers[i + 1].x : n->x_out;
 
+		send_x(n, i);
 		qz_net_attn_part(n, i);
-		qz_net_gate_up(n, i);
-		n->k->swiglu(n->dev, n->h, l->gate, l->up, n->t * n->c.ffn);
-		visit(n, i, QZ_PROJ_DOWN, 1, n->h);
-		linears(n, i, QZ_PROJ_DOWN, 1, &out, n->h);
-		n->k->add(n->dev, out, l->x2, n->t * n->c.hidden);
+		if (n->host)
+			n->k->side_wait(n->dev, 0); /* the slot of layer i - 1 is free */
+		mlp(n, i, out);
 	}
 }

@@ -75,28 +75,44 @@ layout_attn(struct qz_net *n, struct qz_kept *l, struct bump *b, enum qz_use use
 	l->rstd2 = take(b, use, t, par);
 }
 
+/* t tokens: all of them, or those of a chunk where layers share the memory. */
 static void
-layout_mlp(struct qz_net *n, struct qz_kept *l, struct bump *b, enum qz_use use)
+layout_mlp(struct qz_net *n, struct qz_kept *l, int64_t t, struct bump *b, enum qz_use use)
 {
-	int64_t t = n->shape.room.tokens;
-
 	l->gate = take(b, use, t * n->c.ffn, n->k->act_size);
 	l->up = take(b, use, t * n->c.ffn, n->k->act_size);
 }
 
-/* s of the projections from..to; layers that share memory take the largest rank. */
+/* s of the projections from..to, which have one input, side by side; layers that share memory take the
+ * largest rank of each. */
 static void
-layout_s(struct qz_net *n, struct qz_kept *l, int layer, int from, int to, struct bump *b,
-    enum qz_use use)
+layout_s(struct qz_net *n, struct qz_kept *l, int layer, enum qz_proj from, enum qz_proj to,
+    struct bump *b, enum qz_use use)
 {
-	for (int p = from; p <= to; p++) {
+	int64_t at[QZ_PROJ_N], sum = 0;
+	char *base;
+
+	for (int p = (int)from; p <= (int)to; p++) {
 		int64_t rank = 0;
 
 		for (int i = layer < 0 ? 0 : layer; i < (layer < 0 ? n->c.layers : layer + 1); i++)
 			if (rank_of(n, i, (enum qz_proj)p) > rank)
 				rank = rank_of(n, i, (enum qz_proj)p);
-		l->s[p] = take(b, use, n->shape.room.tokens * rank, n->k->act_size);
+		at[p] = sum;
+		sum += rank;
 	}
+	base = take(b, use, n->shape.room.tokens * sum, n->k->act_size);
+	for (int p = (int)from; p <= (int)to; p++) {
+		l->s[p] = base ? base + (size_t)at[p] * n->k->act_size : NULL;
+		l->lds[p] = sum;
+	}
+}
+
+static void
+layout_attn_s(struct qz_net *n, struct qz_kept *l, int layer, struct bump *b, enum qz_use use)
+{
+	layout_s(n, l, layer, QZ_PROJ_Q, QZ_PROJ_V, b, use);
+	layout_s(n, l, layer, QZ_PROJ_O, QZ_PROJ_O, b, use);
 }
 
 static void
@@ -104,8 +120,25 @@ share_mlp(struct qz_kept *l, const struct qz_kept *shared)
 {
 	l->gate = shared->gate;
 	l->up = shared->up;
-	l->s[QZ_PROJ_GATE] = shared->s[QZ_PROJ_GATE];
-	l->s[QZ_PROJ_UP] = shared->s[QZ_PROJ_UP];
+	for (int p = QZ_PROJ_GATE; p <= QZ_PROJ_UP; p++) {
+		l->s[p] = shared->s[p];
+		l->lds[p] = shared->lds[p];
+	}
+}
+
+/* The layer's input: in its own memory, or in one of two slots that host memory refills. */
+static void
+layout_x(struct qz_net *n, int layer, struct bump *b)
+{
+	struct qz_kept *l = &n->layers[layer];
+	int64_t elements = n->shape.room.tokens * n->c.hidden;
+
+	if (!n->shape.train)
+		l->x = n->x_out;
+	else if (layer >= n->shape.policy.x_host)
+		l->x = take(b, QZ_USE_KEPT, elements, n->k->act_size);
+	else
+		l->x = n->slot[layer % 2];
 }
 
 static void
@@ -117,17 +150,21 @@ layout_layers(struct qz_net *n, struct bump *b)
 	struct qz_kept shared = { 0 };
 
 	if (x_only || policy->no_mlp) {
-		layout_mlp(n, &shared, b, QZ_USE_WORK);
+		layout_mlp(n, &shared, qz_net_chunk(n, t), b, QZ_USE_WORK);
 		layout_s(n, &shared, -1, QZ_PROJ_GATE, QZ_PROJ_UP, b, QZ_USE_WORK);
 	}
 	if (x_only) {
 		layout_attn(n, &shared, b, QZ_USE_WORK);
-		layout_s(n, &shared, -1, QZ_PROJ_Q, QZ_PROJ_O, b, QZ_USE_WORK);
+		layout_attn_s(n, &shared, -1, b, QZ_USE_WORK);
 	}
 	/* The s of down_proj is not computed again: db needs it, and it is small. */
 	if (!n->shape.train)
 		layout_s(n, &shared, -1, QZ_PROJ_DOWN, QZ_PROJ_DOWN, b, QZ_USE_WORK);
 	n->x_out = take(b, QZ_USE_WORK, t * n->c.hidden, n->k->act_size);
+	for (int i = 0; n->shape.train && i < 2; i++)
+		n->slot[i] = policy->x_host > i
+				 ? take(b, QZ_USE_KEPT, t * n->c.hidden, n->k->act_size)
+				 : NULL;
 	for (int i = 0; i < L; i++) {
 		struct qz_kept *l = &n->layers[i];
 
@@ -139,21 +176,34 @@ layout_layers(struct qz_net *n, struct bump *b)
 			l->k = take(b, QZ_USE_KEPT, n->shape.past * kv_width(n), n->k->act_size);
 			l->v = take(b, QZ_USE_KEPT, n->shape.past * kv_width(n), n->k->act_size);
 		}
-		l->x = n->shape.train ? take(b, QZ_USE_KEPT, t * n->c.hidden, n->k->act_size)
-				      : n->x_out;
+		layout_x(n, i, b);
 		if (!n->shape.train)
 			continue;
 		layout_s(n, l, i, QZ_PROJ_DOWN, QZ_PROJ_DOWN, b, QZ_USE_KEPT);
 		if (i < x_only)
 			continue;
-		layout_s(n, l, i, QZ_PROJ_Q, QZ_PROJ_O, b, QZ_USE_KEPT);
+		layout_attn_s(n, l, i, b, QZ_USE_KEPT);
 		if (i < x_only + policy->no_mlp) {
 			share_mlp(l, &shared);
 			continue;
 		}
-		layout_mlp(n, l, b, QZ_USE_KEPT);
+		layout_mlp(n, l, t, b, QZ_USE_KEPT);
 		layout_s(n, l, i, QZ_PROJ_GATE, QZ_PROJ_UP, b, QZ_USE_KEPT);
 	}
+}
+
+/* Decoded weights of the last layers, as activations' type: only those that are not of that type already. */
+static void
+layout_cache(struct qz_net *n, struct bump *b)
+{
+	for (int64_t i = n->c.layers - n->shape.policy.cached; i < n->c.layers; i++)
+		for (int p = 0; p < QZ_PROJ_N; p++) {
+			struct qz_mat *m = &n->cache[i][p];
+
+			*m = (struct qz_mat){ .type = n->k->act_type };
+			qz_proj_shape(&n->c, (enum qz_proj)p, &m->rows, &m->cols);
+			m->data = take(b, QZ_USE_CACHE, m->rows * m->cols, n->k->act_size);
+		}
 }
 
 /* The MLP's h and dh are dead when attention's gradients live. */
@@ -161,6 +211,7 @@ static void
 layout_work(struct qz_net *n, struct bump *b)
 {
 	int64_t t = n->shape.room.tokens, q = q_width(n), kv = kv_width(n);
+	int64_t chunk = qz_net_chunk(n, t);
 	size_t act = n->k->act_size;
 	uint64_t mlp, attn, head, most, start;
 
@@ -168,19 +219,19 @@ layout_work(struct qz_net *n, struct bump *b)
 	n->dxn = take(b, QZ_USE_WORK, t * n->c.hidden, act);
 	n->rstd = take(b, QZ_USE_WORK, t, n->k->par_size);
 	if (!n->shape.train) {
-		n->h = take(b, QZ_USE_WORK, t * n->c.ffn, act);
+		n->h = take(b, QZ_USE_WORK, chunk * n->c.ffn, act);
 		return;
 	}
 	n->dx = take(b, QZ_USE_WORK, t * n->c.hidden, act);
 	mlp = attn = head = start = b->at;
 	n->dx_rows = again(b, &head, t * n->c.hidden, act);
-	n->h = again(b, &mlp, t * n->c.ffn, act);
-	n->dh = again(b, &mlp, t * n->c.ffn, act);
+	n->h = again(b, &mlp, chunk * n->c.ffn, act);
+	n->dh = again(b, &mlp, chunk * n->c.ffn, act);
 	n->d_o = again(b, &attn, t * q, act);
 	n->dq = again(b, &attn, t * q, act);
 	n->dk = again(b, &attn, t * kv, act);
 	n->dv = again(b, &attn, t * kv, act);
-	n->dk_raw = again(b, &attn, t * kv, act);
+	n->dk_raw = again(b, &attn, n->c.family->qk_norm ? t * kv : 0, act);
 	most = mlp > attn ? mlp : attn;
 	take(b, QZ_USE_WORK, (int64_t)((most > head ? most : head) - start), 1);
 }
@@ -200,6 +251,21 @@ layout_batch(struct qz_net *n, struct bump *b)
 	n->sum = take(b, QZ_USE_BATCH, 1, sizeof *n->sum);
 	n->adamw = take(b, QZ_USE_BATCH, 1, sizeof *n->adamw);
 	n->rope = take(b, QZ_USE_BATCH, n->positions * n->c.head_dim, n->k->par_size);
+}
+
+int64_t
+qz_net_chunk(const struct qz_net *n, int64_t t)
+{
+	int64_t chunk = n->shape.policy.chunk;
+
+	return chunk && chunk < t ? chunk : t;
+}
+
+uint64_t
+qz_net_host_bytes(const struct qz_net *n)
+{
+	return (uint64_t)(n->shape.train ? n->shape.policy.x_host : 0) *
+	       qz_round_up((uint64_t)(n->shape.room.tokens * n->c.hidden) * n->k->act_size, ALIGN);
 }
 
 /* The largest sum over a layer's groups of projections of f(layer, projection). */
@@ -228,6 +294,8 @@ kernel_need(const struct qz_net *n)
 	struct qz_need need = { .tokens = n->shape.room.tokens,
 		.group = largest_group(n, false),
 		.rank_sum = largest_group(n, true),
+		.dropout = n->lora.dropout > 0,
+		.any_order = n->shape.any_order,
 		.max_len = n->shape.past ? n->shape.past : n->shape.room.max_len,
 		.heads = (int)n->c.heads,
 		.kv_heads = (int)n->c.kv_heads,
@@ -246,6 +314,22 @@ kernel_need(const struct qz_net *n)
 	return need;
 }
 
+static void
+layout_states(struct qz_net *n, struct bump *b)
+{
+	int64_t count = (int64_t)n->lora.n_par, blocks = count / QZ_ADAMW8_BLOCK;
+	bool codes = n->shape.optim == QZ_OPTIM_ADAMW8;
+	size_t size = codes ? 1 : n->k->par_size;
+
+	n->g = take(b, QZ_USE_GRADIENTS, count, n->k->par_size);
+	n->m = take(b, QZ_USE_OPTIMIZER, count, size);
+	n->v = take(b, QZ_USE_OPTIMIZER, count, size);
+	if (!codes)
+		return;
+	n->absmax_m = take(b, QZ_USE_OPTIMIZER, blocks, sizeof *n->absmax_m);
+	n->absmax_v = take(b, QZ_USE_OPTIMIZER, blocks, sizeof *n->absmax_v);
+}
+
 uint64_t
 qz_net_layout(struct qz_net *n, void *base, struct qz_plan *plan)
 {
@@ -258,12 +342,14 @@ qz_net_layout(struct qz_net *n, void *base, struct qz_plan *plan)
 	n->logits_rows = rows < 1 ? 1 : rows > most ? most : rows;
 	n->positions = n->shape.past ? n->shape.past : n->shape.room.max_len;
 	n->p = take(b, QZ_USE_ADAPTER, (int64_t)n->lora.n_par, n->k->par_size);
-	if (n->shape.train) {
-		n->g = take(b, QZ_USE_GRADIENTS, (int64_t)n->lora.n_par, n->k->par_size);
-		n->m = take(b, QZ_USE_OPTIMIZER, (int64_t)n->lora.n_par, n->k->par_size);
-		n->v = take(b, QZ_USE_OPTIMIZER, (int64_t)n->lora.n_par, n->k->par_size);
-	}
+	if (n->k->act_type == n->k->par_type)
+		n->pa = n->p;
+	else
+		n->pa = take(b, QZ_USE_ADAPTER, (int64_t)n->lora.n_par, n->k->act_size);
+	if (n->shape.train)
+		layout_states(n, b);
 	layout_layers(n, b);
+	layout_cache(n, b);
 	layout_work(n, b);
 	layout_batch(n, b);
 	n->logits = take(b, QZ_USE_LOGITS, n->logits_rows * n->c.vocab, n->k->par_size);
@@ -272,5 +358,6 @@ qz_net_layout(struct qz_net *n, void *base, struct qz_plan *plan)
 	n->workspace = take(b, QZ_USE_KERNELS, (int64_t)workspace, 1);
 	for (int u = 0; u < QZ_USE_N; u++)
 		b->plan->total += b->plan->bytes[u];
+	b->plan->host = qz_net_host_bytes(n);
 	return b->at;
 }

@@ -3,14 +3,16 @@
  * y = x W^T + scale (x A^T) B^T.  All A and B lie in one buffer of n_par elements, and so do their
  * gradients and optimizer states: a tensor's place is an offset in elements.  Within a layer the A's of
  * projections with the same input follow each other, then their B's; each starts at a multiple of
- * QZ_LORA_ALIGN elements, the gaps stay zero.
+ * QZ_LORA_ALIGN elements, the gaps stay zero.  A block of the 8-bit optimizer has as many, so none has elements
+ * of two tensors: the blocks are those that bitsandbytes makes tensor by tensor.  It leaves tensors of fewer
+ * than 4096 elements in 32 bits; here all are in 8.
  * Formulas: Hu et al., "LoRA", 2021; rsLoRA: Kalajdzievski 2023, scale alpha / sqrt(rank). */
 #ifndef QZ_LORA_H
 #define QZ_LORA_H
 
 #include "libcore/model/proj.h"
 
-enum { QZ_LORA_ALIGN = 16, QZ_RANK_MAX = 4096 };
+enum { QZ_LORA_ALIGN = 256, QZ_RANK_MAX = 4096 };
 
 struct qz_lora_tensor {
 	int layer;

@@ -8,7 +8,9 @@ const char *
 qz_use_name(enum qz_use u)
 {
 	static const char *const names[QZ_USE_N] = {
+		[QZ_USE_DEVICE] = "driver and libraries",
 		[QZ_USE_WEIGHTS] = "weights",
+		[QZ_USE_CACHE] = "weights decoded",
 		[QZ_USE_ADAPTER] = "adapter",
 		[QZ_USE_GRADIENTS] = "gradients",
 		[QZ_USE_OPTIMIZER] = "optimizer",
@@ -22,6 +24,23 @@ qz_use_name(enum qz_use u)
 	return names[u];
 }
 
+static const char *const optims[QZ_OPTIM_N] = { "adamw", "adamw8bit" };
+
+const char *
+qz_optim_name(enum qz_optim o)
+{
+	return optims[o];
+}
+
+int
+qz_optim_by_name(const char *name)
+{
+	for (int i = 0; i < QZ_OPTIM_N; i++)
+		if (!strcmp(optims[i], name))
+			return i;
+	return -1;
+}
+
 /* Fills the parts of n that qz_net_layout() needs. */
 static int
 prepare(struct qz_net *n, struct qz_dev *dev, const struct qz_config *c, const struct qz_lora *l,
@@ -29,8 +48,9 @@ prepare(struct qz_net *n, struct qz_dev *dev, const struct qz_config *c, const s
 {
 	*n = (struct qz_net){ .dev = dev, .k = dev->k, .c = *c, .shape = *shape };
 	n->layers = calloc((size_t)c->layers, sizeof *n->layers);
-	if (!n->layers)
-		return qz_nomem(e, (size_t)c->layers * sizeof *n->layers);
+	n->cache = calloc((size_t)c->layers, sizeof *n->cache);
+	if (!n->layers || !n->cache)
+		return qz_nomem(e, (size_t)c->layers * sizeof *n->cache);
 	return l ? qz_lora_copy(&n->lora, l, e) : 0;
 }
 
@@ -47,6 +67,27 @@ qz_net_plan(struct qz_plan *p, struct qz_dev *dev, const struct qz_config *c, ui
 	}
 	qz_net_layout(&n, NULL, p);
 	qz_net_close(&n);
+	return 0;
+}
+
+int
+qz_net_pretend(struct qz_net *n, struct qz_dev *real, struct qz_dev *dev,
+    const struct qz_weights *w, const struct qz_lora *l, const struct qz_net_shape *shape,
+    struct qz_err *e)
+{
+	if (prepare(n, real, &w->config, l, shape, e) < 0) {
+		qz_net_close(n);
+		return -1;
+	}
+	qz_net_layout(n, (void *)(uintptr_t)4096, &n->plan); /* any address but NULL */
+	n->host = qz_net_host_bytes(n) ? (char *)n->x_out : NULL;
+	n->dev = dev;
+	n->k = dev->k;
+	n->w = w;
+	n->t = shape->room.tokens;
+	n->n_docs = shape->room.docs;
+	n->n_trained = shape->room.trained;
+	n->max_len = shape->room.max_len;
 	return 0;
 }
 
@@ -86,6 +127,27 @@ fill_rope(struct qz_net *n, struct qz_err *e)
 	return ret;
 }
 
+/* Projections that are to be kept decoded; those of activations' type are used as they lie. */
+static void
+fill_cache(struct qz_net *n)
+{
+	for (int64_t i = n->c.layers - n->shape.policy.cached; i < n->c.layers; i++)
+		for (int p = 0; p < QZ_PROJ_N; p++) {
+			const struct qz_mat *w = &n->w->layers[i].w[p];
+
+			n->k->dequantize(n->dev, (void *)(uintptr_t)n->cache[i][p].data,
+			    n->k->act_type, w, 0, w->rows);
+		}
+}
+
+void
+qz_net_adapter_changed(struct qz_net *n)
+{
+	if (n->pa != n->p)
+		n->k->cast(
+		    n->dev, n->pa, n->k->act_type, n->p, n->k->par_type, (int64_t)n->lora.n_par);
+}
+
 int
 qz_net_open(struct qz_net *n, const struct qz_weights *w, const struct qz_lora *l,
     const struct qz_net_shape *shape, struct qz_err *e)
@@ -99,12 +161,16 @@ qz_net_open(struct qz_net *n, const struct qz_weights *w, const struct qz_lora *
 	n->plan = (struct qz_plan){ .bytes = { [QZ_USE_WEIGHTS] = w->nbytes } };
 	qz_net_layout(n, n->base, &n->plan);
 	n->k->set_workspace(n->dev, n->workspace, (size_t)n->plan.bytes[QZ_USE_KERNELS]);
-	n->k->fill(n->dev, n->p, 0, n->lora.n_par * n->k->par_size);
-	if (shape->train) {
-		n->k->fill(n->dev, n->g, 0, n->lora.n_par * n->k->par_size);
-		n->k->fill(n->dev, n->m, 0, n->lora.n_par * n->k->par_size);
-		n->k->fill(n->dev, n->v, 0, n->lora.n_par * n->k->par_size);
+	if (qz_net_host_bytes(n)) {
+		n->host = n->k->host_alloc(n->dev, qz_net_host_bytes(n), e);
+		if (!n->host)
+			goto fail;
 	}
+	/* Adapter, its copy, gradients and states are what comes first. */
+	n->k->fill(n->dev, n->base, 0,
+	    (size_t)(n->plan.bytes[QZ_USE_ADAPTER] + n->plan.bytes[QZ_USE_GRADIENTS] +
+		     n->plan.bytes[QZ_USE_OPTIMIZER]));
+	fill_cache(n);
 	if (fill_rope(n, e) < 0)
 		goto fail;
 	return 0;
@@ -119,14 +185,17 @@ qz_net_close(struct qz_net *n)
 	if (n->base) {
 		n->k->set_workspace(n->dev, NULL, 0);
 		n->k->free(n->dev, n->base);
+		if (n->host)
+			n->k->host_free(n->dev, n->host);
 	}
 	free(n->layers);
+	free(n->cache);
 	qz_lora_free(&n->lora);
 	*n = (struct qz_net){ 0 };
 }
 
-void
-qz_net_put(struct qz_net *n, qz_par *to, const float *from, uint64_t count)
+static void
+put(struct qz_net *n, qz_par *to, const float *from, uint64_t count)
 {
 	enum { PIECE = 512 };
 	double wide[PIECE];
@@ -142,6 +211,16 @@ qz_net_put(struct qz_net *n, qz_par *to, const float *from, uint64_t count)
 			wide[i] = from[at + i];
 		n->k->copy_in(n->dev, (double *)to + at, wide, m * sizeof *wide);
 	}
+}
+
+void
+qz_net_put(struct qz_net *n, qz_par *to, const float *from, uint64_t count)
+{
+	size_t nbytes = n->lora.n_par * n->k->par_size;
+
+	put(n, to, from, count);
+	if ((char *)to >= (char *)n->p && (char *)to < (char *)n->p + nbytes)
+		qz_net_adapter_changed(n);
 }
 
 void
@@ -174,6 +253,7 @@ qz_net_batch(struct qz_net *n, const struct qz_batch *b, int64_t past)
 	n->n_trained = b->n_trained;
 	n->max_len = b->max_len;
 	n->past = past;
+	n->starts = past ? NULL : b->doc_start;
 	n->k->copy_in(n->dev, n->ids, b->ids, (size_t)n->t * sizeof *b->ids);
 	n->k->copy_in(n->dev, n->pos, b->positions, (size_t)n->t * sizeof *b->positions);
 	n->k->copy_in(n->dev, n->q_start, b->doc_start, starts);

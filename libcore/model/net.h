@@ -11,10 +11,20 @@
 #include "libcore/model/weights.h"
 
 /* What the backward pass finds in memory: the first `x_only` layers keep their input alone and compute the
- * rest again, the next `no_mlp` layers compute gate and up again, the others keep everything. */
+ * rest again, the next `no_mlp` layers compute gate and up again, the others keep everything.
+ * The result does not depend on it, but for the order in which chunks add to the adapter's gradient. */
 struct qz_policy {
 	int64_t x_only, no_mlp;
+	int64_t x_host;  /* the inputs of the first x_host layers wait in host memory */
+	int64_t chunk;   /* tokens that the MLP computes at a time, 0: all */
+	int64_t cached;  /* projections of the last `cached` layers are kept decoded */
+	bool embed_host; /* the embedding lies in host memory (qz_weights_begin) */
 };
+
+/* How the optimizer keeps m and v: as elements of par, or as 8-bit codes with block constants. */
+enum qz_optim { QZ_OPTIM_ADAMW, QZ_OPTIM_ADAMW8, QZ_OPTIM_N };
+const char *qz_optim_name(enum qz_optim o); /* "adamw", "adamw8bit" */
+int qz_optim_by_name(const char *name);     /* or -1 */
 
 struct qz_net_shape {
 	struct qz_extent room; /* of the largest batch */
@@ -22,13 +32,18 @@ struct qz_net_shape {
 	int64_t past;          /* length of the key/value cache, 0: none */
 	uint64_t logits_bytes; /* at most so much for logits, but at least one row */
 	bool train;
+	bool
+	    any_order; /* attention may add up in any order: faster on some devices, other bits each time */
+	enum qz_optim optim;
 	struct qz_policy policy;
 };
 enum { QZ_LOGITS_BYTES = 64 << 20 };
 
 /* What memory is for. */
 enum qz_use {
+	QZ_USE_DEVICE, /* what the device's driver and libraries take */
 	QZ_USE_WEIGHTS,
+	QZ_USE_CACHE, /* weights kept decoded */
 	QZ_USE_ADAPTER,
 	QZ_USE_GRADIENTS,
 	QZ_USE_OPTIMIZER,
@@ -42,6 +57,8 @@ enum qz_use {
 struct qz_plan {
 	uint64_t bytes[QZ_USE_N];
 	uint64_t total;
+	uint64_t host;  /* of host memory beside it, where the device is not the host */
+	double seconds; /* a step is predicted to take, 0: not known */
 };
 const char *qz_use_name(enum qz_use u);
 
@@ -53,7 +70,9 @@ struct qz_kept {
 	qz_act *o;             /* (T, heads * head_dim): attention's output */
 	qz_act *x2;            /* (T, hidden): x + o_proj(o) */
 	qz_act *gate, *up;     /* (T, ffn) */
-	qz_act *s[QZ_PROJ_N];  /* (T, rank) */
+	qz_act
+	    *s[QZ_PROJ_N]; /* (T, rank), rows lds apart: projections with one input side by side */
+	int64_t lds[QZ_PROJ_N];
 	qz_par *lse, *rstd1, *rstd2, *rstd_q, *rstd_k;
 };
 
@@ -68,14 +87,20 @@ struct qz_net {
 	struct qz_lora lora; /* n 0: no adapter */
 	struct qz_net_shape shape;
 	struct qz_plan plan;
-	void *base;
+	void *base; /* NULL: pretended */
 
-	qz_par *p, *g, *m, *v;  /* [lora.n_par] each; g, m, v only to train */
-	struct qz_adamw *adamw; /* device memory */
-	double *sum;            /* device memory, one */
-	double *losses;         /* [shape.losses], device memory */
+	qz_par *p, *g;              /* [lora.n_par]; g, m, v only to train */
+	qz_act *pa;                 /* p as ops read it; p itself where act and par are one type */
+	void *m, *v;                /* [lora.n_par] elements of par, or 8-bit codes ... */
+	float *absmax_m, *absmax_v; /* ... and then [lora.n_par / QZ_ADAMW8_BLOCK], else NULL */
+	struct qz_adamw *adamw;     /* device memory */
+	double *sum;                /* device memory, one */
+	double *losses;             /* [shape.losses], device memory */
 
 	struct qz_kept *layers;              /* [layers] */
+	char *host;                          /* x of the first x_host layers */
+	qz_act *slot[2];                     /* ... and where two of them lie on the device */
+	struct qz_mat (*cache)[QZ_PROJ_N];   /* [layers], decoded ones; data NULL: not cached */
 	qz_act *x_out;                       /* (T, hidden): what the last layer gives */
 	qz_act *xn, *h;                      /* (T, hidden), (T, ffn) */
 	qz_act *dx, *dxn, *dh;               /* (T, hidden) twice, (T, ffn) */
@@ -86,12 +111,15 @@ struct qz_net {
 	void *workspace;
 
 	uint32_t *ids, *targets;
+	const int32_t *starts; /* of the batch that is there: q_start in host memory, or NULL */
 	int32_t *pos, *q_start, *k_start, *trained;
 	int64_t t, n_docs, n_trained, max_len, past; /* of the batch that is there */
 
 	bool dropping;             /* dropout is on */
 	uint64_t seed, step, part; /* its key, with the tensor's name */
 	bool recomputing;          /* the backward pass runs parts of the forward pass again */
+	int64_t chunk;             /* first token of the part that the MLP is at ... */
+	int64_t chunk_n;           /* ... and its length */
 	qz_visit *visit;
 	void *visit_arg;
 };
@@ -103,12 +131,19 @@ int qz_net_plan(struct qz_plan *p, struct qz_dev *dev, const struct qz_config *c
 int qz_net_open(struct qz_net *n, const struct qz_weights *w, const struct qz_lora *l,
     const struct qz_net_shape *shape, struct qz_err *e);
 void qz_net_close(struct qz_net *n);
+/* A net of which only the shapes are real, its largest batch with it: for a device whose ops touch nothing.
+ * It takes what `real` would.  w (shapes alone) is borrowed. */
+int qz_net_pretend(struct qz_net *n, struct qz_dev *real, struct qz_dev *dev,
+    const struct qz_weights *w, const struct qz_lora *l, const struct qz_net_shape *shape,
+    struct qz_err *e);
 
-/* Elements of par from and to float32; waits. */
+/* p has changed: pa follows.  (The optimizer writes both.) */
+void qz_net_adapter_changed(struct qz_net *n);
+/* Elements of par from and to float32; waits.  What is put into p is in pa too. */
 void qz_net_put(struct qz_net *n, qz_par *to, const float *from, uint64_t count);
 void qz_net_get(struct qz_net *n, float *to, const qz_par *from, uint64_t count);
 
-/* The batch goes to the device. past: tokens that the cache holds already (one document only). */
+/* The batch goes to the device; it stays as it is until the ops on it are queued. past: tokens that the cache holds already (one document only). */
 void qz_net_batch(struct qz_net *n, const struct qz_batch *b, int64_t past);
 /* All layers: x_out. */
 void qz_net_forward(struct qz_net *n);
@@ -125,11 +160,20 @@ int qz_net_logits(
  * for in plan (which may hold the weights already). */
 uint64_t qz_net_layout(struct qz_net *n, void *base, struct qz_plan *plan);
 
+/* Host memory for what waits there. */
+uint64_t qz_net_host_bytes(const struct qz_net *n);
+/* Tokens that the MLP computes at a time when there are t. */
+int64_t qz_net_chunk(const struct qz_net *n, int64_t t);
+
 /* Shared by forward.c and backward.c. */
 struct qz_linear qz_net_linear(
     const struct qz_net *n, int layer, enum qz_proj p, qz_act *y, const qz_act *dy);
 void qz_net_attn_part(struct qz_net *n, int layer); /* x -> x2 */
-void qz_net_gate_up(struct qz_net *n, int layer);   /* x2 -> gate, up */
+void qz_net_gate_up(struct qz_net *n, int layer);   /* x2 -> gate, up, of the current chunk */
+/* Row `t` of x (T, cols). */
+qz_act *qz_net_row(const struct qz_net *n, const qz_act *x, int64_t t, int64_t cols);
+/* Where the current chunk's gate or up lies: in the layer's own memory, or from the start of a shared one. */
+qz_act *qz_net_mlp_row(const struct qz_net *n, int layer, const qz_act *x);
 struct qz_attn qz_net_attn(const struct qz_net *n, const struct qz_kept *l);
 
 #endif

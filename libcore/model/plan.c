@@ -1,52 +1,207 @@
 #include "libcore/model/plan.h"
 
+#include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+enum { CHUNK_MIN = 1024, CHUNKS = 7, HOST_PARTS = 4 };
 
 /* Dearer by one with each step: keep all, then gate and up again layer by layer, then whole layers. */
-static struct qz_policy
-policy_number(int64_t i, int64_t layers)
+static void
+number(struct qz_policy *p, int64_t i, int64_t layers)
 {
-	if (i <= layers)
-		return (struct qz_policy){ .no_mlp = i };
-	return (struct qz_policy){ .x_only = i - layers, .no_mlp = 2 * layers - i };
+	p->x_only = i <= layers ? 0 : i - layers;
+	p->no_mlp = i <= layers ? i : 2 * layers - i;
+}
+
+static uint64_t
+weights_of(const struct qz_plan_ask *ask, const struct qz_policy *p)
+{
+	return ask->weights - (p->embed_host ? ask->embed : 0);
+}
+
+static int
+count(struct qz_plan *plan, const struct qz_net_shape *shape, const struct qz_plan_ask *ask,
+    struct qz_err *e)
+{
+	if (qz_net_plan(plan, ask->dev, ask->config, weights_of(ask, &shape->policy), ask->lora,
+		shape, e) < 0)
+		return -1;
+	plan->bytes[QZ_USE_DEVICE] = ask->device;
+	plan->total += ask->device;
+	plan->host += shape->policy.embed_host ? ask->embed : 0;
+	return 0;
+}
+
+/* Are the projections in few bits? */
+static bool
+quantized(const struct qz_plan_ask *ask)
+{
+	double elements = 0;
+	int64_t rows, cols;
+
+	for (int p = 0; p < QZ_PROJ_N; p++) {
+		qz_proj_shape(ask->config, (enum qz_proj)p, &rows, &cols);
+		elements += (double)rows * (double)cols * (double)ask->config->layers;
+	}
+	return (double)ask->weights < elements * (double)ask->dev->k->act_size;
 }
 
 int
-qz_plan_choose(struct qz_plan *plan, struct qz_net_shape *shape, struct qz_dev *dev,
-    const struct qz_config *c, uint64_t weights, const struct qz_lora *l, uint64_t budget,
+qz_plan_of(struct qz_plan *plan, const struct qz_net_shape *shape, const struct qz_plan_ask *ask,
     struct qz_err *e)
 {
-	int64_t lo = 0, hi = 2 * c->layers;
-	struct qz_policy best;
+	if (count(plan, shape, ask, e) < 0)
+		return -1;
+	if (!ask->rates)
+		return 0;
+	return qz_estimate_step(
+	    &plan->seconds, ask->dev, ask->config, ask->lora, shape, ask->rates, quantized(ask), e);
+}
 
-	/* Memory falls as the number rises: the first that fits is found by halving. */
+/* The least that must be computed again for shape's other choices to fit, by halving: memory falls as the
+ * number rises.  0: nothing fits. */
+static int
+least_again(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz_plan_ask *ask,
+    struct qz_err *e)
+{
+	int64_t lo = 0, hi = 2 * ask->config->layers;
+
 	while (lo < hi) {
 		int64_t mid = lo + (hi - lo) / 2;
 
-		shape->policy = policy_number(mid, c->layers);
-		if (qz_net_plan(plan, dev, c, weights, l, shape, e) < 0)
+		number(&shape->policy, mid, ask->config->layers);
+		if (count(plan, shape, ask, e) < 0)
 			return -1;
-		if (plan->total <= budget)
+		if (plan->total <= ask->budget)
 			hi = mid;
 		else
 			lo = mid + 1;
 	}
-	best = policy_number(lo, c->layers);
-	shape->policy = best;
-	if (qz_net_plan(plan, dev, c, weights, l, shape, e) < 0)
+	number(&shape->policy, lo, ask->config->layers);
+	return count(plan, shape, ask, e) < 0 ? -1 : plan->total <= ask->budget;
+}
+
+/* What is left keeps weights decoded, as many layers as fit. */
+static int
+fill_cache(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz_plan_ask *ask,
+    struct qz_err *e)
+{
+	int64_t lo = 0, hi = ask->config->layers;
+
+	while (lo < hi) {
+		int64_t mid = hi - (hi - lo) / 2;
+
+		shape->policy.cached = mid;
+		if (count(plan, shape, ask, e) < 0)
+			return -1;
+		if (plan->total <= ask->budget)
+			lo = mid;
+		else
+			hi = mid - 1;
+	}
+	shape->policy.cached = lo;
+	return 0;
+}
+
+/* Compares ways by time where it is known; else the first that fits stays. */
+struct search {
+	const struct qz_plan_ask *ask;
+	struct qz_plan plan, least; /* of the best that fits; of the smallest */
+	struct qz_policy policy, least_policy;
+	bool found, any;
+};
+
+static int
+try(struct search *s, struct qz_net_shape *shape, struct qz_err *e)
+{
+	struct qz_plan plan;
+	int fits = least_again(&plan, shape, s->ask, e);
+
+	if (fits < 0)
 		return -1;
-	return plan->total <= budget;
+	if (!s->any || plan.total < s->least.total) {
+		s->least = plan;
+		s->least_policy = shape->policy;
+	}
+	s->any = true;
+	if (!fits || (s->found && !s->ask->rates))
+		return 0;
+	if (s->ask->rates && quantized(s->ask) && fill_cache(&plan, shape, s->ask, e) < 0)
+		return -1;
+	if (qz_plan_of(&plan, shape, s->ask, e) < 0)
+		return -1;
+	if (!s->found || plan.seconds < s->plan.seconds) {
+		s->plan = plan;
+		s->policy = shape->policy;
+	}
+	s->found = true;
+	return 0;
+}
+
+/* The chunks that are tried: all tokens, then half as many each time. */
+static int64_t
+chunk_of(int64_t tokens, int i)
+{
+	int64_t chunk = (tokens + (1 << i) - 1) >> i;
+
+	return i == 0 ? 0 : (chunk + 127) / 128 * 128;
+}
+
+int
+qz_plan_choose(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz_plan_ask *ask,
+    struct qz_err *e)
+{
+	struct search s = { .ask = ask };
+	bool apart = ask->device > 0; /* host memory is something else than the device's */
+
+	for (int embed = 0; embed <= (apart && ask->embed); embed++)
+		for (int host = 0; host <= (apart ? HOST_PARTS : 0); host++)
+			for (int i = 0; i < CHUNKS; i++) {
+				if (i > 0 && chunk_of(shape->room.tokens, i) < CHUNK_MIN)
+					break;
+				shape->policy = (struct qz_policy){ .embed_host = embed,
+					.x_host = ask->config->layers * host / HOST_PARTS,
+					.chunk = chunk_of(shape->room.tokens, i) };
+				if (try(&s, shape, e) < 0)
+					return -1;
+			}
+	*plan = s.found ? s.plan : s.least;
+	shape->policy = s.found ? s.policy : s.least_policy;
+	return s.found;
+}
+
+static void
+add(char *out, size_t n, const char *fmt, ...)
+{
+	size_t at = strlen(out);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(out + at, n - at, fmt, ap);
+	va_end(ap);
 }
 
 void
 qz_policy_text(const struct qz_policy *p, int64_t layers, char *out, size_t n)
 {
+	long long all = (long long)layers;
+
+	*out = '\0';
 	if (p->x_only)
-		snprintf(out, n, "computes %lld of %lld layers again", (long long)p->x_only,
-		    (long long)layers);
+		add(out, n, "computes %lld of %lld layers again", (long long)p->x_only, all);
 	else if (p->no_mlp)
-		snprintf(out, n, "computes gate and up of %lld of %lld layers again",
-		    (long long)p->no_mlp, (long long)layers);
+		add(out, n, "computes gate and up of %lld of %lld layers again",
+		    (long long)p->no_mlp, all);
 	else
-		snprintf(out, n, "keeps all activations");
+		add(out, n, "keeps all activations");
+	if (p->x_host)
+		add(out, n, "; the inputs of %lld layers wait in host memory",
+		    (long long)p->x_host);
+	if (p->chunk)
+		add(out, n, "; MLPs take %lld tokens at a time", (long long)p->chunk);
+	if (p->cached)
+		add(out, n, "; weights of %lld layers stay decoded", (long long)p->cached);
+	if (p->embed_host)
+		add(out, n, "; the embedding lies in host memory");
 }

@@ -1,16 +1,34 @@
-/* plan - the fastest way to train that fits into the memory there is. */
+/* plan - the fastest way to train that fits into the memory there is.
+ *
+ * Ways differ in what the backward pass finds in memory and where it lies (struct qz_policy).  On a device
+ * whose rates are known the one that is predicted to take least time is chosen; without rates the one
+ * that computes least again. */
 #ifndef QZ_PLAN_H
 #define QZ_PLAN_H
 
-#include "libcore/model/net.h"
+#include "libcore/model/estimate.h"
 
-/* Sets shape->policy to the one that computes least again and fits into `budget` bytes, and plan to what
- * it takes.  1: it fits; 0: none does, and plan is the smallest; -1: failure. */
-int qz_plan_choose(struct qz_plan *plan, struct qz_net_shape *shape, struct qz_dev *dev,
-    const struct qz_config *c, uint64_t weights, const struct qz_lora *l, uint64_t budget,
+struct qz_plan_ask {
+	struct qz_dev *dev;
+	const struct qz_config *config;
+	const struct qz_lora *lora;
+	const struct qz_rates *rates; /* or NULL */
+	uint64_t weights,
+	    embed;       /* bytes of all of them, and of an embedding that may lie elsewhere */
+	uint64_t device; /* bytes that driver and libraries take */
+	uint64_t budget; /* bytes for everything */
+};
+
+/* Sets shape->policy, and plan to what it takes.  1: it fits; 0: none does, and plan is the smallest; -1:
+ * failure. */
+int qz_plan_choose(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz_plan_ask *ask,
     struct qz_err *e);
+/* What a given policy takes, and how long (when there are rates). */
+int qz_plan_of(struct qz_plan *plan, const struct qz_net_shape *shape,
+    const struct qz_plan_ask *ask, struct qz_err *e);
 
-/* "keeps all activations", "computes gate and up of 12 of 30 layers again". */
+/* "keeps all activations", "computes gate and up of 12 of 30 layers again; the inputs of 30 layers wait in
+ * host memory". */
 void qz_policy_text(const struct qz_policy *p, int64_t layers, char *out, size_t n);
 
 #endif

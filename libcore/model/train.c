@@ -126,6 +126,22 @@ pass(struct qz_train *t, const uint64_t *rows, uint64_t n, int64_t at, double sc
 	return t->batch.n_trained;
 }
 
+int
+qz_train_warm(struct qz_train *t, struct qz_err *e)
+{
+	struct qz_net *n = t->net;
+	uint64_t rows;
+
+	if (!n->k->tune)
+		return 0;
+	choose_rows(t);
+	rows = t->n_step_rows < (uint64_t)t->o.batch ? t->n_step_rows : (uint64_t)t->o.batch;
+	n->k->tune(n->dev, true);
+	pass(t, t->step_rows, rows, 0, 1);
+	n->k->tune(n->dev, false);
+	return n->k->sync(n->dev, e);
+}
+
 static void
 clear_gradient(struct qz_net *n)
 {
@@ -183,6 +199,7 @@ static void
 update(struct qz_train *t, double lr)
 {
 	struct qz_net *n = t->net;
+	qz_act *copy = n->pa == n->p ? NULL : n->pa;
 	struct qz_adamw args = { .lr = lr,
 		.beta1 = t->o.beta1,
 		.beta2 = t->o.beta2,
@@ -192,7 +209,12 @@ update(struct qz_train *t, double lr)
 		.step = (double)t->step + 1 };
 
 	n->k->copy_in(n->dev, n->adamw, &args, sizeof args);
-	n->k->adamw(n->dev, n->adamw, n->sum, n->p, n->m, n->v, n->g, (int64_t)n->lora.n_par);
+	if (n->shape.optim == QZ_OPTIM_ADAMW8)
+		n->k->adamw8(n->dev, n->adamw, n->sum, n->p, n->m, n->v, n->absmax_m, n->absmax_v,
+		    n->g, copy, (int64_t)n->lora.n_par);
+	else
+		n->k->adamw(
+		    n->dev, n->adamw, n->sum, n->p, n->m, n->v, n->g, copy, (int64_t)n->lora.n_par);
 }
 
 int

@@ -3,7 +3,7 @@
  * A step takes batch * accumulate rows in the order of their epoch, as `accumulate` packed batches.  The
  * loss is the mean over the trained tokens of the whole step, whatever batch they are in.  Row number c of a
  * run, the learning rate and dropout follow from the options and the step alone: a run that goes on
- * from (adapter, m, v, step) makes the same bits. */
+ * from (adapter, states of the optimizer, step) makes the same bits. */
 #ifndef QZ_TRAIN_H
 #define QZ_TRAIN_H
 
@@ -62,6 +62,9 @@ int qz_train_shape(const struct qz_train_options *o, const struct qz_data *d,
 int qz_train_begin(struct qz_train *t, struct qz_net *net, const struct qz_data *data,
     const struct qz_train_options *o, const struct qz_reduce *reduce, struct qz_err *e);
 void qz_train_end(struct qz_train *t);
+/* Lets a device choose how it computes this run's shapes, with the rows of the first step; nothing else
+ * changes.  Devices that have nothing to choose do nothing. */
+int qz_train_warm(struct qz_train *t, struct qz_err *e);
 
 /* One step.  A loss or a gradient that is not finite is QZ_EDATA that names the rows; the adapter is then as
  * it was before the step. */

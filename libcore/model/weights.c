@@ -33,6 +33,17 @@ qz_weights_size(const struct qz_tensor *manifest, size_t n)
 	return sum;
 }
 
+uint64_t
+qz_weights_embed_size(const struct qz_config *c, const struct qz_tensor *manifest, size_t n)
+{
+	int layer;
+
+	for (size_t i = 0; i < n && !c->tied; i++)
+		if (qz_role_of(manifest[i].name, &layer) == QZ_EMBED)
+			return device_bytes(&manifest[i]);
+	return 0;
+}
+
 static int
 add_block(struct qz_weights *w, uint64_t nbytes, struct qz_err *e)
 {
@@ -53,17 +64,20 @@ add_block(struct qz_weights *w, uint64_t nbytes, struct qz_err *e)
 
 int
 qz_weights_begin(struct qz_weights *w, struct qz_dev *dev, const struct qz_config *c,
-    const struct qz_tensor *manifest, size_t n, struct qz_err *e)
+    const struct qz_tensor *manifest, size_t n, bool embed_host, struct qz_err *e)
 {
 	size_t layers = (size_t)c->layers;
+	uint64_t away = embed_host && manifest ? qz_weights_embed_size(c, manifest, n) : 0;
 
-	*w = (struct qz_weights){ .dev = dev, .config = *c, .role = -1 };
+	*w = (struct qz_weights){
+		.dev = dev, .config = *c, .role = -1, .embed_host = embed_host && !c->tied
+	};
 	w->layers = calloc(layers, sizeof *w->layers);
 	w->source = calloc(layers, sizeof *w->source);
 	w->digests = calloc((layers + 1) * QZ_ROLE_END, sizeof *w->digests);
 	if (!w->layers || !w->source || !w->digests)
 		return qz_nomem(e, layers * sizeof *w->layers);
-	return manifest ? add_block(w, qz_weights_size(manifest, n), e) : 0;
+	return manifest ? add_block(w, qz_weights_size(manifest, n) - away, e) : 0;
 }
 
 static uint64_t *
@@ -72,6 +86,12 @@ digest_of(struct qz_weights *w, int role, int layer)
 	return &w->digests[(size_t)(qz_role((enum qz_role)role)->in_layer ? layer + 1 : 0) *
 			       QZ_ROLE_END +
 			   (size_t)role];
+}
+
+static bool
+in_host(const struct qz_weights *w)
+{
+	return w->embed_host && w->role == QZ_EMBED;
 }
 
 int
@@ -91,6 +111,11 @@ qz_weights_tensor(struct qz_weights *w, const struct qz_tensor *t, struct qz_err
 	if (is_vector(t) && (!qz_dtype(t->dtype)->plain || t->dtype == QZ_F64))
 		return qz_fail(e, QZ_EDATA, "tensor %s is of type %s, f32, f16 or bf16 expected",
 		    t->name, qz_dtype(t->dtype)->name);
+	if (in_host(w)) {
+		w->host = w->dev->k->host_alloc(w->dev, need, e);
+		w->place = w->host;
+		return w->host ? 0 : -1;
+	}
 	if (w->room - w->at < need && add_block(w, need, e) < 0)
 		return -1;
 	w->place = (char *)w->blocks[w->n_blocks - 1] + w->at;
@@ -105,6 +130,8 @@ qz_weights_data(struct qz_weights *w, const void *data, size_t n, struct qz_err 
 		return qz_fail(e, QZ_EDATA, "more data than its shape takes");
 	if (is_vector(&w->t))
 		qz_buf_add(&w->small, data, n);
+	else if (in_host(w))
+		memcpy(w->place + w->filled, data, n);
 	else
 		w->dev->k->copy_in(w->dev, w->place + w->filled, data, n);
 	w->filled += n;
@@ -265,6 +292,8 @@ qz_weights_free(struct qz_weights *w)
 {
 	for (size_t i = 0; i < w->n_blocks; i++)
 		w->dev->k->free(w->dev, w->blocks[i]);
+	if (w->host)
+		w->dev->k->host_free(w->dev, w->host);
 	free(w->blocks);
 	free(w->layers);
 	free(w->source);

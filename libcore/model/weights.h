@@ -27,8 +27,10 @@ struct qz_weights {
 	    *source)[QZ_PROJ_N]; /* [layers]: digests of what the projections were made from */
 	uint64_t identity;       /* XXH3-64 over all tensors' digests in the model's order */
 	uint64_t nbytes;         /* of device memory */
+	char *host;              /* the embedding, when it lies in host memory */
 
 	/* while loading */
+	bool embed_host;
 	void **blocks; /* device memory */
 	size_t n_blocks;
 	uint64_t room, at;  /* of the last block */
@@ -40,9 +42,10 @@ struct qz_weights {
 	struct qz_buf small;
 };
 
-/* manifest: all tensors that will come, or NULL.  Nothing is read yet. */
+/* manifest: all tensors that will come, or NULL.  embed_host: an embedding that is not the head as well
+ * goes to host memory, from which a step reads a few rows.  Nothing is read yet. */
 int qz_weights_begin(struct qz_weights *w, struct qz_dev *dev, const struct qz_config *c,
-    const struct qz_tensor *manifest, size_t n, struct qz_err *e);
+    const struct qz_tensor *manifest, size_t n, bool embed_host, struct qz_err *e);
 /* A tensor (checked against the config), its data in order, and the digest of what it was made from. */
 int qz_weights_tensor(struct qz_weights *w, const struct qz_tensor *t, struct qz_err *e);
 int qz_weights_data(struct qz_weights *w, const void *data, size_t n, struct qz_err *e);
@@ -52,9 +55,12 @@ int qz_weights_end(struct qz_weights *w, struct qz_err *e);
 void qz_weights_free(struct qz_weights *w);
 
 /* All of the above from a source.  progress, when not NULL, hears of bytes read. */
-int qz_weights_load(struct qz_weights *w, struct qz_dev *dev, struct qz_source *s,
+int qz_weights_load(struct qz_weights *w, struct qz_dev *dev, struct qz_source *s, bool embed_host,
     void (*progress)(void *arg, uint64_t nbytes), void *arg, struct qz_err *e);
-/* Device memory that tensors take, for planning before they are read. */
+/* Device memory that tensors take, for planning before they are read; and of it the embedding's, which is 0
+ * where it must stay (a tied head). */
 uint64_t qz_weights_size(const struct qz_tensor *manifest, size_t n);
+uint64_t qz_weights_embed_size(
+    const struct qz_config *c, const struct qz_tensor *manifest, size_t n);
 
 #endif

@@ -25,7 +25,7 @@ load_tensor(struct qz_weights *w, struct qz_source *s, const struct qz_tensor *t
 }
 
 int
-qz_weights_load(struct qz_weights *w, struct qz_dev *dev, struct qz_source *s,
+qz_weights_load(struct qz_weights *w, struct qz_dev *dev, struct qz_source *s, bool embed_host,
     void (*progress)(void *arg, uint64_t nbytes), void *arg, struct qz_err *e)
 {
 	const struct qz_tensor *t, *manifest;
@@ -37,7 +37,7 @@ qz_weights_load(struct qz_weights *w, struct qz_dev *dev, struct qz_source *s,
 	if (!piece)
 		return qz_nomem(e, PIECE);
 	manifest = qz_source_manifest(s, &n);
-	if (qz_weights_begin(w, dev, qz_source_config(s), manifest, n, e) == 0)
+	if (qz_weights_begin(w, dev, qz_source_config(s), manifest, n, embed_host, e) == 0)
 		while ((got = qz_source_next(s, &t, e)) > 0)
 			if (load_tensor(w, s, t, piece, progress, arg, e) < 0) {
 				got = -1;

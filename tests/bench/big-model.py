@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""big-model.py FOLDER: a llama of 1.1 billion bf16 parameters (2.2 GB) with random weights, for measuring
-how fast weights go through a tool.  Needs nothing but Python."""
+"""big-model.py FOLDER [1b|7b]: a llama of 1.1 or 7.2 billion bf16 parameters (2.2 or 14.5 GB; the second has
+Mistral-7B's shapes) with random weights, for measuring how fast weights go through a tool.  Needs nothing but Python."""
 import json, os, random, struct, sys
 
 folder = sys.argv[1]
-hidden, ffn, layers, heads, kv, vocab = 2048, 5632, 22, 32, 4, 32000
+sizes = {"1b": (2048, 5632, 22, 32, 4, 32000), "7b": (4096, 14336, 32, 32, 8, 32000)}
+hidden, ffn, layers, heads, kv, vocab = sizes[sys.argv[2] if len(sys.argv) > 2 else "1b"]
 head = hidden // heads
 os.makedirs(folder)
 config = dict(architectures=["LlamaForCausalLM"], model_type="llama", hidden_size=hidden, intermediate_size=ffn,
@@ -36,5 +37,5 @@ text += b" " * (-len(text) % 8)
 with open(folder + "/model.safetensors", "wb") as f:
     f.write(struct.pack("<Q", len(text)) + text)
     while at:
-        f.write(noise[:at])
+        f.write(noise[:at] if at < len(noise) else noise)
         at -= min(at, len(noise))

@@ -164,7 +164,7 @@ refuse() {
 
 @test "mistakes on the command line" {
 	refuse 2 "which base?" -o x.qz train.qz
-	refuse 2 "adamw8bit is not built yet" -b model --optim adamw8bit -o x.qz train.qz
+	refuse 2 "--optim" -b model --optim sgd -o x.qz train.qz
 	refuse 2 "--steps and --epochs" -b model --steps 2 --epochs 1 -o x.qz train.qz
 	refuse 2 "only one input can come from stdin" -b - -o x.qz -
 	refuse 2 "--eval-every needs --eval" -b model --eval-every 2 -o x.qz train.qz
@@ -189,6 +189,25 @@ refuse() {
 	run train --resume short.ckpt -o x.qz train.qz
 	[ "$status" -eq 3 ] && [[ $output == *"truncated"* ]]
 	[ ! -e x.qz ]
+}
+
+@test "adamw8bit: less memory, its own checkpoints, the same bytes for any threads" {
+	train --optim adamw8bit -j 1 --save-every 3 --checkpoint at8.ckpt -o whole8.qz train.qz
+	run cmp -s whole.qz whole8.qz
+	[ "$status" -eq 1 ]
+	train --optim adamw8bit -j 2 --resume at8.ckpt -o resumed8.qz train.qz
+	cmp whole8.qz resumed8.qz
+	qz-show at8.ckpt | grep "u8 .* optimizer.m$"
+	qz-show at8.ckpt | grep "f32 .* optimizer.v.absmax$"
+	run train --resume at8.ckpt -o x.qz train.qz
+	[ "$status" -eq 2 ] && [[ $output == *'optim is "adamw", in the checkpoint "adamw8bit"'* ]]
+	for o in adamw adamw8bit; do
+		qz-train -b model --optim $o --dry-run train.qz >plan.$o
+		grep " of $o, 1 x 4 rows" plan.$o
+	done
+	[ "$(grep '^  optimizer' plan.adamw)" != "$(grep '^  optimizer' plan.adamw8bit)" ]
+	qz-train -q -b model -r 4 --optim adamw8bit --lr 1e-3 --steps 12 --eval held.qz --log 8.jsonl -o learned.qz train.qz
+	perl -ne 'push @l, $1 if /"eval_loss":([0-9.]+)/; END { exit !(@l == 2 && $l[1] < $l[0] - 0.1) }' 8.jsonl
 }
 
 @test "a loss that is not finite stops the run and names the rows" {

@@ -85,6 +85,7 @@ adamw(struct qz_dev *cpu, struct qz_dev *gpu, int n)
 	struct qz_adamw a = { 1e-2, 0.9, 0.999, 1e-8, 0.1, 0.5, 0 };
 	double sum = 7;
 	float *g = floats(&o, 1, n, 1), *p[2], *m[2], *v[2];
+	uint16_t *copy = poison(&o, n, 2), *want = need((size_t)n * 2);
 
 	for (int i = 0; i < 2; i++) {
 		struct qz_dev *d = i ? gpu : cpu;
@@ -93,11 +94,14 @@ adamw(struct qz_dev *cpu, struct qz_dev *gpu, int n)
 		m[i] = floats(&o, 3, n, 0);
 		v[i] = floats(&o, 4, n, 0);
 		for (a.step = 1; a.step < 4; a.step++)
-			d->k->adamw(d, &a, &sum, p[i], m[i], v[i], g, n);
+			d->k->adamw(d, &a, &sum, p[i], m[i], v[i], g, i ? copy : NULL, n);
 	}
 	ok(!memcmp(p[0], p[1], (size_t)n * 4) && !memcmp(m[0], m[1], (size_t)n * 4) &&
 		!memcmp(v[0], v[1], (size_t)n * 4),
 	    "cuda: adamw has the CPU's bits, %d elements", n);
+	cpu->k->cast(cpu, want, QZ_BF16, p[0], QZ_F32, n);
+	ok(!memcmp(copy, want, (size_t)n * 2), "cuda: and its copy is p, rounded");
+	free(want);
 	for (int i = 0; i < o.n_owned; i++)
 		free(o.owned[i]);
 }
@@ -110,8 +114,9 @@ mask(struct qz_dev *gpu, int t)
 	struct out o = { 0 };
 	uint16_t *x = need((size_t)t * C * 2), *y = need((size_t)t * 2),
 		 *s = poison(&o, (int64_t)t * C, 2);
-	float *one = keep(&o, need(C * C * 4)), *b = floats(&o, 2, C, 1);
-	struct qz_linear l = { .w = { .type = QZ_F32, .rows = 1, .cols = C, .data = b },
+	uint16_t *one = keep(&o, need(C * C * 2)), *b = numbers(&o, 2, 3, C, 1);
+	float *w0 = floats(&o, 2, C, 1);
+	struct qz_linear l = { .w = { .type = QZ_F32, .rows = 1, .cols = C, .data = w0 },
 		.rank = C,
 		.scale = 1,
 		.dropout = 0.25f,
@@ -123,9 +128,9 @@ mask(struct qz_dev *gpu, int t)
 		.s = s };
 	int64_t right = 0;
 
-	memset(one, 0, C * C * 4);
+	memset(one, 0, C * C * 2);
 	for (int i = 0; i < C; i++)
-		one[i * C + i] = 1;
+		one[i * C + i] = 0x3f80; /* 1 */
 	for (int64_t i = 0; i < (int64_t)t * C; i++)
 		x[i] = 0x4040; /* 3, which makes 4 */
 	gpu->k->linear(gpu, &l, 1, x, t);
@@ -201,6 +206,41 @@ refusals(struct qz_dev *gpu)
 	told(gpu, "4-bit codes of a type without", QZ_EUSAGE, "nf4 or fp4");
 }
 
+/* n NF4 codes, all of them 0 and in blocks of 0 but the last; y is room for their values. */
+static void
+far_codes(struct qz_dev *d, void *y, int64_t n)
+{
+	const struct qz_backend *k = d->k;
+	const float map[16] = { [0] = 1, [15] = 3 }, two = 2;
+	struct qz_err e = { 0 };
+	uint16_t got[3] = { 0 };
+	uint8_t last = 0x0f;
+	char *codes = k->alloc(d, (size_t)n / 2, &e), *absmax = k->alloc(d, (size_t)n / 64 * 4, &e);
+	float *on_device = k->alloc(d, sizeof map, &e);
+	struct qz_mat w = { .type = QZ_NF4,
+		.rows = n / 1024,
+		.cols = 1024,
+		.block = 64,
+		.data = codes,
+		.absmax = absmax,
+		.map = on_device };
+
+	k->fill(d, codes, 0, (size_t)n / 2);
+	k->fill(d, absmax, 0, (size_t)n / 64 * 4);
+	k->copy_in(d, codes + n / 2 - 1, &last, 1);
+	k->copy_in(d, absmax + n / 64 * 4 - 4, &two, 4);
+	k->copy_in(d, on_device, map, sizeof map);
+	k->dequantize(d, y, QZ_BF16, &w, 0, w.rows);
+	k->copy_out(d, got, (char *)y + n - 2, 2);
+	k->copy_out(d, got + 1, (char *)y + 2 * n - 4, 4);
+	ok(k->sync(d, &e) == 0 && got[0] == 0 && got[1] == 0x4000 && got[2] == 0x40c0,
+	    "cuda: dequantize %lld elements: %x %x %x %s", (long long)n, got[0], got[1], got[2],
+	    e.msg);
+	k->free(d, codes);
+	k->free(d, absmax);
+	k->free(d, on_device);
+}
+
 /* 2^31 elements and some: the first and the last ones. */
 static void
 far_indices(struct qz_dev *d)
@@ -236,6 +276,7 @@ far_indices(struct qz_dev *d)
 	ok(k->sync(d, &e) == 0 && bad == n - 1, "cuda: the last one is infinite: %lld",
 	    (long long)bad);
 	k->free(d, x);
+	far_codes(d, y, n / 1024 * 1024);
 	k->free(d, y);
 }
 

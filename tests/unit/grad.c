@@ -113,7 +113,8 @@ check_differences(int i)
 	double worst = 0, largest = 0, *g;
 	uint64_t checked = 0;
 
-	if (start(&m, i, (struct qz_policy){ cases[i].x_only, cases[i].no_mlp }, 1000) < 0)
+	if (start(&m, i, (struct qz_policy){ .x_only = cases[i].x_only, .no_mlp = cases[i].no_mlp },
+		1000) < 0)
 		return;
 	g = gradient(&m.net, &m.data, 0, m.data.n - 1, m.data.n);
 	for (int k = 0; k < m.lora.n; k++) {
@@ -151,12 +152,14 @@ distance(const double *a, const double *b, uint64_t n)
 static void
 check_policies(int i)
 {
-	static const struct qz_policy policies[] = { { 0, 1 }, { 0, 2 }, { 1, 0 }, { 1, 1 },
-		{ 2, 0 } };
+	static const struct qz_policy policies[] = { { .no_mlp = 1 }, { .no_mlp = 2 },
+		{ .x_only = 1 }, { .x_only = 1, .no_mlp = 1 }, { .x_only = 2 }, { .x_host = 1 },
+		{ .x_host = 2, .no_mlp = 1 }, { .x_host = 2, .x_only = 2 }, { .cached = 1 },
+		{ .cached = 2, .x_only = 1 } };
 	struct model m;
 	double *kept, *again;
 
-	if (start(&m, i, (struct qz_policy){ 0, 0 }, 1 << 20) < 0)
+	if (start(&m, i, (struct qz_policy){ 0 }, 1 << 20) < 0)
 		return;
 	kept = gradient(&m.net, &m.data, 0, m.data.n - 1, m.data.n);
 	stop(&m);
@@ -165,12 +168,41 @@ check_policies(int i)
 			return;
 		again = gradient(&m.net, &m.data, 0, m.data.n - 1, m.data.n);
 		ok(!memcmp(kept, again, m.lora.n_par * sizeof *kept),
-		    "%s: %d layers again, gate and up of %d more: the same bits", cases[i].name,
-		    (int)policies[k].x_only, (int)policies[k].no_mlp);
+		    "%s: %d layers again, gate and up of %d more, %d inputs away, %d decoded: the "
+		    "same "
+		    "bits",
+		    cases[i].name, (int)policies[k].x_only, (int)policies[k].no_mlp,
+		    (int)policies[k].x_host, (int)policies[k].cached);
 		free(again);
 		stop(&m);
 	}
 	free(kept);
+}
+
+/* Chunks add to the gradient one after another. */
+static void
+check_chunks(int i)
+{
+	static const struct qz_policy policies[] = { { .chunk = 1 }, { .chunk = 7 },
+		{ .chunk = 23 }, { .chunk = 5, .x_only = 1, .no_mlp = 1 }, { .chunk = 100 },
+		{ .chunk = 6, .x_only = 2, .x_host = 2, .cached = 2 } };
+	struct model m;
+	double *whole, *parts;
+
+	if (start(&m, i, (struct qz_policy){ 0 }, 1 << 20) < 0)
+		return;
+	whole = gradient(&m.net, &m.data, 0, m.data.n - 1, m.data.n);
+	stop(&m);
+	for (size_t k = 0; k < sizeof policies / sizeof *policies; k++) {
+		if (start(&m, i, policies[k], 1 << 20) < 0)
+			return;
+		parts = gradient(&m.net, &m.data, 0, m.data.n - 1, m.data.n);
+		ok(distance(parts, whole, m.lora.n_par) < 1e-12, "%s: chunks of %d tokens (%.1e)",
+		    cases[i].name, (int)policies[k].chunk, distance(parts, whole, m.lora.n_par));
+		free(parts);
+		stop(&m);
+	}
+	free(whole);
 }
 
 static void
@@ -179,7 +211,7 @@ check_sums(int i)
 	struct model m;
 	double *whole, *parts, *one;
 
-	if (start(&m, i, (struct qz_policy){ 0, 0 }, 1 << 20) < 0)
+	if (start(&m, i, (struct qz_policy){ 0 }, 1 << 20) < 0)
 		return;
 	m.net.dropping = false; /* its key counts tokens within a batch */
 	whole = gradient(&m.net, &m.data, 0, m.data.n - 1, m.data.n);
@@ -217,6 +249,8 @@ main(void)
 	check_policies(1);
 	check_policies(6);
 	check_policies(3);
+	for (int i = 0; i < n; i++)
+		check_chunks(i);
 	qz_device_close(dev);
 	return done();
 }

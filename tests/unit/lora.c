@@ -36,7 +36,7 @@ check_layout(void)
 	    (unsigned long long)l.n_par);
 	q = qz_lora_find(&l, 1, QZ_PROJ_Q);
 	k = qz_lora_find(&l, 1, QZ_PROJ_K);
-	ok(q && k && k->a == q->a + 8 * 16, "A of q and k follow each other");
+	ok(q && k && k->a == q->a + QZ_LORA_ALIGN, "A of q and k follow each other");
 	ok(q && q->scale == 2, "scale is alpha / rank");
 	ok(!qz_lora_find(&l, 2, QZ_PROJ_Q), "there is no third layer");
 	free(used);

@@ -31,7 +31,7 @@ static struct mirror {
 } mirror;
 static size_t mirror_skew;
 
-/* Where the n bytes at p will lie on the GPU.  The same p again is the same piece. */
+/* Where the n bytes at p will lie on the GPU.  What lies within a piece is part of it. */
 static void *
 lend(const void *p, size_t n, bool out)
 {
@@ -40,12 +40,14 @@ lend(const void *p, size_t n, bool out)
 	if (!p)
 		return NULL;
 	for (int i = 0; i < mirror.n_pieces; i++) {
-		if (mirror.piece[i].host != p)
+		const char *host = mirror.piece[i].host, *from = p;
+
+		if (from < host || from >= host + mirror.piece[i].n)
 			continue;
-		if (n > mirror.piece[i].n)
+		if (from + n > host + mirror.piece[i].n)
 			abort();
 		mirror.piece[i].out |= out;
-		return mirror.memory + mirror.piece[i].at;
+		return mirror.memory + mirror.piece[i].at + (from - host);
 	}
 	mirror.used = (at + n + MIRROR_BAND + 255) / 256 * 256;
 	if (mirror.n_pieces == MIRROR_PIECES || mirror.used > MIRROR_SIZE)
@@ -149,12 +151,30 @@ lend_linear(const struct qz_linear *l, int64_t t, bool back)
 	m.bias = in(l->bias, (size_t)l->w.rows * 4);
 	m.y = back ? NULL : out(l->y, act(t * l->w.rows));
 	m.dy = back ? in(l->dy, act(t * l->w.rows)) : NULL;
-	m.a = in(l->rank ? l->a : NULL, par(l->rank * l->w.cols));
-	m.b = in(l->rank ? l->b : NULL, par(l->rank * l->w.rows));
+	m.plus = back || !l->plus ? NULL : in(l->plus, act(t * l->w.rows));
+	m.a = in(l->rank ? l->a : NULL, act(l->rank * l->w.cols));
+	m.b = in(l->rank ? l->b : NULL, act(l->rank * l->w.rows));
 	m.da = out(l->rank && back ? l->da : NULL, par(l->rank * l->w.cols));
 	m.db = out(l->rank && back ? l->db : NULL, par(l->rank * l->w.rows));
-	m.s = lend(l->rank ? l->s : NULL, act(t * l->rank), !back);
+	m.s = lend(
+	    l->rank ? l->s : NULL, act(l->lds ? (t - 1) * l->lds + l->rank : t * l->rank), !back);
 	return m;
+}
+
+/* Adapters that lie side by side lie so on the GPU too. */
+static void
+lend_side_by_side(const struct qz_linear *l, int n_l, int64_t t, bool back)
+{
+	int64_t rank = 0, cols = l->w.cols;
+
+	if (n_l < 2 || !l->lds)
+		return;
+	for (int i = 0; i < n_l; i++)
+		rank += l[i].rank;
+	in(l->a, act(rank * cols));
+	lend(l->s, act(t * l->lds), !back);
+	if (back)
+		out(l->da, par(rank * cols));
 }
 
 static struct qz_attn
@@ -164,6 +184,8 @@ lend_attn(const struct qz_attn *a, bool back)
 	size_t nq = act((int64_t)a->q_start[a->n_docs] * a->heads * a->head_dim);
 	size_t nk = act((int64_t)a->k_start[a->n_docs] * a->kv_heads * a->head_dim);
 
+	m.q_host = a->q_start;
+	m.k_host = a->k_start;
 	m.q_start = in(a->q_start, (size_t)(a->n_docs + 1) * 4);
 	m.k_start = in(a->k_start, (size_t)(a->n_docs + 1) * 4);
 	m.q = in(a->q, nq);
@@ -284,7 +306,7 @@ MIRROR(rope,
 
 MIRROR(linear, (struct qz_dev * d, const struct qz_linear *l, int n_l, const qz_act *x, int64_t t),
        struct qz_linear m[4];
-       x = in(x, act(t * l->w.cols));
+       x = in(x, act(t * l->w.cols)); lend_side_by_side(l, n_l, t, false);
        for (int i = 0; i < n_l; i++) m[i] = lend_linear(&l[i], t, false);
        ON_GPU(linear, m, n_l, x, t);)
 
@@ -293,6 +315,7 @@ MIRROR(linear_bwd,
 	   int64_t t, bool add),
        struct qz_linear m[4];
        x = in(x, act(t * l->w.cols)); dx = out(dx, act(t * l->w.cols));
+       lend_side_by_side(l, n_l, t, true);
        for (int i = 0; i < n_l; i++) m[i] = lend_linear(&l[i], t, true);
        ON_GPU(linear_bwd, m, n_l, x, dx, t, add);)
 
@@ -337,7 +360,7 @@ MIRROR(head,
        ON_GPU(head, logits, x, &m, n);)
 
 MIRROR(head_bwd,
-       (struct qz_dev * d, qz_act *dx, const qz_par *dlogits, const struct qz_mat *w, int64_t n),
+       (struct qz_dev * d, qz_act *dx, const qz_act *dlogits, const struct qz_mat *w, int64_t n),
        struct qz_mat m = lend_mat(w);
        dx = out(dx, act(n * w->cols)); dlogits = in(dlogits, par(n * w->rows));
        ON_GPU(head_bwd, dx, dlogits, &m, n);)
@@ -354,10 +377,19 @@ MIRROR(sum_squares, (struct qz_dev * d, double *sum, const qz_par *x, int64_t n)
 
 MIRROR(adamw,
        (struct qz_dev * d, const struct qz_adamw *args, const double *sum, qz_par *p, qz_par *m,
-	   qz_par *v, const qz_par *g, int64_t n),
+	   qz_par *v, const qz_par *g, qz_act *copy, int64_t n),
        args = in(args, sizeof *args);
        sum = in(sum, 8); p = out(p, par(n)); m = out(m, par(n)); v = out(v, par(n));
-       g = in(g, par(n)); ON_GPU(adamw, args, sum, p, m, v, g, n);)
+       g = in(g, par(n)); copy = out(copy, act(n)); ON_GPU(adamw, args, sum, p, m, v, g, copy, n);)
+
+MIRROR(adamw8,
+       (struct qz_dev * d, const struct qz_adamw *args, const double *sum, qz_par *p, uint8_t *m,
+	   uint8_t *v, float *absmax_m, float *absmax_v, const qz_par *g, qz_act *copy, int64_t n),
+       size_t blocks = (size_t)(n + QZ_ADAMW8_BLOCK - 1) / QZ_ADAMW8_BLOCK;
+       args = in(args, sizeof *args); sum = in(sum, 8); p = out(p, par(n)); m = out(m, (size_t)n);
+       v = out(v, (size_t)n); absmax_m = out(absmax_m, blocks * 4);
+       absmax_v = out(absmax_v, blocks * 4); g = in(g, par(n)); copy = out(copy, act(n));
+       ON_GPU(adamw8, args, sum, p, m, v, absmax_m, absmax_v, g, copy, n);)
 
 /* What is not an op is the GPU's own: workspace lies there. */
 static void
@@ -424,6 +456,13 @@ mirror_set_workspace(struct qz_dev *d, void *p, size_t n)
 	mirror.gpu->k->set_workspace(mirror.gpu, p, n);
 }
 
+static void
+mirror_attention_name(struct qz_dev *d, const struct qz_need *need, char *text, size_t n)
+{
+	(void)d;
+	mirror.gpu->k->attention_name(mirror.gpu, need, text, n);
+}
+
 /* The GPU that the plugin in build/lib opens, the same each time; NULL and why not. */
 __attribute__((unused)) static struct qz_dev *
 mirror_open(struct qz_err *e)
@@ -458,6 +497,7 @@ mirror_open(struct qz_err *e)
 	m->k.sync = mirror_sync;
 	m->k.workspace = mirror_workspace;
 	m->k.set_workspace = mirror_set_workspace;
+	m->k.attention_name = mirror_attention_name;
 	return &m->dev;
 }
 

@@ -89,6 +89,21 @@ floats(struct out *o, uint64_t stream, int64_t n, double scale)
 	return numbers(o, sizeof(float), stream, n, scale);
 }
 
+/* Gradients of logits: rows of activations, each as long as one of par, NaNs behind. */
+__attribute__((unused)) static void *
+logit_rows(struct qz_dev *d, struct out *o, uint64_t stream, int64_t rows, int64_t cols)
+{
+	size_t act = d->k->act_size, par = d->k->par_size;
+	char *all = keep(o, need((size_t)(rows * cols) * par));
+	char *x = reals(d, o, stream, rows * cols, 1);
+
+	memset(all, 0xff, (size_t)(rows * cols) * par);
+	for (int64_t i = 0; i < rows; i++)
+		memcpy(all + (size_t)(i * cols) * par, x + (size_t)(i * cols) * act,
+		    (size_t)cols * act);
+	return all;
+}
+
 /* n elements of NaN. */
 __attribute__((unused)) static void *
 poison(struct out *o, int64_t n, size_t size)
@@ -136,6 +151,7 @@ run_case(struct qz_dev *d, const struct op_case *c, struct out *o)
 		.group = 1 << 26,
 		.width = 16384,
 		.rank_sum = 64,
+		.dropout = true,
 		.max_len = 4096,
 		.heads = 8,
 		.kv_heads = 8,
@@ -147,6 +163,7 @@ run_case(struct qz_dev *d, const struct op_case *c, struct out *o)
 		.group = 1 << 18,
 		.width = 2048,
 		.rank_sum = 64,
+		.dropout = true,
 		.max_len = 512,
 		.heads = 8,
 		.kv_heads = 8,

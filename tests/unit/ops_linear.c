@@ -4,7 +4,7 @@
 #include "tests/unit/weights.h"
 
 /* shape: tokens, cols, rows, rank, storage type, flags. */
-enum { DROPOUT = 1, BIAS = 2, PAIR = 4, NO_DX = 8 };
+enum { DROPOUT = 1, BIAS = 2, PAIR = 4, NO_DX = 8, PLUS = 16, SIDE = 32 };
 
 static struct qz_linear
 projection(struct qz_dev *d, struct out *o, const int *s, int64_t rows, int rank, uint64_t stream)
@@ -22,12 +22,41 @@ projection(struct qz_dev *d, struct out *o, const int *s, int64_t rows, int rank
 	l.dy = reals(d, o, stream + 2, s[0] * rows, 1);
 	if (!rank)
 		return l;
-	l.a = pars(d, o, stream + 3, (int64_t)rank * s[1], 0.1);
-	l.b = pars(d, o, stream + 4, rows * rank, 0.1);
+	l.a = reals(d, o, stream + 3, (int64_t)rank * s[1], 0.1);
+	l.b = reals(d, o, stream + 4, rows * rank, 0.1);
 	l.da = pars(d, o, stream + 5, (int64_t)rank * s[1], 1); /* gradients are added to */
 	l.db = pars(d, o, stream + 6, rows * rank, 1);
 	l.s = poison(o, (int64_t)s[0] * rank, size);
 	return l;
+}
+
+/* The adapters of two projections lie side by side: A under A, s beside s, dA under dA. */
+static void
+join(struct qz_dev *d, struct out *o, const int *s, struct qz_linear *l)
+{
+	size_t act = d->k->act_size, par = d->k->par_size;
+	int64_t ranks = l[0].rank + l[1].rank, first = (int64_t)l[0].rank * s[1];
+
+	l[0].a = reals(d, o, 50, ranks * s[1], 0.1);
+	l[0].da = pars(d, o, 51, ranks * s[1], 1);
+	l[0].s = poison(o, s[0] * ranks, act);
+	l[1].a = (const char *)l[0].a + (size_t)first * act;
+	l[1].da = (char *)l[0].da + (size_t)first * par;
+	l[1].s = (char *)l[0].s + (size_t)l[0].rank * act;
+	l[0].lds = l[1].lds = ranks;
+}
+
+/* s (T, rank) without what lies between its rows. */
+static void
+emit_s(struct qz_dev *d, struct out *o, const struct qz_linear *l, int64_t t)
+{
+	size_t size = d->k->act_size, row = (size_t)(l->lds ? l->lds : l->rank) * size;
+	char *s = keep(o, need((size_t)(t * l->rank) * size));
+
+	for (int64_t i = 0; i < t; i++)
+		memcpy(s + (size_t)(i * l->rank) * size, (char *)l->s + (size_t)i * row,
+		    (size_t)l->rank * size);
+	emit(o, s, size, t * l->rank);
 }
 
 static void
@@ -41,6 +70,14 @@ linear(struct qz_dev *d, const int *s, struct out *o)
 
 	if (n_l == 2)
 		l[1] = projection(d, o, s, s[2] * 2 + 1, s[3] / 2, 30);
+	if (s[5] & SIDE)
+		join(d, o, s, l);
+	if (s[5] & PLUS)
+		l[0].plus = reals(d, o, 52, s[0] * s[2], 1);
+	if (s[5] & PLUS && n_l == 2)
+		l[1].plus = l[1].y = reals(d, o, 53, s[0] * l[1].w.rows, 1);
+	for (int i = 0; i < n_l; i++)
+		l[i].first = s[5] & PLUS ? 4 * s[0] : 0;
 	d->k->linear(d, l, n_l, x, s[0]);
 	d->k->linear_bwd(d, l, n_l, x, s[5] & NO_DX ? NULL : dx, s[0], false);
 	if (!(s[5] & NO_DX)) {
@@ -52,7 +89,7 @@ linear(struct qz_dev *d, const int *s, struct out *o)
 		emit(o, l[i].y, size, s[0] * l[i].w.rows);
 		if (!l[i].rank)
 			continue;
-		emit(o, l[i].s, size, (int64_t)s[0] * l[i].rank);
+		emit_s(d, o, &l[i], s[0]);
 		emit(o, l[i].da, d->k->par_size, (int64_t)l[i].rank * s[1]);
 		emit(o, l[i].db, d->k->par_size, l[i].w.rows * l[i].rank);
 	}
@@ -68,7 +105,7 @@ head(struct qz_dev *d, const int *s, struct out *o)
 	void *y = poison(o, (int64_t)s[0] * s[2], d->k->par_size);
 
 	d->k->head(d, y, x, &w, s[0]);
-	d->k->head_bwd(d, dx, y, &w, s[0]);
+	d->k->head_bwd(d, dx, logit_rows(d, o, 2, s[0], s[2]), &w, s[0]);
 	emit(o, y, d->k->par_size, (int64_t)s[0] * s[2]);
 	emit(o, dx, size, (int64_t)s[0] * s[1]);
 }
@@ -203,13 +240,16 @@ int
 main(void)
 {
 	static const struct op_case big[] = {
-		{ "linear", linear, { 2047, 1024, 1000, 16, QZ_NF4, PAIR | DROPOUT }, 0, 4e-3 },
-		{ "linear", linear, { 127, 4096, 4096, 16, QZ_NF4, 0 }, 0, 4e-3 },
-		{ "linear", linear, { 1, 4096, 14336, 64, QZ_NF4, 0 }, 0, 4e-3 },
-		{ "linear", linear, { 2500, 520, 776, 32, QZ_NF4, DROPOUT | BIAS }, 0, 4e-3 },
+		{ "linear", linear, { 2047, 512, 520, 16, QZ_NF4, PAIR | DROPOUT }, 0, 4e-3 },
+		{ "linear", linear, { 127, 2048, 2048, 16, QZ_NF4, 0 }, 0, 4e-3 },
+		{ "linear", linear, { 1, 2048, 7168, 64, QZ_NF4, 0 }, 0, 4e-3 },
+		{ "linear", linear, { 1100, 520, 776, 32, QZ_NF4, DROPOUT | BIAS }, 0, 4e-3 },
 		{ "linear", linear, { 65, 512, 512, 16, QZ_BF16, PAIR }, 0, 4e-3 },
-		{ "head", head, { 65, 2048, 32000, 0, QZ_BF16, 0 }, 0, 4e-3 },
-		{ "head", head, { 64, 1024, 128256, 0, QZ_NF4, 0 }, 0, 4e-3 },
+		{ "linear", linear, { 300, 512, 1024, 16, QZ_NF4, PAIR | SIDE | PLUS }, 0, 4e-3 },
+		{ "linear", linear, { 2100, 64, 1000, 24, QZ_NF4, PAIR | SIDE }, 0, 4e-3 },
+		{ "linear", linear, { 100, 64, 1032, 48, QZ_NF4, PAIR | SIDE }, 0, 4e-3 },
+		{ "head", head, { 65, 512, 32000, 0, QZ_BF16, 0 }, 0, 4e-3 },
+		{ "head", head, { 64, 64, 128256, 0, QZ_NF4, 0 }, 0, 4e-3 },
 	};
 	static const struct op_case cases[] = {
 		{ "linear", linear, { 1, 1, 1, 1, QZ_F32, BIAS }, 2e-6, 4e-3 },
@@ -228,6 +268,12 @@ main(void)
 		{ "linear", linear, { 33, 64, 40, 4, QZ_Q4_0, PAIR }, 2e-6, 4e-3 },
 		{ "linear", linear, { 33, 64, 40, 4, QZ_Q5_1, PAIR }, 2e-6, 4e-3 },
 		{ "linear", linear, { 33, 64, 40, 4, QZ_F32, PAIR | DROPOUT }, 2e-6, 4e-3 },
+		{ "linear", linear, { 65, 64, 40, 6, QZ_NF4, PAIR | SIDE }, 2e-6, 4e-3 },
+		{ "linear", linear, { 5, 64, 40, 6, QZ_NF4, PAIR | SIDE | PLUS }, 2e-6, 4e-3 },
+		{ "linear", linear, { 70, 64, 33, 6, QZ_NF4, PAIR | SIDE | PLUS | DROPOUT }, 2e-6,
+		    4e-3 },
+		{ "linear", linear, { 70, 65, 33, 0, QZ_BF16, PLUS | BIAS }, 2e-6, 4e-3 },
+		{ "linear", linear, { 3, 65, 33, 4, QZ_F32, PLUS | BIAS | DROPOUT }, 2e-6, 4e-3 },
 		{ "linear", linear, { 2, 50000, 3, 1, QZ_BF16, 0 }, 2e-6,
 		    4e-3 }, /* a row in pieces */
 		{ "head", head, { 1, 64, 255, 0, QZ_BF16, 0 }, 2e-6, 4e-3 },

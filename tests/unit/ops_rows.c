@@ -57,15 +57,16 @@ swiglu(struct qz_dev *d, const int *s, struct out *o)
 	emit(o, dh, size, s[0]);
 }
 
-/* Rows, columns; what is not moved must stay. */
+/* Rows, columns, whether the table is bfloat16; what is not moved must stay. */
 static void
 rows(struct qz_dev *d, const int *s, struct out *o)
 {
 	size_t size = d->k->act_size;
 	int64_t n = (int64_t)s[0] * s[1];
-	struct qz_mat table = {
-		.type = QZ_F32, .rows = 40, .cols = s[1], .data = floats(o, 1, 40LL * s[1], 1)
-	};
+	struct qz_mat table = { .type = s[2] ? QZ_BF16 : QZ_F32,
+		.rows = 40,
+		.cols = s[1],
+		.data = numbers(o, s[2] ? 2 : 4, 1, 40LL * s[1], 1) };
 	void *e = poison(o, n, size), *g = poison(o, n, size), *big = reals(d, o, 2, 2 * n, 1);
 	uint32_t *ids = keep(o, need((size_t)s[0] * sizeof *ids));
 	int32_t *at = keep(o, need((size_t)s[0] * sizeof *at));
@@ -237,9 +238,22 @@ main(void)
 		{ "rmsnorm", rmsnorm, { 300, 4096 }, 0, 4e-3 },
 		{ "rmsnorm", rmsnorm, { 2047, 128 }, 0, 4e-3 },
 		{ "rmsnorm", rmsnorm, { 3, 14336, 1 }, 0, 4e-3 },
+		{ "rmsnorm", rmsnorm, { 33, 256 }, 0, 4e-3 },
+		{ "rmsnorm", rmsnorm, { 33, 512 }, 0, 4e-3 },
+		{ "rmsnorm", rmsnorm, { 33, 576 }, 0, 4e-3 },
+		{ "rmsnorm", rmsnorm, { 33, 896 }, 0, 4e-3 },
+		{ "rmsnorm", rmsnorm, { 3, 3584 }, 0, 4e-3 },
+		{ "rmsnorm", rmsnorm, { 3, 5120 }, 0, 4e-3 },
+		{ "rmsnorm", rmsnorm, { 3, 8192 }, 0, 4e-3 },
+		{ "rmsnorm", rmsnorm, { 3, 16384 }, 0, 4e-3 },
+		{ "rmsnorm", rmsnorm, { 3, 20000 }, 0, 4e-3 },
 		{ "rope", rope, { 2047, 8, 128 }, 0, 4e-3 },
+		{ "rope", rope, { 3, 40, 256 }, 0, 4e-3 },
+		{ "rope", rope, { 63, 1, 80 }, 0, 4e-3 },
 		{ "swiglu", swiglu, { (1 << 20) + 3, 3, 1 }, 0, 4e-3 },
 		{ "rows", rows, { 127, 4096 }, 0, 4e-3 },
+		{ "rows", rows, { 127, 4096, 1 }, 0, 4e-3 },
+		{ "rows", rows, { 33, 72, 1 }, 0, 4e-3 },
 	};
 	static const struct op_case cases[] = {
 		{ "rmsnorm", rmsnorm, { 1, 1 }, 1e-6, 4e-3 },
@@ -259,6 +273,7 @@ main(void)
 		{ "rows", rows, { 1, 1 }, 1e-7, 4e-3 },
 		{ "rows", rows, { 7, 65 }, 1e-7, 4e-3 },
 		{ "rows", rows, { 255, 63 }, 1e-7, 4e-3 },
+		{ "rows", rows, { 255, 64, 1 }, 1e-7, 4e-3 },
 	};
 
 	compare(cases, sizeof cases / sizeof *cases);

@@ -22,8 +22,11 @@ choose(uint64_t budget, struct qz_policy *policy, int *fits)
 	struct qz_net_shape shape = shape_of(256);
 	struct qz_plan p;
 	struct qz_err e;
+	struct qz_plan_ask ask = {
+		.dev = dev, .config = &config, .lora = &lora, .weights = 1000, .budget = budget
+	};
 
-	*fits = qz_plan_choose(&p, &shape, dev, &config, 1000, &lora, budget, &e);
+	*fits = qz_plan_choose(&p, &shape, &ask, &e);
 	*policy = shape.policy;
 	return p;
 }
@@ -78,8 +81,11 @@ check_parts(void)
 		return;
 	}
 	for (int u = 0; u < QZ_USE_N; u++) {
+		bool none = u == QZ_USE_DEVICE ||
+			    u == QZ_USE_CACHE; /* of the CPU and this policy */
+
 		sum += p.bytes[u];
-		ok(p.bytes[u] == n.plan.bytes[u] && p.bytes[u] > 0,
+		ok(p.bytes[u] == n.plan.bytes[u] && (p.bytes[u] == 0) == none,
 		    "%s: %llu bytes planned, %llu taken", qz_use_name((enum qz_use)u),
 		    (unsigned long long)p.bytes[u], (unsigned long long)n.plan.bytes[u]);
 	}
@@ -88,6 +94,12 @@ check_parts(void)
 	ok((uint64_t)(end - (char *)n.base) == p.total - w.nbytes,
 	    "the last piece ends where the memory ends");
 	ok(p.bytes[QZ_USE_OPTIMIZER] == 2 * p.bytes[QZ_USE_GRADIENTS], "m and v");
+	shape.optim = QZ_OPTIM_ADAMW8;
+	sum = (uint64_t)lora.n_par * (2 * QZ_ADAMW8_BLOCK + 8) / QZ_ADAMW8_BLOCK;
+	ok(qz_net_plan(&p, dev, &config, w.nbytes, &lora, &shape, &e) == 0 &&
+		p.bytes[QZ_USE_OPTIMIZER] >= sum && p.bytes[QZ_USE_OPTIMIZER] < sum + 1024,
+	    "m and v as codes with block constants: %llu bytes",
+	    (unsigned long long)p.bytes[QZ_USE_OPTIMIZER]);
 	qz_net_close(&n);
 	qz_weights_free(&w);
 }
@@ -96,9 +108,9 @@ static const struct {
 	struct qz_policy policy;
 	const char *text;
 } texts[] = {
-	{ { 0, 0 }, "keeps all activations" },
-	{ { 0, 3 }, "computes gate and up of 3 of 8 layers again" },
-	{ { 2, 6 }, "computes 2 of 8 layers again" },
+	{ { 0 }, "keeps all activations" },
+	{ { .no_mlp = 3 }, "computes gate and up of 3 of 8 layers again" },
+	{ { .x_only = 2, .no_mlp = 6 }, "computes 2 of 8 layers again" },
 };
 
 int
@@ -114,7 +126,7 @@ main(void)
 	check_budgets();
 	check_parts();
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-		char got[100];
+		char got[200];
 
 		qz_policy_text(&texts[i].policy, 8, got, sizeof got);
 		is(got, texts[i].text, "a policy in words");

@@ -44,7 +44,7 @@ tiny_config(const char *family, bool tied)
 __attribute__((unused)) static int
 tiny_weights(struct qz_weights *w, struct qz_dev *dev, const struct qz_config *c, struct qz_err *e)
 {
-	if (qz_weights_begin(w, dev, c, NULL, 0, e) < 0)
+	if (qz_weights_begin(w, dev, c, NULL, 0, false, e) < 0)
 		return -1;
 	for (int layer = 0; layer < c->layers; layer++)
 		for (int r = 0; r < QZ_ROLE_END; r++) {

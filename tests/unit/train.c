@@ -7,6 +7,7 @@
 #include "tests/unit/tiny.h"
 
 static struct qz_dev *dev;
+static enum qz_optim optim;
 static const int lengths[] = { 7, 5, 9, 3, 8, 6, 4, 0 };
 
 static const struct {
@@ -57,7 +58,7 @@ struct model {
 static void
 start(struct model *m, struct qz_train_options o, const struct qz_reduce *reduce)
 {
-	struct qz_net_shape shape = { .logits_bytes = 2000 };
+	struct qz_net_shape shape = { .logits_bytes = 2000, .optim = optim };
 	struct qz_err e;
 
 	m->c = tiny_config("llama", false);
@@ -96,7 +97,7 @@ options(int64_t batch, int64_t accumulate, int64_t steps)
 		.seed = 3 };
 }
 
-/* Adapter, m and v after the steps. */
+/* Adapter, m and v after the steps; what is not used of their room stays zero. */
 static double *
 states(struct model *m, double *last_loss)
 {
@@ -111,8 +112,14 @@ states(struct model *m, double *last_loss)
 			break;
 		}
 	dev->k->copy_out(dev, s, m->net.p, n * sizeof *s);
-	dev->k->copy_out(dev, s + n, m->net.m, n * sizeof *s);
-	dev->k->copy_out(dev, s + 2 * n, m->net.v, n * sizeof *s);
+	dev->k->copy_out(dev, s + n, m->net.m, n * (optim == QZ_OPTIM_ADAMW8 ? 1 : sizeof *s));
+	dev->k->copy_out(dev, s + 2 * n, m->net.v, n * (optim == QZ_OPTIM_ADAMW8 ? 1 : sizeof *s));
+	if (optim == QZ_OPTIM_ADAMW8) {
+		dev->k->copy_out(
+		    dev, s + n + n / 2, m->net.absmax_m, n / QZ_ADAMW8_BLOCK * sizeof(float));
+		dev->k->copy_out(
+		    dev, s + 2 * n + n / 2, m->net.absmax_v, n / QZ_ADAMW8_BLOCK * sizeof(float));
+	}
 	*last_loss = r.loss;
 	return s;
 }
@@ -289,6 +296,35 @@ check_checkpoint(void)
 	unlink(path);
 }
 
+/* The 8-bit states are in use, and lead near to where those in par's type lead. */
+static void
+check_codes(void)
+{
+	struct model a, b;
+	double la, lb, *sa, *sb, far, moved = 0;
+	uint64_t n;
+
+	start(&a, options(7, 1, 8), NULL);
+	sa = states(&a, &la);
+	n = a.net.lora.n_par;
+	ok(a.net.absmax_m && a.net.plan.bytes[QZ_USE_OPTIMIZER] < n * 3, "states of %llu bytes",
+	    (unsigned long long)a.net.plan.bytes[QZ_USE_OPTIMIZER]);
+	optim = QZ_OPTIM_ADAMW;
+	start(&b, options(7, 1, 8), NULL);
+	sb = states(&b, &lb);
+	optim = QZ_OPTIM_ADAMW8;
+	far = farthest(sa, sb, n);
+	for (int i = 0; i < b.net.lora.n; i++)
+		moved = fmax(moved, fabs(sb[b.net.lora.t[i].b])); /* B began at zero */
+	ok(far > 0 && far < 0.2 * moved && fabs(la - lb) < 0.05 * lb,
+	    "adapters differ by %.1e where it moved %.1e, losses %.4f and %.4f", far, moved, la,
+	    lb);
+	free(sa);
+	free(sb);
+	stop(&a);
+	stop(&b);
+}
+
 static int
 poison(void *arg, struct qz_net *n, double *loss, struct qz_err *e)
 {
@@ -388,6 +424,11 @@ main(void)
 	check_rows();
 	check_checkpoint();
 	check_not_finite();
+	optim = QZ_OPTIM_ADAMW8;
+	check_checkpoint();
+	check_not_finite();
+	check_codes();
+	optim = QZ_OPTIM_ADAMW;
 	check_visit();
 	qz_device_close(dev);
 	return done();

@@ -85,7 +85,7 @@ put(struct qz_weights *w, struct qz_tensor *t, enum fault f, struct qz_err *e)
 static int
 load(struct qz_weights *w, enum fault f, struct qz_err *e)
 {
-	int ret = qz_weights_begin(w, dev, &config, NULL, 0, e);
+	int ret = qz_weights_begin(w, dev, &config, NULL, 0, false, e);
 
 	for (int layer = 0; layer < config.layers; layer++)
 		for (int r = 0; r < QZ_ROLE_END && ret == 0; r++) {

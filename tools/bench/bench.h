@@ -17,12 +17,19 @@ struct bench_options {
 	double seconds;    /* ops: about this long an op */
 	double temperature, top_p;
 	int64_t seed;
-	bool raw; /* sample: the prompt as it is, no chat template */
+	int64_t rows, length, rank, steps, warmup; /* train */
+	double dropout;
+	const char *optim;
+	uint64_t memory;
+	bool any_order;
+	bool trace; /* train: where the time goes */
+	bool raw;   /* sample: the prompt as it is, no chat template */
 };
 
 int bench_diff(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e);
 int bench_ops(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e);
 int bench_ppl(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e);
+int bench_train(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e);
 int bench_sample(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e);
 
 #endif

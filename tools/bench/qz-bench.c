@@ -4,6 +4,7 @@
 
 #include "kernels/backend.h"
 #include "tools/bench/bench.h"
+#include "tools/bench/shapes.h"
 #include "tools/common/cli.h"
 
 static struct bench_options o = { .adapter_scale = 1,
@@ -11,6 +12,12 @@ static struct bench_options o = { .adapter_scale = 1,
 	.tokens = 256,
 	.seconds = 0.3,
 	.top_p = 1,
+	.rows = 2,
+	.length = 2048,
+	.rank = 16,
+	.steps = 20,
+	.warmup = 3,
+	.optim = "adamw",
 	.seed = 42 };
 
 static const struct qz_opt opts[] = {
@@ -29,8 +36,26 @@ static const struct qz_opt opts[] = {
 	    "Seed of what is random. The same seed gives the same text.", 0, 9e15, NULL },
 	{ 0, "raw", QZ_OPT_FLAG, &o.raw, NULL,
 	    "Take the prompt as it is, without the model's chat template.", 0, 0, NULL },
-	{ 0, "shape", QZ_OPT_STR, &o.shape, "NAME", "Time ops at the shapes of this model.", 0, 0,
-	    "smollm2-135m|mistral-7b|llama3-8b" },
+	{ 0, "shape", QZ_OPT_STR, &o.shape, "NAME",
+	    "Time ops or training steps at the shapes of this model.", 0, 0, BENCH_SHAPES },
+	{ 0, "rows", QZ_OPT_INT, &o.rows, "N", "Train on batches of N rows.", 1, 1 << 16, NULL },
+	{ 0, "length", QZ_OPT_INT, &o.length, "N", "Train on rows of N tokens.", 2, 1 << 24, NULL },
+	{ 'r', "rank", QZ_OPT_INT, &o.rank, "N", "Train adapters of rank N on all projections.", 1,
+	    4096, NULL },
+	{ 0, "dropout", QZ_OPT_REAL, &o.dropout, "P", "Train with this dropout.", 0, 0.99, NULL },
+	{ 0, "optim", QZ_OPT_STR, &o.optim, "NAME",
+	    "Train with this optimizer: adamw or adamw8bit.", 0, 0, "adamw|adamw8bit" },
+	{ 0, "steps", QZ_OPT_INT, &o.steps, "N", "Time N training steps.", 1, 10000, NULL },
+	{ 0, "warmup", QZ_OPT_INT, &o.warmup, "N", "Do N steps before those that are timed.", 0,
+	    1000, NULL },
+	{ 0, "memory", QZ_OPT_SIZE, &o.memory, "SIZE",
+	    "Plan training with this much memory. On a GPU that is all that its driver counts, "
+	    "what it takes itself too.",
+	    0, 0, NULL },
+	{ 0, "any-order", QZ_OPT_FLAG, &o.any_order, NULL,
+	    "Train with attention's gradients added up in any order.", 0, 0, NULL },
+	{ 0, "trace", QZ_OPT_FLAG, &o.trace, NULL, "Show where the time of a training step goes.",
+	    0, 0, NULL },
 	{ 0, "seconds", QZ_OPT_REAL, &o.seconds, "S", "Time each op for about S seconds.", 0.001,
 	    60, NULL },
 	{ 0, "json", QZ_OPT_FLAG, &o.json, NULL, "Print JSON, one object a line.", 0, 0, NULL },
@@ -38,7 +63,7 @@ static const struct qz_opt opts[] = {
 	QZ_OPT_LAST,
 };
 static const struct qz_tool tool = { "qz-bench", "measure models and ops",
-	"ops | ppl MODEL TOKENS | sample MODEL PROMPT | diff A B", opts,
+	"ops | train | ppl MODEL TOKENS | sample MODEL PROMPT | diff A B", opts,
 	"qz-bench ppl --adapter adapter.qz base.qz heldout.qz" };
 
 static const struct {
@@ -47,6 +72,7 @@ static const struct {
 	int (*run)(struct qz_dev *, const struct bench_options *, char **, struct qz_err *);
 } commands[] = {
 	{ "ops", 0, bench_ops },
+	{ "train", 0, bench_train },
 	{ "ppl", 2, bench_ppl },
 	{ "sample", 2, bench_sample },
 	{ "diff", 2, bench_diff },
@@ -74,12 +100,12 @@ main(int argc, char **argv)
 	int first = qz_cli(&tool, argc, argv), command = -1, n = argc - first - 1;
 
 	if (first == argc)
-		qz_usage("what? ops, ppl, sample or diff");
+		qz_usage("what? ops, train, ppl, sample or diff");
 	for (int i = 0; i < (int)(sizeof commands / sizeof *commands); i++)
 		if (!strcmp(argv[first], commands[i].name))
 			command = i;
 	if (command < 0)
-		qz_usage("'%s' is none of ops, ppl, sample, diff", argv[first]);
+		qz_usage("'%s' is none of ops, train, ppl, sample, diff", argv[first]);
 	if (n != commands[command].n_args)
 		qz_usage("%s takes %d operands, not %d", argv[first], commands[command].n_args, n);
 	if (run(command, argv + first + 1, &e) < 0)

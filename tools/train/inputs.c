@@ -36,7 +36,7 @@ check_lengths(const struct run *r)
 
 /* The smallest change that would fit, or what is needed at least. */
 static int
-does_not_fit(struct run *r, uint64_t weights, struct qz_err *e)
+does_not_fit(struct run *r, const struct qz_plan_ask *ask, struct qz_err *e)
 {
 	char need[16], have[16], with[16];
 	struct qz_train_options o = r->o;
@@ -50,8 +50,7 @@ does_not_fit(struct run *r, uint64_t weights, struct qz_err *e)
 		o.batch /= 2;
 		if (qz_train_shape(&o, &r->data, r->eval.n ? &r->eval : NULL, &shape, e) < 0)
 			return -1;
-		if (qz_plan_choose(&p, &shape, r->dev, qz_source_config(r->source), weights,
-			&r->lora, r->budget, e) <= 0)
+		if (qz_plan_choose(&p, &shape, ask, e) <= 0)
 			continue;
 		qz_num_bytes(p.total, with);
 		return qz_fail(e, QZ_EIO,
@@ -66,24 +65,40 @@ does_not_fit(struct run *r, uint64_t weights, struct qz_err *e)
 	    need, have, (long long)shape.room.tokens, with, (unsigned long long)p.total);
 }
 
-/* Before the weights are there, when the base tells their sizes. */
+/* Before the weights are there, when the base tells their sizes.  embed: of them, an embedding that may lie
+ * in host memory. */
 static int
-make_plan(struct run *r, uint64_t weights, struct qz_err *e)
+make_plan(struct run *r, uint64_t weights, uint64_t embed, struct qz_err *e)
 {
+	const struct qz_backend *k = r->dev->k;
+	struct qz_plan_ask ask = { .dev = r->dev,
+		.config = qz_source_config(r->source),
+		.lora = &r->lora,
+		.weights = weights,
+		.embed = r->loaded ? 0 : embed };
 	int fits;
 
-	r->budget = train_opt.memory ? train_opt.memory : r->dev->k->memory(r->dev);
 	r->shape.logits_bytes = QZ_LOGITS_BYTES;
+	r->shape.any_order = train_opt.any_order;
+	r->shape.optim = (enum qz_optim)qz_optim_by_name(train_opt.optim);
 	if (qz_train_shape(&r->o, &r->data, r->eval.n ? &r->eval : NULL, &r->shape, e) < 0)
 		return -1;
+	/* A GPU: its libraries are loaded by measuring, and count. */
+	if (k->used(r->dev)) {
+		if (qz_rates_measure(&r->rates, r->dev, ask.config, r->shape.room.tokens,
+			r->shape.room.max_len, train_opt.any_order, e) < 0)
+			return -1;
+		ask.rates = &r->rates;
+		ask.device = k->used(r->dev) - (r->loaded ? weights : 0);
+	}
 	/* What is loaded already is no longer in what the device can give. */
-	if (!train_opt.memory && r->loaded)
-		r->budget += weights;
-	fits = qz_plan_choose(&r->plan, &r->shape, r->dev, qz_source_config(r->source), weights,
-	    &r->lora, r->budget, e);
+	r->budget = train_opt.memory ? train_opt.memory
+				     : k->memory(r->dev) + ask.device + (r->loaded ? weights : 0);
+	ask.budget = r->budget;
+	fits = qz_plan_choose(&r->plan, &r->shape, &ask, e);
 	if (fits < 0)
 		return -1;
-	return fits ? check_lengths(r) : does_not_fit(r, weights, e);
+	return fits ? check_lengths(r) : does_not_fit(r, &ask, e);
 }
 
 static void
@@ -99,7 +114,8 @@ load_weights(struct run *r, uint64_t nbytes, struct qz_err *e)
 	int ret;
 
 	qz_meter_start(&m, "load", nbytes, NULL);
-	ret = qz_weights_load(&r->weights, r->dev, r->source, progress, &m, e);
+	ret = qz_weights_load(
+	    &r->weights, r->dev, r->source, r->shape.policy.embed_host, progress, &m, e);
 	qz_meter_stop(&m);
 	r->loaded = ret == 0;
 	return ret;
@@ -140,7 +156,10 @@ train_prepare(struct run *r, char **files, int n, struct qz_err *e)
 	manifest = qz_source_manifest(r->source, &n_tensors);
 	if (!manifest && load_weights(r, 0, e) < 0)
 		return -1;
-	return make_plan(r, manifest ? qz_weights_size(manifest, n_tensors) : r->weights.nbytes, e);
+	if (!manifest)
+		return make_plan(r, r->weights.nbytes, 0, e);
+	return make_plan(r, qz_weights_size(manifest, n_tensors),
+	    qz_weights_embed_size(c, manifest, n_tensors), e);
 }
 
 static int
@@ -166,7 +185,7 @@ train_load(struct run *r, struct qz_err *e)
 		return -1;
 	if (qz_net_open(&r->net, &r->weights, &r->lora, &r->shape, e) < 0 ||
 	    qz_train_begin(&r->train, &r->net, &r->data, &r->o, NULL, e) < 0 ||
-	    train_describe(r, e) < 0)
+	    train_describe(r, e) < 0 || qz_train_warm(&r->train, e) < 0)
 		return -1;
 	return train_opt.resume ? resume(r, e) : 0;
 }

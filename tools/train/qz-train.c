@@ -61,7 +61,9 @@ static const struct qz_opt opts[] = {
 	{ 0, "weight-decay", QZ_OPT_REAL, &OPT.weight_decay, "X",
 	    "Shrink the adapter by this part of the learning rate each step.", 0, 1e3, NULL },
 	{ 0, "optim", QZ_OPT_STR, &OPT.optim, "NAME",
-	    "Use this optimizer: adamw, with states in float32.", 0, 0, "adamw|adamw8bit" },
+	    "Use this optimizer: adamw, with states in float32, or adamw8bit, with states in a "
+	    "quarter of the memory.",
+	    0, 0, "adamw|adamw8bit" },
 	{ 0, "seed", QZ_OPT_INT, &OPT.seed, "N",
 	    "Draw the first A, the order of the rows and dropout from this number.", 0, 9e15,
 	    NULL },
@@ -86,6 +88,10 @@ static const struct qz_opt opts[] = {
 	    0, 0, NULL },
 	{ 0, "dry-run", QZ_OPT_FLAG, &OPT.dry_run, NULL, "Print the plan to stdout and exit.", 0, 0,
 	    NULL },
+	{ 0, "any-order", QZ_OPT_FLAG, &OPT.any_order, NULL,
+	    "Let a GPU add up attention's gradients in any order. Faster there; the same run then "
+	    "gives an adapter with other last bits each time.",
+	    0, 0, NULL },
 	{ 0, "log", QZ_OPT_STR, &OPT.log, "FILE",
 	    "Write a JSON line a step. With --resume, lines are added.", 0, 0, NULL },
 	{ 0, "to", QZ_OPT_STR, &OPT.to, "KIND",
@@ -233,8 +239,6 @@ check_options(char **files, int n)
 		qz_usage("--steps and --epochs both say how long to train: give one");
 	if (OPT.eval_every && !OPT.eval)
 		qz_usage("--eval-every needs --eval TOKENS");
-	if (!strcmp(OPT.optim, "adamw8bit"))
-		qz_usage("--optim adamw8bit is not built yet: adamw is");
 }
 
 int

@@ -14,12 +14,18 @@ show_memory(const struct run *r, FILE *to)
 	char bytes[16], most[16];
 
 	for (int u = 0; u < QZ_USE_N; u++) {
+		if (!r->plan.bytes[u])
+			continue;
 		qz_num_bytes(r->plan.bytes[u], bytes);
 		fprintf(to, "  %-20s %9s\n", qz_use_name((enum qz_use)u), bytes);
 	}
 	qz_num_bytes(r->plan.total, bytes);
 	qz_num_bytes(r->budget, most);
 	fprintf(to, "  %-20s %9s  of %s\n", "memory", bytes, most);
+	if (r->plan.host) {
+		qz_num_bytes(r->plan.host, bytes);
+		fprintf(to, "  %-20s %9s\n", "host memory", bytes);
+	}
 }
 
 static void
@@ -38,7 +44,7 @@ void
 train_show_plan(const struct run *r, FILE *to)
 {
 	struct qz_buf targets = { 0 };
-	char policy[100], device[200];
+	char policy[300], device[300];
 
 	r->dev->k->describe(r->dev, device, sizeof device);
 	qz_proj_set_put(r->lora.targets, " ", &targets);
@@ -47,15 +53,17 @@ train_show_plan(const struct run *r, FILE *to)
 	fprintf(to, "plan on %s\n", device);
 	show_memory(r, to);
 	fprintf(to, "  %-20s %9s %s\n", "backward pass", "", policy);
+	if (r->plan.seconds > 0)
+		fprintf(to, "  %-20s %9.1f ms a batch, predicted\n", "time", 1e3 * r->plan.seconds);
 	show_data(r, &r->data, "data", to);
 	if (r->eval.n)
 		show_data(r, &r->eval, "evaluation", to);
 	fprintf(to, "  %-20s %9llu parameters, rank %d, alpha %g, on %s\n", "adapter",
 	    (unsigned long long)r->lora.n_params, r->lora.rank, r->lora.alpha,
 	    targets.data ? targets.data : "nothing");
-	fprintf(to, "  %-20s %9lld of %lld x %lld rows, at most %lld tokens a batch\n", "steps",
-	    (long long)r->train.steps, (long long)r->o.accumulate, (long long)r->o.batch,
-	    (long long)r->shape.room.tokens);
+	fprintf(to, "  %-20s %9lld of %s, %lld x %lld rows, at most %lld tokens a batch\n", "steps",
+	    (long long)r->train.steps, qz_optim_name(r->shape.optim), (long long)r->o.accumulate,
+	    (long long)r->o.batch, (long long)r->shape.room.tokens);
 	qz_buf_free(&targets);
 }
 

@@ -14,7 +14,7 @@ struct train_options {
 	int64_t rank, warmup, steps, batch, accumulate, seed, eval_every, save_every;
 	double alpha, dropout, lr, epochs, clip, weight_decay;
 	uint64_t memory;
-	bool dry_run;
+	bool dry_run, any_order;
 };
 extern struct train_options train_opt;
 
@@ -25,6 +25,7 @@ struct run {
 	struct qz_train_options o;
 	struct qz_lora lora;
 	struct qz_net_shape shape;
+	struct qz_rates rates; /* of a GPU */
 	struct qz_plan plan;
 	struct qz_weights weights;
 	struct qz_net net;

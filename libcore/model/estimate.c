@@ -1,0 +1,389 @@
+#include "libcore/model/estimate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Shares of the rates that ops reach which are bound by memory, and products of few columns. */
+static const double STREAM = 0.85, SKINNY = 0.6;
+/* A copy beside a product slows it down by this part of the copy's time (measured on an H200: 7 %). */
+static const double DRAG = 0.07;
+/* Bytes of a 4-bit weight with its block constants. */
+static const double PACKED = 0.516;
+
+struct clock {
+	struct qz_dev dev;
+	struct qz_backend k;
+	const struct qz_rates *r;
+	int64_t t, max_len;
+	double act, par; /* bytes */
+	double now, lane[2];
+};
+
+static struct clock *
+clock_of(struct qz_dev *d)
+{
+	return (struct clock *)d;
+}
+
+static void
+pass(struct qz_dev *d, double seconds)
+{
+	clock_of(d)->now += seconds > clock_of(d)->r->launch ? seconds : clock_of(d)->r->launch;
+}
+
+/* Reads and writes nbytes in all. */
+static void
+stream(struct qz_dev *d, double nbytes)
+{
+	pass(d, nbytes / (STREAM * clock_of(d)->r->copy));
+}
+
+/* A product (m, k) (k, n): its FLOPs, or its bytes where they take longer. */
+static void
+product(struct qz_dev *d, double m, double n, double k)
+{
+	const struct qz_rates *r = clock_of(d)->r;
+	double flops = 2 * m * n * k / r->product;
+	double bytes = clock_of(d)->act * (m * k + k * n + m * n) / (STREAM * r->copy);
+
+	pass(d, flops > bytes ? flops : bytes);
+}
+
+/* The same with one side as narrow as a rank: a pass over its large matrix, nbytes. */
+static void
+skinny(struct qz_dev *d, double nbytes)
+{
+	pass(d, nbytes / (SKINNY * clock_of(d)->r->copy));
+}
+
+static void
+decode(struct qz_dev *d, const struct qz_mat *w)
+{
+	if (w->type != d->k->act_type)
+		stream(d, (double)w->rows * (double)w->cols * (PACKED + clock_of(d)->act));
+}
+
+/* What dropout adds: the input dropped, once for each projection. */
+static void
+drop(struct qz_dev *d, const struct qz_linear *l, double t)
+{
+	if (l->rank && l->dropout > 0)
+		stream(d, 2 * t * (double)l->w.cols * clock_of(d)->act);
+}
+
+static void
+e_linear(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x, int64_t tokens)
+{
+	double t = (double)tokens, act = clock_of(d)->act;
+
+	(void)x;
+	if (l->rank)
+		skinny(d, t * (double)l->w.cols * act);
+	for (int i = 0; i < n_l; i++) {
+		double rows = (double)l[i].w.rows, cols = (double)l[i].w.cols;
+
+		drop(d, &l[i], t);
+		decode(d, &l[i].w);
+		if (l[i].rank)
+			skinny(d, (l[i].plus ? 2 : 1) * t * rows * act);
+		product(d, t, rows, cols);
+	}
+}
+
+static void
+e_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x, qz_act *dx,
+    int64_t tokens, bool add)
+{
+	double t = (double)tokens, act = clock_of(d)->act;
+
+	(void)x;
+	(void)add;
+	if (l->rank)
+		skinny(d, t * (double)l->w.cols * act);
+	if (l->rank && dx)
+		skinny(d, t * (double)l->w.cols * act);
+	for (int i = 0; i < n_l; i++) {
+		double rows = (double)l[i].w.rows, cols = (double)l[i].w.cols;
+
+		drop(d, &l[i], t);
+		drop(d, &l[i], t);
+		if (l[i].rank)
+			skinny(d, 2 * t * rows * act);
+		if (!dx)
+			continue;
+		decode(d, &l[i].w);
+		product(d, t, cols, rows);
+	}
+}
+
+/* Causal: half of the scores.  Two products forward, five backward. */
+static double
+scores(struct qz_dev *d, const struct qz_attn *a)
+{
+	double t = (double)clock_of(d)->t;
+
+	return t * (double)a->max_q * (double)(a->heads * a->head_dim);
+}
+
+static void
+e_attention(struct qz_dev *d, const struct qz_attn *a)
+{
+	pass(d, 2 * scores(d, a) / clock_of(d)->r->attention);
+}
+
+static void
+e_attention_bwd(struct qz_dev *d, const struct qz_attn *a)
+{
+	pass(d, 5 * scores(d, a) / clock_of(d)->r->attention_bwd);
+}
+
+static void
+e_embed(struct qz_dev *d, qz_act *y, const struct qz_mat *table, const uint32_t *ids, int64_t t)
+{
+	(void)y;
+	(void)ids;
+	stream(d, 2 * (double)(t * table->cols) * clock_of(d)->act);
+}
+
+static void
+e_rmsnorm(struct qz_dev *d, qz_act *y, qz_par *rstd, const qz_act *x, const float *w, int64_t rows,
+    int64_t cols, float eps)
+{
+	(void)y;
+	(void)rstd;
+	(void)x;
+	(void)w;
+	(void)eps;
+	stream(d, 2 * (double)(rows * cols) * clock_of(d)->act);
+}
+
+static void
+e_rmsnorm_bwd(struct qz_dev *d, qz_act *dx, const qz_act *dy, const qz_act *x, const qz_par *rstd,
+    const float *w, int64_t rows, int64_t cols, bool add)
+{
+	(void)dx;
+	(void)dy;
+	(void)x;
+	(void)rstd;
+	(void)w;
+	stream(d, (add ? 4 : 3) * (double)(rows * cols) * clock_of(d)->act);
+}
+
+static void
+e_rope(struct qz_dev *d, qz_act *x, const qz_par *table, const int32_t *positions, int64_t t,
+    int heads, int head_dim, bool inverse)
+{
+	(void)x;
+	(void)table;
+	(void)positions;
+	(void)inverse;
+	stream(d, 2 * (double)(t * heads * head_dim) * clock_of(d)->act);
+}
+
+static void
+e_swiglu(struct qz_dev *d, qz_act *h, const qz_act *g, const qz_act *u, int64_t n)
+{
+	(void)h;
+	(void)g;
+	(void)u;
+	stream(d, 3 * (double)n * clock_of(d)->act);
+}
+
+static void
+e_swiglu_bwd(struct qz_dev *d, qz_act *g, qz_act *u, const qz_act *dh, qz_act *h, int64_t n)
+{
+	(void)g;
+	(void)u;
+	(void)dh;
+	stream(d, (h ? 6 : 5) * (double)n * clock_of(d)->act);
+}
+
+static void
+e_gather(struct qz_dev *d, qz_act *y, const qz_act *x, const int32_t *rows, int64_t n, int64_t cols)
+{
+	(void)y;
+	(void)x;
+	(void)rows;
+	stream(d, 2 * (double)(n * cols) * clock_of(d)->act);
+}
+
+static void
+e_scatter(
+    struct qz_dev *d, qz_act *x, const qz_act *y, const int32_t *rows, int64_t n, int64_t cols)
+{
+	e_gather(d, x, y, rows, n, cols);
+}
+
+static void
+e_head(struct qz_dev *d, qz_par *logits, const qz_act *x, const struct qz_mat *w, int64_t n)
+{
+	(void)logits;
+	(void)x;
+	decode(d, w);
+	product(d, (double)n, (double)w->rows, (double)w->cols);
+}
+
+static void
+e_head_bwd(struct qz_dev *d, qz_act *dx, const qz_act *dlogits, const struct qz_mat *w, int64_t n)
+{
+	(void)dx;
+	(void)dlogits;
+	decode(d, w);
+	product(d, (double)n, (double)w->cols, (double)w->rows);
+}
+
+static void
+e_cross_entropy(struct qz_dev *d, double *loss, qz_par *logits, const uint32_t *target, int64_t n,
+    int64_t vocab, double scale)
+{
+	(void)loss;
+	(void)logits;
+	(void)target;
+	stream(d, (scale != 0 ? 2 : 1) * (double)(n * vocab) * clock_of(d)->par);
+}
+
+static void
+e_sum_squares(struct qz_dev *d, double *sum, const qz_par *x, int64_t n)
+{
+	(void)sum;
+	(void)x;
+	stream(d, (double)n * clock_of(d)->par);
+}
+
+static void
+e_cast(
+    struct qz_dev *d, void *y, enum qz_dtype y_type, const void *x, enum qz_dtype x_type, int64_t n)
+{
+	(void)y;
+	(void)x;
+	stream(d, (double)n * (double)(qz_dtype(y_type)->bytes + qz_dtype(x_type)->bytes));
+}
+
+static void
+e_fill(struct qz_dev *d, void *p, int byte, size_t n)
+{
+	(void)p;
+	(void)byte;
+	stream(d, (double)n);
+}
+
+static void
+e_copy(struct qz_dev *d, void *to, const void *from, size_t n)
+{
+	(void)to;
+	(void)from;
+	pass(d, (double)n / clock_of(d)->r->link);
+}
+
+/* A lane goes on beside the ops, from where they are now. */
+static void
+e_side_copy(struct qz_dev *d, int lane, void *to, const void *from, size_t n)
+{
+	struct clock *c = clock_of(d);
+	double seconds = (double)n / c->r->link;
+
+	(void)to;
+	(void)from;
+	c->lane[lane] = (c->lane[lane] > c->now ? c->lane[lane] : c->now) + seconds;
+	c->now += DRAG * seconds;
+}
+
+static void
+e_side_wait(struct qz_dev *d, int lane)
+{
+	struct clock *c = clock_of(d);
+
+	if (c->lane[lane] > c->now)
+		c->now = c->lane[lane];
+}
+
+/* The ops that a step is made of; the others stay NULL. */
+static void
+begin(struct clock *c, struct qz_dev *dev, const struct qz_rates *r)
+{
+	*c = (struct clock){ .k = *dev->k,
+		.r = r,
+		.act = (double)dev->k->act_size,
+		.par = (double)dev->k->par_size };
+	c->dev.k = &c->k;
+#define QZ_OP(name, args) c->k.name = NULL;
+#include "kernels/ops.def"
+#undef QZ_OP
+	c->k.embed = e_embed;
+	c->k.rmsnorm = e_rmsnorm;
+	c->k.rmsnorm_bwd = e_rmsnorm_bwd;
+	c->k.rope = e_rope;
+	c->k.linear = e_linear;
+	c->k.linear_bwd = e_linear_bwd;
+	c->k.attention = e_attention;
+	c->k.attention_bwd = e_attention_bwd;
+	c->k.swiglu = e_swiglu;
+	c->k.swiglu_bwd = e_swiglu_bwd;
+	c->k.gather = e_gather;
+	c->k.scatter = e_scatter;
+	c->k.head = e_head;
+	c->k.head_bwd = e_head_bwd;
+	c->k.cross_entropy = e_cross_entropy;
+	c->k.sum_squares = e_sum_squares;
+	c->k.cast = e_cast;
+	c->k.fill = e_fill;
+	c->k.copy_in = e_copy;
+	c->k.side_copy = e_side_copy;
+	c->k.side_wait = e_side_wait;
+}
+
+/* Shapes of the weights, as the net asks for them. */
+static int
+shapes_of(struct qz_weights *w, const struct qz_config *c, enum qz_dtype proj, enum qz_dtype rest,
+    struct qz_err *e)
+{
+	static const float one = 1;
+
+	*w = (struct qz_weights){ .config = *c, .norm = &one };
+	w->layers = calloc((size_t)c->layers, sizeof *w->layers);
+	if (!w->layers)
+		return qz_nomem(e, (size_t)c->layers * sizeof *w->layers);
+	w->embed = w->head = (struct qz_mat){ .type = rest, .rows = c->vocab, .cols = c->hidden };
+	for (int64_t i = 0; i < c->layers; i++) {
+		struct qz_layer_weights *l = &w->layers[i];
+
+		l->attn_norm = l->ffn_norm = &one;
+		l->q_norm = l->k_norm = c->family->qk_norm ? &one : NULL;
+		for (int p = 0; p < QZ_PROJ_N; p++) {
+			l->w[p].type = proj;
+			qz_proj_shape(c, (enum qz_proj)p, &l->w[p].rows, &l->w[p].cols);
+		}
+	}
+	return 0;
+}
+
+int
+qz_estimate_step(double *seconds, struct qz_dev *dev, const struct qz_config *c,
+    const struct qz_lora *l, const struct qz_net_shape *shape, const struct qz_rates *r,
+    bool quantized, struct qz_err *e)
+{
+	enum qz_dtype act = dev->k->act_type;
+	struct clock clock;
+	struct qz_weights w;
+	struct qz_net n;
+	int ret;
+
+	begin(&clock, dev, r);
+	clock.t = shape->room.tokens;
+	ret = shapes_of(&w, c, quantized ? QZ_NF4 : act, act, e);
+	if (ret == 0)
+		ret = qz_net_pretend(&n, dev, &clock.dev, &w, l, shape, e);
+	if (ret == 0) {
+		n.dropping = true;
+		qz_net_forward(&n);
+		qz_net_loss(&n, 0, 1);
+		qz_net_backward(&n);
+		n.k->sum_squares(n.dev, n.sum, n.g, (int64_t)n.lora.n_par);
+		/* the optimizer: 32 bytes a parameter */
+		stream(&clock.dev, 32 * (double)n.lora.n_par);
+		qz_net_close(&n);
+	}
+	*seconds = clock.now;
+	free(w.layers);
+	return ret;
+}

@@ -1,0 +1,28 @@
+/* estimate - how long a step will take on a device, before there is one: the net's own code runs against a
+ * table of ops that add up time instead of computing, from a few rates of the device. */
+#ifndef QZ_ESTIMATE_H
+#define QZ_ESTIMATE_H
+
+#include "libcore/model/net.h"
+
+/* What a device reaches: FLOP/s, bytes/s (read and written), seconds. */
+struct qz_rates {
+	double product;                  /* FLOP/s of a large product */
+	double attention, attention_bwd; /* FLOP/s, counting what causal attention needs */
+	double copy;                     /* bytes/s of a copy on the device */
+	double link;                     /* bytes/s of a side copy */
+	double launch;                   /* seconds of the smallest op */
+};
+
+/* Measures them at this model's shapes, with batches of at most t tokens, the longest document of max_len
+ * tokens: takes some hundredths of a second and gives back the memory. */
+int qz_rates_measure(struct qz_rates *r, struct qz_dev *dev, const struct qz_config *c, int64_t t,
+    int64_t max_len, bool any_order, struct qz_err *e);
+
+/* Seconds of one step of `batches` batches as large as shape->room.  quantized: the projections are not of
+ * activations' type. */
+int qz_estimate_step(double *seconds, struct qz_dev *dev, const struct qz_config *c,
+    const struct qz_lora *l, const struct qz_net_shape *shape, const struct qz_rates *r,
+    bool quantized, struct qz_err *e);
+
+#endif

@@ -1,0 +1,232 @@
+/* The rates of a device, measured at the start of a run. */
+#define _POSIX_C_SOURCE 200809L
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "libcore/model/estimate.h"
+
+enum { RUNS = 3, COPY = 64 << 20, TOKENS_MAX = 4096, LENGTH_MAX = 16384 };
+
+struct probe {
+	struct qz_dev *d;
+	const struct qz_backend *k;
+	const struct qz_config *c;
+	int64_t t, len, docs;
+	char *memory, *host;
+	int32_t *starts, *starts_host;
+	bool any_order;
+};
+
+static double
+seconds_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* The best of a few runs of `times` calls, per call. */
+static int
+best(struct probe *p, void (*op)(struct probe *), int times, double *seconds, struct qz_err *e)
+{
+	op(p);
+	*seconds = 1e9;
+	for (int i = 0; i < RUNS; i++) {
+		double start, spent;
+
+		if (p->k->sync(p->d, e) < 0)
+			return -1;
+		start = seconds_now();
+		for (int j = 0; j < times; j++)
+			op(p);
+		if (p->k->sync(p->d, e) < 0)
+			return -1;
+		spent = (seconds_now() - start) / times;
+		*seconds = spent < *seconds ? spent : *seconds;
+	}
+	return 0;
+}
+
+static void
+product(struct probe *p)
+{
+	size_t act = p->k->act_size;
+	struct qz_mat w = {
+		.type = p->k->act_type, .rows = p->c->ffn, .cols = p->c->hidden, .data = p->memory
+	};
+	char *x = p->memory + (size_t)(p->c->ffn * p->c->hidden) * act;
+	struct qz_linear l = { .w = w, .y = x + (size_t)(p->t * p->c->hidden) * act };
+
+	p->k->linear(p->d, &l, 1, x, p->t);
+}
+
+static struct qz_attn
+attention_of(struct probe *p)
+{
+	int64_t q = p->docs * p->len * p->c->heads * p->c->head_dim;
+	int64_t kv = p->docs * p->len * p->c->kv_heads * p->c->head_dim;
+	size_t act = p->k->act_size;
+	char *at = p->memory + 256;
+	struct qz_attn a = { .n_docs = (int)p->docs,
+		.max_q = (int)p->len,
+		.max_k = (int)p->len,
+		.q_start = p->starts,
+		.k_start = p->starts,
+		.q_host = p->starts_host,
+		.k_host = p->starts_host,
+		.any_order = p->any_order,
+		.heads = (int)p->c->heads,
+		.kv_heads = (int)p->c->kv_heads,
+		.head_dim = (int)p->c->head_dim,
+		.window = p->c->window,
+		.scale = 0.1f };
+
+	a.q = at;
+	a.o = at += (size_t)q * act;
+	a.d_o = at += (size_t)q * act;
+	a.dq = at += (size_t)q * act;
+	a.k = at += (size_t)q * act;
+	a.v = at += (size_t)kv * act;
+	a.dk = at += (size_t)kv * act;
+	a.dv = at += (size_t)kv * act;
+	a.lse = at += (size_t)kv * act;
+	return a;
+}
+
+static void
+attention(struct probe *p)
+{
+	struct qz_attn a = attention_of(p);
+
+	p->k->attention(p->d, &a);
+}
+
+static void
+attention_bwd(struct probe *p)
+{
+	struct qz_attn a = attention_of(p);
+
+	p->k->attention_bwd(p->d, &a);
+}
+
+static void
+copy(struct probe *p)
+{
+	p->k->cast(p->d, p->memory + COPY, QZ_F32, p->memory, QZ_F32, COPY / 4);
+}
+
+static void
+link_copy(struct probe *p)
+{
+	p->k->side_copy(p->d, 1, p->memory, p->host, COPY);
+	p->k->side_wait(p->d, 1);
+}
+
+static void
+smallest(struct probe *p)
+{
+	p->k->cast(p->d, p->memory, QZ_F32, p->memory + 4096, QZ_F32, 64);
+}
+
+static int
+measure(struct qz_rates *r, struct probe *p, struct qz_err *e)
+{
+	double s, scores = (double)(p->docs * p->len) * (double)p->len *
+			   (double)(p->c->heads * p->c->head_dim);
+
+	if (best(p, product, 8, &s, e) < 0)
+		return -1;
+	r->product = 2 * (double)p->t * (double)p->c->ffn * (double)p->c->hidden / s;
+	if (best(p, attention, 2, &s, e) < 0)
+		return -1;
+	r->attention = 2 * scores / s;
+	if (best(p, attention_bwd, 2, &s, e) < 0)
+		return -1;
+	r->attention_bwd = 5 * scores / s;
+	if (best(p, copy, 8, &s, e) < 0)
+		return -1;
+	r->copy = 2.0 * COPY / s;
+	if (best(p, link_copy, 1, &s, e) < 0)
+		return -1;
+	r->link = COPY / s;
+	if (best(p, smallest, 100, &s, e) < 0)
+		return -1;
+	r->launch = s;
+	return 0;
+}
+
+/* Numbers that are not zeros, which some devices multiply faster. */
+static void
+fill(struct probe *p, size_t nbytes)
+{
+	uint64_t state = 1;
+
+	for (size_t i = 0; i < COPY / 8; i++) {
+		/* two bfloat16 or one float32 near 1: exponents below, mantissas at random */
+		uint64_t word = 0x3f003f003f003f00;
+
+		state = state * 6364136223846793005 + 1442695040888963407;
+		word |= state >> 8 & 0x807f807f807f807f;
+		memcpy(p->host + i * 8, &word, 8);
+	}
+	for (size_t at = 0; at < nbytes; at += COPY)
+		p->k->copy_in(
+		    p->d, p->memory + at, p->host, nbytes - at < COPY ? nbytes - at : COPY);
+}
+
+int
+qz_rates_measure(struct qz_rates *r, struct qz_dev *dev, const struct qz_config *c, int64_t t,
+    int64_t max_len, bool any_order, struct qz_err *e)
+{
+	struct probe p = { .d = dev, .k = dev->k, .c = c, .t = t < TOKENS_MAX ? t : TOKENS_MAX };
+	size_t act = p.k->act_size, products, scores, need, workspace;
+	struct qz_need ask = { .tokens = p.t,
+		.heads = (int)c->heads,
+		.kv_heads = (int)c->kv_heads,
+		.head_dim = (int)c->head_dim,
+		.weight = c->ffn * c->hidden,
+		.group = c->ffn * c->hidden,
+		.width = c->ffn };
+	int32_t *starts;
+	char *ws = NULL;
+	int ret = -1;
+
+	p.len = max_len < LENGTH_MAX ? max_len : LENGTH_MAX;
+	p.docs = p.len < p.t ? p.t / p.len : 1;
+	ask.max_len = p.len;
+	ask.any_order = p.any_order = any_order;
+	ask.tokens = p.docs * p.len > ask.tokens ? p.docs * p.len : ask.tokens;
+	products = (size_t)(c->ffn * c->hidden + p.t * (c->hidden + c->ffn)) * act;
+	scores = (size_t)(p.docs * p.len) * (size_t)(4 * (c->heads + c->kv_heads) * c->head_dim) *
+		     act +
+		 (size_t)(p.docs * p.len * c->heads) * p.k->par_size + 4096;
+	need = products > scores ? products : scores;
+	need = need > 2 * COPY ? need : 2 * COPY;
+	workspace = p.k->workspace(dev, &ask);
+	starts = malloc((size_t)(p.docs + 1) * sizeof *starts);
+	if (!starts)
+		return qz_nomem(e, (size_t)(p.docs + 1) * sizeof *starts);
+	for (int64_t i = 0; i <= p.docs; i++)
+		starts[i] = (int32_t)(i * p.len);
+	p.starts_host = starts;
+	p.host = p.k->host_alloc(dev, COPY, e);
+	p.memory = p.host ? p.k->alloc(dev, need, e) : NULL;
+	p.starts = p.memory ? p.k->alloc(dev, (size_t)(p.docs + 1) * sizeof *starts, e) : NULL;
+	ws = p.starts ? p.k->alloc(dev, workspace, e) : NULL;
+	if (ws) {
+		p.k->copy_in(dev, p.starts, starts, (size_t)(p.docs + 1) * sizeof *starts);
+		p.k->set_workspace(dev, ws, workspace);
+		fill(&p, need);
+		ret = measure(r, &p, e);
+		p.k->set_workspace(dev, NULL, 0);
+	}
+	p.k->free(dev, ws);
+	p.k->free(dev, p.starts);
+	p.k->free(dev, p.memory);
+	if (p.host)
+		p.k->host_free(dev, p.host);
+	free(starts);
+	return ret;
+}

@@ -1,0 +1,393 @@
+/* The ops of bench_stream(): what each takes, and its call. */
+#include <string.h>
+
+#include "tools/bench/stream.h"
+
+enum { BLOCK = 64, NESTED = 256 };
+
+#define T (s->t)
+#define H (s->c->hidden)
+#define F (s->c->ffn)
+#define V (s->c->vocab)
+#define ACT (s->k->act_type)
+#define PAR (s->k->par_type)
+/* A list of parts that a function gives. */
+#define PARTS(...)                                                                                 \
+	do {                                                                                       \
+		const struct stream_part list[] = { __VA_ARGS__ };                                 \
+                                                                                                   \
+		memcpy(p, list, sizeof list);                                                      \
+		return sizeof list / sizeof *list;                                                 \
+	} while (0)
+
+static int
+p_copy(const struct stream *s, struct stream_part *p)
+{
+	PARTS({ STREAM_VALUES, QZ_F32, H * F, 0, 1 }, { STREAM_VALUES, QZ_F32, H * F, 0, 1 });
+}
+
+static void
+r_copy(struct stream *s, void **at)
+{
+	s->k->cast(s->d, at[0], QZ_F32, at[1], QZ_F32, H * F);
+}
+
+static int
+quantize4_from(const struct stream *s, struct stream_part *p, enum qz_dtype type)
+{
+	PARTS({ STREAM_ZEROS, QZ_U8, H * F / 2, 0, 1 },
+	    { STREAM_ZEROS, QZ_F32, H * F / BLOCK, 0, 1 }, { STREAM_VALUES, type, H * F, 0, 1 });
+}
+
+static int
+p_quantize4(const struct stream *s, struct stream_part *p)
+{
+	return quantize4_from(s, p, QZ_F32);
+}
+
+static int
+p_quantize4_16(const struct stream *s, struct stream_part *p)
+{
+	return quantize4_from(s, p, QZ_BF16);
+}
+
+static void
+r_quantize4(struct stream *s, void **at)
+{
+	s->k->quantize4(s->d, QZ_NF4, at[0], at[1], at[2], QZ_F32, H * F, BLOCK);
+}
+
+static void
+r_quantize4_16(struct stream *s, void **at)
+{
+	s->k->quantize4(s->d, QZ_NF4, at[0], at[1], at[2], QZ_BF16, H * F, BLOCK);
+}
+
+static int
+p_nest(const struct stream *s, struct stream_part *p)
+{
+	PARTS({ STREAM_ZEROS, QZ_U8, H * F / BLOCK, 0, 1 },
+	    { STREAM_ZEROS, QZ_F32, H * F / BLOCK / NESTED + 1, 0, 1 },
+	    { STREAM_VALUES, QZ_F32, H * F / BLOCK, 0, 1 });
+}
+
+static void
+r_nest(struct stream *s, void **at)
+{
+	s->k->nest_absmax(s->d, at[0], at[1], at[2], 0.5f, H * F / BLOCK, NESTED);
+}
+
+static int
+decoded_to(const struct stream *s, struct stream_part *p, enum qz_dtype type)
+{
+	PARTS({ STREAM_ZEROS, type, H * F, 0, 1 }, { STREAM_CODES, QZ_U8, H * F / 2, 0, 1 },
+	    { STREAM_CODES, QZ_U8, H * F / BLOCK, 0, 1 },
+	    { STREAM_VALUES, QZ_F32, H * F / BLOCK / NESTED + 1, 0, 1 },
+	    { STREAM_VALUES, QZ_F32, 256, 0, 0 }, { STREAM_VALUES, QZ_F32, 16, 0, 0 });
+}
+
+static int
+p_dequantize(const struct stream *s, struct stream_part *p)
+{
+	return decoded_to(s, p, ACT);
+}
+
+static int
+p_dequantize32(const struct stream *s, struct stream_part *p)
+{
+	return decoded_to(s, p, QZ_F32);
+}
+
+static void
+decode(struct stream *s, void **at, enum qz_dtype type)
+{
+	struct qz_mat w = { .type = QZ_NF4,
+		.rows = F,
+		.cols = H,
+		.block = BLOCK,
+		.nested_block = NESTED,
+		.offset = 0.5f,
+		.data = at[1],
+		.absmax = at[2],
+		.nested_absmax = at[3],
+		.nested_map = at[4],
+		.map = at[5] };
+
+	s->k->dequantize(s->d, at[0], type, &w, 0, F);
+}
+
+static void
+r_dequantize(struct stream *s, void **at)
+{
+	decode(s, at, ACT);
+}
+
+static void
+r_dequantize32(struct stream *s, void **at)
+{
+	decode(s, at, QZ_F32);
+}
+
+static int
+rows_of(const struct stream *s, struct stream_part *p, int64_t rows, int64_t cols, double passes)
+{
+	PARTS({ STREAM_VALUES, ACT, rows * cols, 0, passes },
+	    { STREAM_VALUES, ACT, rows * cols, 0, 1 }, { STREAM_VALUES, PAR, rows, 0, 1 },
+	    { STREAM_VALUES, QZ_F32, cols, 0, 0 },
+	    { STREAM_VALUES, ACT, rows * cols, 0, passes - 1 });
+}
+
+static int
+p_rmsnorm(const struct stream *s, struct stream_part *p)
+{
+	return rows_of(s, p, T, H, 1);
+}
+
+static void
+r_rmsnorm(struct stream *s, void **at)
+{
+	s->k->rmsnorm(s->d, at[0], at[2], at[1], at[3], T, H, 1e-5f);
+}
+
+static int
+p_rmsnorm_head(const struct stream *s, struct stream_part *p)
+{
+	return rows_of(s, p, T * s->c->heads, s->c->head_dim, 1);
+}
+
+static void
+r_rmsnorm_head(struct stream *s, void **at)
+{
+	s->k->rmsnorm(s->d, at[0], at[2], at[1], at[3], T * s->c->heads, s->c->head_dim, 1e-5f);
+}
+
+static int
+p_rmsnorm_bwd(const struct stream *s, struct stream_part *p)
+{
+	return rows_of(s, p, T, H, 2);
+}
+
+static void
+r_rmsnorm_bwd(struct stream *s, void **at)
+{
+	s->k->rmsnorm_bwd(s->d, at[0], at[1], at[4], at[2], at[3], T, H, true);
+}
+
+static int
+rope_of(const struct stream *s, struct stream_part *p, int64_t heads)
+{
+	PARTS({ STREAM_VALUES, ACT, T * heads * s->c->head_dim, 0, 2 },
+	    { STREAM_ANGLES, PAR, T * s->c->head_dim, 0, 1 }, { STREAM_PLACES, QZ_I32, T, 0, 1 });
+}
+
+static int
+p_rope(const struct stream *s, struct stream_part *p)
+{
+	return rope_of(s, p, s->c->heads);
+}
+
+static int
+p_rope_k(const struct stream *s, struct stream_part *p)
+{
+	return rope_of(s, p, s->c->kv_heads);
+}
+
+static void
+r_rope(struct stream *s, void **at)
+{
+	s->k->rope(s->d, at[0], at[1], at[2], T, (int)s->c->heads, (int)s->c->head_dim, false);
+}
+
+static void
+r_rope_k(struct stream *s, void **at)
+{
+	s->k->rope(s->d, at[0], at[1], at[2], T, (int)s->c->kv_heads, (int)s->c->head_dim, false);
+}
+
+static int
+three(const struct stream *s, struct stream_part *p, int64_t n, double a, double b, double c)
+{
+	PARTS({ STREAM_VALUES, ACT, n, 0, a }, { STREAM_VALUES, ACT, n, 0, b },
+	    { STREAM_VALUES, ACT, n, 0, c });
+}
+
+static int
+p_swiglu(const struct stream *s, struct stream_part *p)
+{
+	return three(s, p, T * F, 1, 1, 1);
+}
+
+static void
+r_swiglu(struct stream *s, void **at)
+{
+	s->k->swiglu(s->d, at[0], at[1], at[2], T * F);
+}
+
+static int
+p_swiglu_bwd(const struct stream *s, struct stream_part *p)
+{
+	return three(s, p, T * F, 2, 2, 1);
+}
+
+static void
+r_swiglu_bwd(struct stream *s, void **at)
+{
+	s->k->swiglu_bwd(s->d, at[0], at[1], at[2], NULL, T * F);
+}
+
+static int
+p_swiglu_bwd_h(const struct stream *s, struct stream_part *p)
+{
+	return three(s, p, T * F, 2, 2, 2);
+}
+
+static void
+r_swiglu_bwd_h(struct stream *s, void **at)
+{
+	s->k->swiglu_bwd(s->d, at[0], at[1], at[2], at[2], T * F);
+}
+
+static int
+p_add(const struct stream *s, struct stream_part *p)
+{
+	PARTS({ STREAM_VALUES, ACT, T * H, 0, 2 }, { STREAM_VALUES, ACT, T * H, 0, 1 });
+}
+
+static void
+r_add(struct stream *s, void **at)
+{
+	s->k->add(s->d, at[0], at[1], T * H);
+}
+
+static int
+p_gather(const struct stream *s, struct stream_part *p)
+{
+	PARTS({ STREAM_VALUES, ACT, T * H, 0, 1 }, { STREAM_VALUES, ACT, T * H, 0, 1 },
+	    { STREAM_MIXED, QZ_I32, T, T, 1 });
+}
+
+static void
+r_gather(struct stream *s, void **at)
+{
+	s->k->gather(s->d, at[0], at[1], at[2], T, H);
+}
+
+static void
+r_scatter(struct stream *s, void **at)
+{
+	s->k->scatter(s->d, at[0], at[1], at[2], T, H);
+}
+
+static int
+p_embed(const struct stream *s, struct stream_part *p)
+{
+	int64_t rows = V < T ? V : T;
+
+	PARTS({ STREAM_VALUES, ACT, T * H, 0, 1 },
+	    { STREAM_VALUES, QZ_BF16, rows * H, 0, (double)T / (double)rows },
+	    { STREAM_MIXED, QZ_I32, T, rows, 1 });
+}
+
+static void
+r_embed(struct stream *s, void **at)
+{
+	struct qz_mat table = { .type = QZ_BF16, .rows = V < T ? V : T, .cols = H, .data = at[1] };
+
+	s->k->embed(s->d, at[0], &table, at[2], T);
+}
+
+/* Rows of logits that are there at a time (QZ_LOGITS_BYTES of net.h). */
+static int64_t
+head_rows(const struct stream *s)
+{
+	int64_t rows = (64 << 20) / (V * (int64_t)s->k->par_size);
+
+	return rows < 1 ? 1 : rows < T ? rows : T;
+}
+
+static int
+p_loss(const struct stream *s, struct stream_part *p)
+{
+	double part = (double)s->k->act_size / (double)s->k->par_size;
+
+	PARTS({ STREAM_VALUES, PAR, head_rows(s) * V, 0, 1 + part },
+	    { STREAM_ZEROS, QZ_F64, head_rows(s), 0, 1 },
+	    { STREAM_MIXED, QZ_I32, head_rows(s), V, 1 });
+}
+
+static void
+r_loss(struct stream *s, void **at)
+{
+	s->k->cross_entropy(s->d, at[1], at[0], at[2], head_rows(s), V, 0.01);
+}
+
+static int
+p_squares(const struct stream *s, struct stream_part *p)
+{
+	PARTS({ STREAM_VALUES, PAR, s->adapter, 0, 1 });
+}
+
+static void
+r_squares(struct stream *s, void **at)
+{
+	s->k->sum_squares(s->d, s->sum, at[0], s->adapter);
+}
+
+/* p, g, and p as activations. */
+static int
+p_adamw(const struct stream *s, struct stream_part *p)
+{
+	PARTS({ STREAM_VALUES, PAR, s->adapter, 0, 2 }, { STREAM_VALUES, PAR, s->adapter, 0, 1 },
+	    { STREAM_ZEROS, ACT, s->adapter, 0, 1 }, { STREAM_ZEROS, PAR, s->adapter, 0, 2 },
+	    { STREAM_ZEROS, PAR, s->adapter, 0, 2 });
+}
+
+static void
+r_adamw(struct stream *s, void **at)
+{
+	s->k->adamw(s->d, s->args, s->sum, at[0], at[3], at[4], at[1], at[2], s->adapter);
+}
+
+static int
+p_adamw8(const struct stream *s, struct stream_part *p)
+{
+	int64_t blocks = s->adapter / QZ_ADAMW8_BLOCK;
+
+	PARTS({ STREAM_VALUES, PAR, s->adapter, 0, 2 }, { STREAM_VALUES, PAR, s->adapter, 0, 1 },
+	    { STREAM_ZEROS, ACT, s->adapter, 0, 1 }, { STREAM_ZEROS, QZ_U8, s->adapter, 0, 2 },
+	    { STREAM_ZEROS, QZ_U8, s->adapter, 0, 2 }, { STREAM_ZEROS, QZ_F32, blocks, 0, 2 },
+	    { STREAM_ZEROS, QZ_F32, blocks, 0, 2 });
+}
+
+static void
+r_adamw8(struct stream *s, void **at)
+{
+	s->k->adamw8(
+	    s->d, s->args, s->sum, at[0], at[3], at[4], at[5], at[6], at[1], at[2], s->adapter);
+}
+
+const struct stream_op bench_stream_copy_op = { "copy", "ffn x hidden", p_copy, r_copy };
+const struct stream_op bench_stream_ops[] = {
+	{ "quantize4", "ffn x hidden, f32", p_quantize4, r_quantize4 },
+	{ "quantize4", "ffn x hidden, bf16", p_quantize4_16, r_quantize4_16 },
+	{ "nest_absmax", "ffn x hidden / 64", p_nest, r_nest },
+	{ "dequantize nf4", "ffn x hidden, activations", p_dequantize, r_dequantize },
+	{ "dequantize nf4", "ffn x hidden, f32", p_dequantize32, r_dequantize32 },
+	{ "embed", "bf16, hidden", p_embed, r_embed },
+	{ "rmsnorm", "hidden", p_rmsnorm, r_rmsnorm },
+	{ "rmsnorm", "each head", p_rmsnorm_head, r_rmsnorm_head },
+	{ "rmsnorm_bwd", "hidden, added", p_rmsnorm_bwd, r_rmsnorm_bwd },
+	{ "rope", "heads", p_rope, r_rope },
+	{ "rope", "kv heads", p_rope_k, r_rope_k },
+	{ "swiglu", "ffn", p_swiglu, r_swiglu },
+	{ "swiglu_bwd", "ffn", p_swiglu_bwd, r_swiglu_bwd },
+	{ "swiglu_bwd", "ffn, h again", p_swiglu_bwd_h, r_swiglu_bwd_h },
+	{ "add", "hidden", p_add, r_add },
+	{ "gather", "hidden", p_gather, r_gather },
+	{ "scatter", "hidden", p_gather, r_scatter },
+	{ "cross_entropy", "64 MiB of logits, gradient", p_loss, r_loss },
+	{ "sum_squares", "adapter of rank 16", p_squares, r_squares },
+	{ "adamw", "adapter of rank 16", p_adamw, r_adamw },
+	{ "adamw8", "adapter of rank 16", p_adamw8, r_adamw8 },
+};
+const int bench_stream_n_ops = sizeof bench_stream_ops / sizeof *bench_stream_ops;
