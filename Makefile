@@ -83,6 +83,7 @@ $(bins):
 $B/tests/unit/%.t: $B/tests/unit/%.o $B/libqz.a
 	$Q $(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $B/libqz.a $(LDLIBS)
 $B/tests/unit/cudnn.t: $B/kernels/cuda/cudnn.o $B/kernels/cuda/library.o
+$B/tests/unit/library.t: $B/kernels/cuda/library.o
 
 $B/tests/interop/%: $B/tests/interop/%.o $B/libqz.a
 	$Q $(CC) $(LDFLAGS) -o $@ $< $B/libqz.a $(LDLIBS)

@@ -93,6 +93,7 @@ struct qz_attn {
 	const qz_act *d_o;    /* backward: gradient of o; q_start == k_start */
 	qz_act *dq, *dk, *dv; /* backward: written, not added to */
 	bool any_order;       /* dq may be summed in any order: faster, bits differ between runs */
+	int parts;            /* backward: as in struct qz_need, which gives the workspace for it */
 };
 
 /* Device memory, so that a captured step can be replayed with other values. */
@@ -112,8 +113,14 @@ struct qz_need {
 	int64_t rank_sum; /* sum of the ranks in one linear() call */
 	bool dropout;     /* some adapter's input is dropped */
 	int64_t max_len;  /* longest document */
+	int64_t docs;     /* most documents in a batch */
 	int heads, kv_heads, head_dim;
-	bool any_order;           /* of struct qz_attn */
+	bool any_order; /* of struct qz_attn */
+	/* The backward pass of attention, unless in any order: 0: without the gradients of all scores;
+	 * n > 0: with those of 1 / n of the heads at a time, 2 len^2 bytes for each head of a document.  A call
+	 * takes the fewest parts of 1, 2, 4 .. QZ_PARTS_MAX whose memory is in the workspace; with none it does
+	 * without. */
+	int attention_parts;
 	int64_t head_rows, vocab; /* rows of logits at a time, and their width */
 };
 
@@ -124,7 +131,9 @@ struct qz_trace {
 	double seconds;
 };
 
-#define QZ_KERNELS_ABI 3
+enum { QZ_PARTS_MAX = 8 };
+
+#define QZ_KERNELS_ABI 4
 
 struct qz_backend {
 	uint32_t abi,
@@ -175,6 +184,8 @@ struct qz_backend {
 
 	size_t (*workspace)(struct qz_dev *d, const struct qz_need *need);
 	void (*set_workspace)(struct qz_dev *d, void *device, size_t nbytes);
+	/* Can attention's gradients be computed with those of the scores of 1 / parts of the heads at a time? */
+	bool (*attention_parts)(struct qz_dev *d, const struct qz_need *need, int parts);
 	/* Whose attention a run with such a workspace takes, forward and backward, for people. */
 	void (*attention_name)(struct qz_dev *d, const struct qz_need *need, char *text, size_t n);
 

@@ -202,6 +202,15 @@ CPU(workspace)(struct qz_dev *d, const struct qz_need *need)
 	return n;
 }
 
+bool
+CPU(attention_parts)(struct qz_dev *d, const struct qz_need *need, int parts)
+{
+	(void)d;
+	(void)need;
+	(void)parts;
+	return false;
+}
+
 void
 CPU(attention_name)(struct qz_dev *d, const struct qz_need *need, char *text, size_t n)
 {

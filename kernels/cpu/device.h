@@ -19,6 +19,7 @@ void CPU(fill)(struct qz_dev *d, void *p, int byte, size_t nbytes);
 int CPU(sync)(struct qz_dev *d, struct qz_err *e);
 size_t CPU(workspace)(struct qz_dev *d, const struct qz_need *need);
 void CPU(set_workspace)(struct qz_dev *d, void *p, size_t nbytes);
+bool CPU(attention_parts)(struct qz_dev *d, const struct qz_need *need, int parts);
 void CPU(attention_name)(struct qz_dev *d, const struct qz_need *need, char *text, size_t n);
 
 extern const struct qz_backend CPU(backend);

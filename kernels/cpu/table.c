@@ -32,6 +32,7 @@ const struct qz_backend CPU(backend) = {
 	.side_wait = CPU(side_wait),
 	.workspace = CPU(workspace),
 	.set_workspace = CPU(set_workspace),
+	.attention_parts = CPU(attention_parts),
 	.attention_name = CPU(attention_name),
 #define QZ_OP(name, args) .name = CPU(name),
 #include "kernels/ops.def"

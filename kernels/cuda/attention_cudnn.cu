@@ -3,6 +3,8 @@
  * A plan belongs to a shape and takes most of a second to make: they are kept.  Documents of different lengths
  * share plans: their number and the longest length are rounded up to powers of two, and the documents that are
  * not there are empty ones behind the last row.  A stream that is being captured gets no new plan.
+ * To sum dq in order cuDNN keeps the gradients of all scores of its heads: heads go in as many parts as it
+ * takes for them to be in the workspace, so that shapes and the workspace alone decide how.
  * QZ_ATTENTION=own leaves cuDNN out; =cudnn takes it wherever it can, and then what fails is an error. */
 #include <cmath>
 #include <cstdio>
@@ -12,18 +14,20 @@
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/cudnn.h"
 
-enum { ENTRIES = 64, DOCS_MAX = 1024, LEN_MIN = 128, SLACK = 2 << 20 };
+enum { ENTRIES = 64, DOCS_MAX = 1024, LEN_MIN = 128, LEN_MAX = 1 << 20, SLACK = 2 << 20 };
 
-/* GPUs from .. to; ragged: documents of any lengths.  cuDNN's sums for keys take `copies` times as much as q. */
+/* GPUs from .. to; ragged: documents of any lengths; in_order: dq in order too.  cuDNN's sums for keys take
+ * `copies` times as much as q when dq is in any order. */
 static const struct rule {
 	int from, to, version;
-	bool ragged;
+	bool ragged, in_order;
 	int copies;
 } rules[] = {
-	{ 80, 89, 91600, false, 4 },
-	{ 90, 103, 91600, false, 2 },
-	{ 90, 103, 91600, true, 0 },
-	{ 120, 121, 91600, false, 4 },
+	{ 80, 89, 91600, false, true, 4 },
+	{ 90, 103, 91600, false, true, 2 },
+	{ 90, 90, 91600, true, true, 0 },
+	{ 100, 103, 91600, true, false, 0 },
+	{ 120, 121, 91600, false, true, 4 },
 };
 
 enum wish { AUTO, OWN, ALWAYS };
@@ -44,12 +48,13 @@ read_wish(void)
 }
 
 static const struct rule *
-find_rule(struct qz_dev *d, bool ragged)
+find_rule(struct qz_dev *d, bool ragged, bool in_order)
 {
 	int cc = cuda_dev(d)->cc;
 
 	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
-		if (cc >= rules[i].from && cc <= rules[i].to && ragged == rules[i].ragged)
+		if (cc >= rules[i].from && cc <= rules[i].to && ragged == rules[i].ragged &&
+		    (rules[i].in_order || !in_order))
 			return &rules[i];
 	return nullptr;
 }
@@ -60,10 +65,10 @@ usable(struct qz_dev *d, int dim)
 {
 	const struct qz_cudnn *lib;
 
-	if (read_wish() == OWN || !find_rule(d, false) || dim % 16 != 0 || dim > 128)
+	if (read_wish() == OWN || !find_rule(d, false, false) || dim % 16 != 0 || dim > 128)
 		return nullptr;
 	lib = qz_cudnn_load();
-	return lib->so && lib->version >= find_rule(d, false)->version ? lib : nullptr;
+	return lib->so && lib->version >= find_rule(d, false, false)->version ? lib : nullptr;
 }
 
 static int32_t
@@ -85,35 +90,47 @@ same_lengths(const struct qz_attn *a)
 	return true;
 }
 
-/* The shape that takes this call. */
+/* Documents up to len, all of them that long when `same`, in a shape that holds them: one of few. */
+static bool
+set_extent(struct qz_dev *d, struct qz_sdpa_shape *s, int64_t docs, int64_t len, bool same)
+{
+	bool ragged = find_rule(d, true, s->back && !s->any_order) != nullptr;
+	bool dense = same && (len % LEN_MIN == 0 || (!ragged && len >= LEN_MIN));
+
+	if (docs < 1 || docs > DOCS_MAX || len < 1 || len > LEN_MAX || (!dense && !ragged))
+		return false;
+	s->ragged = !dense;
+	s->docs = dense ? static_cast<int32_t>(docs) : power(static_cast<int32_t>(docs));
+	s->len = static_cast<int32_t>(dense ? len : power(len < LEN_MIN ? LEN_MIN : static_cast<int32_t>(len)));
+	return true;
+}
+
+/* Can the heads go in so many parts?  Those of lse must begin on 16 bytes. */
+static bool
+divides(int parts, int heads, int kv_heads)
+{
+	return kv_heads % parts == 0 && (parts == 1 || heads / parts % 4 == 0);
+}
+
+/* The shape that takes this call, all heads of it. */
 static bool
 find_shape(struct qz_dev *d, const struct qz_attn *a, bool back, struct qz_sdpa_shape *s)
 {
-	bool same, dense;
-
-	if ((back && !a->any_order) || !usable(d, a->head_dim) || !a->q_host || !a->k_host ||
-	    a->n_docs > DOCS_MAX ||
+	if ((back && !a->any_order && a->parts < 1) || !usable(d, a->head_dim) || !a->q_host || !a->k_host ||
 	    memcmp(a->q_host, a->k_host, (static_cast<size_t>(a->n_docs) + 1) * sizeof *a->q_host) != 0)
 		return false;
 	if (!aligned(a->q, 16) || !aligned(a->k, 16) || !aligned(a->v, 16) || !aligned(a->o, 16) ||
 	    !aligned(a->d_o, 16) || !aligned(a->dq, 16) || !aligned(a->dk, 16) || !aligned(a->dv, 16) ||
 	    !aligned(a->lse, 16))
 		return false;
-	same = same_lengths(a);
-	dense = same && (a->max_q % LEN_MIN == 0 || (!find_rule(d, true) && a->max_q >= LEN_MIN));
-	if (!dense && !find_rule(d, true))
-		return false;
 	memset(s, 0, sizeof *s);
 	s->back = back;
-	s->ragged = !dense;
 	s->any_order = back && a->any_order;
-	s->docs = dense ? a->n_docs : power(a->n_docs);
-	s->len = dense ? a->max_q : power(a->max_q < LEN_MIN ? LEN_MIN : a->max_q);
 	s->heads = s->row_heads = a->heads;
 	s->kv_heads = s->row_kv = a->kv_heads;
 	s->dim = a->head_dim;
 	s->window = a->window >= a->max_k ? 0 : a->window;
-	return true;
+	return set_extent(d, s, a->n_docs, a->max_q, same_lengths(a));
 }
 
 static bool
@@ -246,57 +263,123 @@ carve(const struct qz_sdpa *p, int64_t rows, char *base, void *at[QZ_SDPA_IDS])
 	return n + qz_cuda_round(p->workspace);
 }
 
+/* The gradients of the scores of a shape's heads, which cuDNN keeps to add up in order. */
+static int64_t
+scores(const struct qz_sdpa_shape *s)
+{
+	int64_t len = (s->len + LEN_MIN - 1) / LEN_MIN * LEN_MIN;
+
+	return 2 * len * len * s->docs * s->heads;
+}
+
+/* What adding up in order takes, with 1 / parts of the heads at a time. */
+static int64_t
+in_order_need(struct qz_dev *d, const struct qz_need *need, int parts)
+{
+	struct qz_sdpa_shape s = {};
+	int64_t rows = need->tokens * need->heads, sums = need->heads > need->kv_heads ? 2 * rows * need->head_dim * 2 : 0;
+
+	s.back = true;
+	s.heads = need->heads / parts;
+	if (!set_extent(d, &s, need->docs, need->max_len, need->docs * need->max_len == need->tokens))
+		return 0;
+	return scores(&s) + rows * 4 + (s.ragged ? sums : sums / parts);
+}
+
 size_t
 qz_cuda_sdpa_need(struct qz_dev *d, const struct qz_need *need)
 {
 	int64_t n = need->tokens * need->heads, docs = need->tokens < DOCS_MAX ? need->tokens : DOCS_MAX;
-	int64_t copies, offsets = 4 * qz_cuda_round((power(static_cast<int32_t>(docs)) + 1) * 8);
+	int64_t copies, all = 4 * static_cast<int64_t>(qz_cuda_round((power(static_cast<int32_t>(docs)) + 1) * 8)) + SLACK;
 
 	if (!usable(d, need->head_dim))
 		return 0;
-	if (!need->any_order)
-		return qz_cuda_round(offsets + SLACK);
-	copies = find_rule(d, false)->copies;
-	if (find_rule(d, true) && copies < 2)
-		copies = 2;
-	return qz_cuda_round(offsets + n * 4 + n * need->head_dim * (4 + 2 * copies) + SLACK);
+	if (need->any_order) {
+		copies = find_rule(d, false, false)->copies;
+		if (find_rule(d, true, false) && copies < 2)
+			copies = 2;
+		all += n * 4 + n * need->head_dim * (4 + 2 * copies);
+	} else if (need->attention_parts > 0 && qz_cuda_attention_parts(d, need, need->attention_parts)) {
+		all += in_order_need(d, need, need->attention_parts);
+	}
+	return qz_cuda_round(all);
+}
+
+bool
+qz_cuda_attention_parts(struct qz_dev *d, const struct qz_need *need, int parts)
+{
+	return parts >= 1 && parts <= QZ_PARTS_MAX && power(parts) == parts && usable(d, need->head_dim) &&
+	    divides(parts, need->heads, need->kv_heads) && in_order_need(d, need, parts) > 0;
+}
+
+/* The plan whose memory is in the workspace, of the fewest parts of the heads, and what it needs; NULL: none,
+ * and *p is the last that was tried, if any; or a failure, which is kept. */
+static struct qz_sdpa *
+choose(struct qz_dev *d, const struct qz_attn *a, struct qz_sdpa_shape shape, struct qz_sdpa **p, size_t *need)
+{
+	struct qz_cuda_dev *c = cuda_dev(d);
+	size_t there = c->ws ? c->ws_n : 0;
+	bool in_order = shape.back && !shape.any_order;
+	void *at[QZ_SDPA_IDS] = {};
+
+	for (int parts = 1; parts <= (in_order ? QZ_PARTS_MAX : 1); parts *= 2) {
+		if (!divides(parts, a->heads, a->kv_heads))
+			continue;
+		shape.heads = a->heads / parts;
+		shape.kv_heads = a->kv_heads / parts;
+		*need = in_order ? static_cast<size_t>(scores(&shape)) : 0;
+		if (*need > there)
+			continue; /* spares making a plan */
+		*p = find_plan(d, &shape);
+		if (!*p)
+			return nullptr;
+		*need = (*p)->plan ? carve(*p, a->q_host[a->n_docs], nullptr, at) : 0;
+		if ((*p)->plan && *need <= there && there > 0)
+			return *p;
+	}
+	return nullptr;
+}
+
+/* Part i of the heads. */
+static void
+set_pointers(const struct qz_attn *a, const struct qz_sdpa_shape *s, int i, void *at[QZ_SDPA_IDS])
+{
+	int64_t q = 2ll * i * s->heads * s->dim, k = 2ll * i * s->kv_heads * s->dim;
+	const struct {
+		enum qz_sdpa_id id;
+		const void *p;
+		int64_t by;
+	} all[] = { { QZ_SDPA_Q, a->q, q }, { QZ_SDPA_K, a->k, k }, { QZ_SDPA_V, a->v, k }, { QZ_SDPA_O, a->o, q },
+		{ QZ_SDPA_LSE, a->lse, 4ll * i * s->heads }, { QZ_SDPA_DO, a->d_o, q }, { QZ_SDPA_DQ, a->dq, q },
+		{ QZ_SDPA_DK, a->dk, k }, { QZ_SDPA_DV, a->dv, k } };
+
+	for (size_t j = 0; j < sizeof all / sizeof *all; j++)
+		at[all[j].id] = all[j].p ? static_cast<char *>(const_cast<void *>(all[j].p)) + all[j].by : nullptr;
 }
 
 bool
 qz_cuda_sdpa(struct qz_dev *d, const struct qz_attn *a, bool back)
 {
 	struct qz_cuda_dev *c = cuda_dev(d);
-	bool always = read_wish() == ALWAYS;
 	float scale = a->scale, lowest = -INFINITY, one = 1, window = static_cast<float>(a->window);
 	void *at[QZ_SDPA_IDS] = {};
 	struct qz_sdpa_shape shape;
-	struct qz_sdpa *p;
-	size_t need;
+	struct qz_sdpa *last = nullptr, *p;
+	size_t need = 0;
 
 	if (c->err.code != QZ_OK || !find_shape(d, a, back, &shape))
 		return false;
-	p = find_plan(d, &shape);
-	if (!p)
-		return true;
-	need = p->plan ? carve(p, a->q_host[a->n_docs], nullptr, at) : 0;
-	if (!p->plan || !c->ws || need > c->ws_n) {
-		if (always && !p->plan)
-			qz_cuda_keep(d, QZ_EDEVICE, "%s: cuDNN: %s", c->op, p->why);
-		else if (always)
+	p = choose(d, a, shape, &last, &need);
+	if (!p && c->err.code == QZ_OK && read_wish() == ALWAYS) {
+		if (last && !last->plan)
+			qz_cuda_keep(d, QZ_EDEVICE, "%s: cuDNN: %s", c->op, last->why);
+		else
 			qz_cuda_keep(d, QZ_EIO, "%s: cuDNN needs %zu bytes of workspace, there are %zu", c->op, need,
 			    c->ws ? c->ws_n : 0);
-		return always;
 	}
+	if (!p)
+		return c->err.code != QZ_OK;
 	carve(p, a->q_host[a->n_docs], c->ws, at);
-	at[QZ_SDPA_Q] = const_cast<void *>(a->q);
-	at[QZ_SDPA_K] = const_cast<void *>(a->k);
-	at[QZ_SDPA_V] = const_cast<void *>(a->v);
-	at[QZ_SDPA_O] = a->o;
-	at[QZ_SDPA_LSE] = a->lse;
-	at[QZ_SDPA_DO] = const_cast<void *>(a->d_o);
-	at[QZ_SDPA_DQ] = a->dq;
-	at[QZ_SDPA_DK] = a->dk;
-	at[QZ_SDPA_DV] = a->dv;
 	at[QZ_SDPA_SCALE] = &scale;
 	at[QZ_SDPA_LOWEST] = &lowest;
 	at[QZ_SDPA_ONE] = &one;
@@ -306,8 +389,13 @@ qz_cuda_sdpa(struct qz_dev *d, const struct qz_attn *a, bool back)
 		launch(d, lay_out, dim3(1), 256, 0, *a, shape.docs, static_cast<int64_t *>(at[QZ_SDPA_AT_Q]),
 		    static_cast<int64_t *>(at[QZ_SDPA_AT_K]), static_cast<int64_t *>(at[QZ_SDPA_AT_LSE]),
 		    static_cast<int32_t *>(at[QZ_SDPA_LENGTH]));
-	if (!qz_sdpa_run(c->sdpas->lib, c->sdpas->handle, p, at, at[0]))
+	for (int i = 0; i < a->heads / p->shape.heads; i++) {
+		set_pointers(a, &p->shape, i, at);
+		if (qz_sdpa_run(c->sdpas->lib, c->sdpas->handle, p, at, at[0]))
+			continue;
 		qz_cuda_keep(d, QZ_EDEVICE, "%s: cuDNN: %s", c->op, p->why);
+		break;
+	}
 	return true;
 }
 
@@ -332,6 +420,8 @@ qz_cuda_attention_name(struct qz_dev *d, const struct qz_need *need, char *text,
 	qz_cuda_sdpa_name(dnn, sizeof dnn);
 	if (other && need->any_order)
 		snprintf(text, n, "%s's, forward and backward (dq in any order)", dnn);
+	else if (need->attention_parts > 0 && qz_cuda_attention_parts(d, need, need->attention_parts))
+		snprintf(text, n, "%s's, forward and backward (heads in %d parts)", dnn, need->attention_parts);
 	else
 		snprintf(text, n, "%s forward, qz's backward", other ? dnn : "qz's");
 }

@@ -134,6 +134,7 @@ size_t qz_cuda_sdpa_need(struct qz_dev *d, const struct qz_need *need);
 void qz_cuda_sdpa_end(struct qz_dev *d);
 /* "cuDNN 9.19.0", or why it is not there. */
 void qz_cuda_sdpa_name(char *text, size_t n);
+bool qz_cuda_attention_parts(struct qz_dev *d, const struct qz_need *need, int parts);
 void qz_cuda_attention_name(struct qz_dev *d, const struct qz_need *need, char *text, size_t n);
 
 /* dequantize.cu */

@@ -40,6 +40,19 @@ struct graph {
 	X(finalize, "cudnnBackendFinalize")                                                        \
 	X(run, "cudnnBackendExecute")
 
+static bool
+new_enough(void *so, char *why, size_t n)
+{
+	size_t (*get_version)(void);
+	int version;
+
+	*(void **)&get_version = qz_cuda_symbol(so, "cudnnGetVersion");
+	version = get_version ? (int)get_version() : 0;
+	snprintf(why, n, "cuDNN %d.%d.%d is older than %d.%d", version / 10000, version / 100 % 100,
+	    version % 100, OLDEST / 10000, OLDEST / 100 % 100);
+	return version >= OLDEST;
+}
+
 const struct qz_cudnn *
 qz_cudnn_load(void)
 {
@@ -49,7 +62,7 @@ qz_cudnn_load(void)
 	if (tried)
 		return &lib;
 	tried = true;
-	lib.so = qz_cuda_library("libcudnn.so.9", "QZ_CUDNN", lib.why, sizeof lib.why);
+	lib.so = qz_cuda_library("libcudnn.so.9", "QZ_CUDNN", new_enough, lib.why, sizeof lib.why);
 	if (!lib.so)
 		return &lib;
 #define X(member, name)                                                                            \
@@ -62,11 +75,6 @@ qz_cudnn_load(void)
 	SYMBOLS(X)
 #undef X
 	lib.version = (int)lib.get_version();
-	if (lib.version >= OLDEST)
-		return &lib;
-	snprintf(lib.why, sizeof lib.why, "cuDNN %d.%d.%d is older than %d.%d", lib.version / 10000,
-	    lib.version / 100 % 100, lib.version % 100, OLDEST / 10000, OLDEST / 100 % 100);
-	lib.so = NULL;
 	return &lib;
 }
 

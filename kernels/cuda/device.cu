@@ -408,6 +408,7 @@ table(void)
 	k.trace_read = qz_cuda_trace_read;
 	k.workspace = workspace;
 	k.set_workspace = set_workspace;
+	k.attention_parts = qz_cuda_attention_parts;
 	k.attention_name = qz_cuda_attention_name;
 #define QZ_OP(name, args) k.name = qz_cuda_##name;
 #include "kernels/ops.def"

@@ -26,7 +26,7 @@ load(void)
 	if (tried)
 		return &lib;
 	tried = true;
-	lib.so = qz_cuda_library(LIBRARY, nullptr, lib.why, sizeof lib.why);
+	lib.so = qz_cuda_library(LIBRARY, nullptr, nullptr, lib.why, sizeof lib.why);
 	if (!lib.so)
 		return &lib;
 #define X(name) \

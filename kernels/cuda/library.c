@@ -2,8 +2,10 @@
 
 #include <dlfcn.h>
 #include <glob.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Below a folder of Python packages, or of a CUDA Toolkit; %s: the library's name. */
 static const char *const python[] = {
@@ -18,55 +20,95 @@ static const char *const toolkits[] = {
 	"/usr/local/cuda-1[3-9]*/lib*/%s",
 };
 
-/* The last of the files that match: the newest version. */
+struct search {
+	const char *name;
+	qz_library_good *good;
+	char *why; /* of each that was refused */
+	size_t n;
+};
+
+/* Opens a file, or a name for the loader to find. */
 static void *
-open_place(const char *pattern)
+try(struct search *s, const char *file)
+{
+	size_t at = strlen(s->why);
+	char reason[256] = "";
+	struct link_map *map;
+	void *apart, *so;
+	bool good;
+
+	if (!s->good)
+		return dlopen(file, RTLD_NOW | RTLD_LOCAL);
+	apart = dlmopen(LM_ID_NEWLM, file, RTLD_NOW | RTLD_LOCAL);
+	if (!apart)
+		return NULL;
+	if (dlinfo(apart, RTLD_DI_LINKMAP, &map) != 0)
+		map = NULL;
+	good = s->good(apart, reason, sizeof reason);
+	so = good ? dlopen(map ? map->l_name : file, RTLD_NOW | RTLD_LOCAL) : NULL;
+	if (!so)
+		snprintf(s->why + at, s->n - at, "%s%s: %s", at ? "; " : "",
+		    map ? map->l_name : file, good ? dlerror() : reason);
+	dlclose(apart);
+	return so;
+}
+
+/* The last of the files that match comes first: the newest version. */
+static void *
+open_place(struct search *s, const char *pattern)
 {
 	glob_t found;
 	void *so = NULL;
 
 	if (glob(pattern, 0, NULL, &found) == 0)
 		for (size_t i = found.gl_pathc; !so && i-- > 0;)
-			so = dlopen(found.gl_pathv[i], RTLD_NOW | RTLD_LOCAL);
+			so = try(s, found.gl_pathv[i]);
 	globfree(&found);
 	return so;
 }
 
 static void *
-open_python(const char *prefix, const char *name)
+open_python(struct search *s, const char *prefix)
 {
 	char pattern[4096];
 	void *so = NULL;
 
 	for (size_t i = 0; !so && i < sizeof python / sizeof *python; i++) {
-		snprintf(pattern, sizeof pattern, python[i], prefix, name);
-		so = open_place(pattern);
+		snprintf(pattern, sizeof pattern, python[i], prefix, s->name);
+		so = open_place(s, pattern);
 	}
 	return so;
 }
 
 void *
-qz_cuda_library(const char *name, const char *variable, char *why, size_t n)
+qz_cuda_library(const char *name, const char *variable, qz_library_good *good, char *why, size_t n)
 {
 	const char *venv = getenv("VIRTUAL_ENV"), *told = variable ? getenv(variable) : NULL;
-	void *so = dlopen(told && *told ? told : name, RTLD_NOW | RTLD_LOCAL);
-	char pattern[4096];
+	struct search s = { .name = name, .good = good, .why = why, .n = n };
+	char pattern[4096], *none;
+	void *so;
 
+	*why = '\0';
+	so = try(&s, told && *told ? told : name);
 	if (!so && told && *told) {
-		snprintf(why, n, "%s: %s", variable, dlerror());
+		none = dlerror();
+		snprintf(pattern, sizeof pattern, "%s: %s", variable, *why ? why : none);
+		snprintf(why, n, "%s", pattern);
 		return NULL;
 	}
-	if (!so)
-		snprintf(why, n, "%s (looked also in /usr/local/cuda and in Python's packages)",
-		    dlerror());
 	if (!so && venv)
-		so = open_python(venv, name);
+		so = open_python(&s, venv);
 	for (size_t i = 0; !so && i < sizeof toolkits / sizeof *toolkits; i++) {
 		snprintf(pattern, sizeof pattern, toolkits[i], name);
-		so = open_place(pattern);
+		so = open_place(&s, pattern);
 	}
 	for (size_t i = 0; !so && i < sizeof prefixes / sizeof *prefixes; i++)
-		so = open_python(prefixes[i], name);
+		so = open_python(&s, prefixes[i]);
+	if (!so && !*why)
+		snprintf(why, n,
+		    "%s is neither where the loader looks nor in /usr/local/cuda nor in Python's "
+		    "packages",
+		    name);
 	return so;
 }
 

@@ -134,7 +134,7 @@ e_attention(struct qz_dev *d, const struct qz_attn *a)
 static void
 e_attention_bwd(struct qz_dev *d, const struct qz_attn *a)
 {
-	pass(d, 5 * scores(d, a) / clock_of(d)->r->attention_bwd);
+	pass(d, 5 * scores(d, a) / clock_of(d)->r->attention_bwd[a->parts]);
 }
 
 static void

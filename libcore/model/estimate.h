@@ -7,17 +7,22 @@
 
 /* What a device reaches: FLOP/s, bytes/s (read and written), seconds. */
 struct qz_rates {
-	double product;                  /* FLOP/s of a large product */
-	double attention, attention_bwd; /* FLOP/s, counting what causal attention needs */
-	double copy;                     /* bytes/s of a copy on the device */
-	double link;                     /* bytes/s of a side copy */
-	double launch;                   /* seconds of the smallest op */
+	double product; /* FLOP/s of a large product */
+	double
+	    attention; /* FLOP/s, counting what causal attention needs where all documents are as long
+	                   * as the longest */
+	double
+	    attention_bwd[QZ_PARTS_MAX + 1]; /* the same, by qz_policy.attention_parts; 0: not here,
+	                                         * or no faster than without */
+	double copy;                         /* bytes/s of a copy on the device */
+	double link;                         /* bytes/s of a side copy */
+	double launch;                       /* seconds of the smallest op */
 };
 
-/* Measures them at this model's shapes, with batches of at most t tokens, the longest document of max_len
- * tokens: takes some hundredths of a second and gives back the memory. */
-int qz_rates_measure(struct qz_rates *r, struct qz_dev *dev, const struct qz_config *c, int64_t t,
-    int64_t max_len, bool any_order, struct qz_err *e);
+/* Measures them at this model's shapes, with batches like the largest, but not of many more tokens than are
+ * needed: takes some hundredths of a second (with cuDNN seconds) and gives back the memory. */
+int qz_rates_measure(struct qz_rates *r, struct qz_dev *dev, const struct qz_config *c,
+    const struct qz_extent *room, bool any_order, struct qz_err *e);
 
 /* Seconds of one step of `batches` batches as large as shape->room.  quantized: the projections are not of
  * activations' type. */

@@ -93,6 +93,7 @@ qz_net_attn(const struct qz_net *n, const struct qz_kept *l)
 		.q_host = n->starts,
 		.k_host = n->starts,
 		.any_order = n->shape.any_order,
+		.parts = n->shape.policy.attention_parts,
 		.heads = (int)c->heads,
 		.kv_heads = (int)c->kv_heads,
 		.head_dim = (int)c->head_dim,

@@ -296,6 +296,8 @@ kernel_need(const struct qz_net *n)
 		.rank_sum = largest_group(n, true),
 		.dropout = n->lora.dropout > 0,
 		.any_order = n->shape.any_order,
+		.attention_parts = n->shape.train ? n->shape.policy.attention_parts : 0,
+		.docs = n->shape.room.docs,
 		.max_len = n->shape.past ? n->shape.past : n->shape.room.max_len,
 		.heads = (int)n->c.heads,
 		.kv_heads = (int)n->c.kv_heads,

@@ -12,13 +12,15 @@
 
 /* What the backward pass finds in memory: the first `x_only` layers keep their input alone and compute the
  * rest again, the next `no_mlp` layers compute gate and up again, the others keep everything.
- * The result does not depend on it, but for the order in which chunks add to the adapter's gradient. */
+ * The result does not depend on it, but for the order in which chunks add to the adapter's gradient, and
+ * the last bits of attention's gradients with attention_parts or without. */
 struct qz_policy {
 	int64_t x_only, no_mlp;
-	int64_t x_host;  /* the inputs of the first x_host layers wait in host memory */
-	int64_t chunk;   /* tokens that the MLP computes at a time, 0: all */
-	int64_t cached;  /* projections of the last `cached` layers are kept decoded */
-	bool embed_host; /* the embedding lies in host memory (qz_weights_begin) */
+	int64_t x_host;      /* the inputs of the first x_host layers wait in host memory */
+	int64_t chunk;       /* tokens that the MLP computes at a time, 0: all */
+	int attention_parts; /* of struct qz_need */
+	int64_t cached;      /* projections of the last `cached` layers are kept decoded */
+	bool embed_host;     /* the embedding lies in host memory (qz_weights_begin) */
 };
 
 /* How the optimizer keeps m and v: as elements of par, or as 8-bit codes with block constants. */

@@ -148,6 +148,29 @@ chunk_of(int64_t tokens, int i)
 	return i == 0 ? 0 : (chunk + 127) / 128 * 128;
 }
 
+/* Ways of the MLP and of attention, with the embedding and the inputs where they are in `at`. */
+static int
+try_parts(
+    struct search *s, struct qz_net_shape *shape, const struct qz_policy *at, struct qz_err *e)
+{
+	const struct qz_rates *r = s->ask->rates;
+
+	for (int parts = 0; parts <= QZ_PARTS_MAX; parts++)
+		for (int i = 0; i < CHUNKS; i++) {
+			int64_t chunk = chunk_of(shape->room.tokens, i);
+
+			if ((i > 0 && chunk < CHUNK_MIN) ||
+			    (parts > 0 && (!r || r->attention_bwd[parts] <= 0)))
+				break;
+			shape->policy = *at;
+			shape->policy.attention_parts = parts;
+			shape->policy.chunk = chunk;
+			if (try(s, shape, e) < 0)
+				return -1;
+		}
+	return 0;
+}
+
 int
 qz_plan_choose(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz_plan_ask *ask,
     struct qz_err *e)
@@ -156,16 +179,13 @@ qz_plan_choose(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz
 	bool apart = ask->device > 0; /* host memory is something else than the device's */
 
 	for (int embed = 0; embed <= (apart && ask->embed); embed++)
-		for (int host = 0; host <= (apart ? HOST_PARTS : 0); host++)
-			for (int i = 0; i < CHUNKS; i++) {
-				if (i > 0 && chunk_of(shape->room.tokens, i) < CHUNK_MIN)
-					break;
-				shape->policy = (struct qz_policy){ .embed_host = embed,
-					.x_host = ask->config->layers * host / HOST_PARTS,
-					.chunk = chunk_of(shape->room.tokens, i) };
-				if (try(&s, shape, e) < 0)
-					return -1;
-			}
+		for (int host = 0; host <= (apart ? HOST_PARTS : 0); host++) {
+			struct qz_policy at = { .embed_host = embed,
+				.x_host = ask->config->layers * host / HOST_PARTS };
+
+			if (try_parts(&s, shape, &at, e) < 0)
+				return -1;
+		}
 	*plan = s.found ? s.plan : s.least;
 	shape->policy = s.found ? s.policy : s.least_policy;
 	return s.found;
@@ -202,6 +222,10 @@ qz_policy_text(const struct qz_policy *p, int64_t layers, char *out, size_t n)
 		add(out, n, "; MLPs take %lld tokens at a time", (long long)p->chunk);
 	if (p->cached)
 		add(out, n, "; weights of %lld layers stay decoded", (long long)p->cached);
+	if (p->attention_parts == 1)
+		add(out, n, "; attention's gradients by all heads at once");
+	else if (p->attention_parts)
+		add(out, n, "; attention's gradients by %d parts of the heads", p->attention_parts);
 	if (p->embed_host)
 		add(out, n, "; the embedding lies in host memory");
 }

@@ -7,15 +7,19 @@
 #include "libcore/model/estimate.h"
 
 enum { RUNS = 3, COPY = 64 << 20, TOKENS_MAX = 4096, LENGTH_MAX = 16384 };
+/* Parts of heads must be so much faster than none to be worth their memory. */
+static const double WORTH = 1.05;
 
 struct probe {
 	struct qz_dev *d;
 	const struct qz_backend *k;
 	const struct qz_config *c;
-	int64_t t, len, docs;
+	int64_t t, len, docs,
+	    rows; /* rows: of attention, `docs` documents, the longest may have len */
 	char *memory, *host;
 	int32_t *starts, *starts_host;
 	bool any_order;
+	int parts;
 };
 
 static double
@@ -65,8 +69,8 @@ product(struct probe *p)
 static struct qz_attn
 attention_of(struct probe *p)
 {
-	int64_t q = p->docs * p->len * p->c->heads * p->c->head_dim;
-	int64_t kv = p->docs * p->len * p->c->kv_heads * p->c->head_dim;
+	int64_t q = p->rows * p->c->heads * p->c->head_dim;
+	int64_t kv = p->rows * p->c->kv_heads * p->c->head_dim;
 	size_t act = p->k->act_size;
 	char *at = p->memory + 256;
 	struct qz_attn a = { .n_docs = (int)p->docs,
@@ -77,6 +81,7 @@ attention_of(struct probe *p)
 		.q_host = p->starts_host,
 		.k_host = p->starts_host,
 		.any_order = p->any_order,
+		.parts = p->parts,
 		.heads = (int)p->c->heads,
 		.kv_heads = (int)p->c->kv_heads,
 		.head_dim = (int)p->c->head_dim,
@@ -130,21 +135,27 @@ smallest(struct probe *p)
 	p->k->cast(p->d, p->memory, QZ_F32, p->memory + 4096, QZ_F32, 64);
 }
 
+/* FLOPs of one product of attention, as the estimate counts them. */
+static double
+scores(const struct probe *p)
+{
+	return (double)p->rows * (double)p->len * (double)(p->c->heads * p->c->head_dim);
+}
+
 static int
 measure(struct qz_rates *r, struct probe *p, struct qz_err *e)
 {
-	double s, scores = (double)(p->docs * p->len) * (double)p->len *
-			   (double)(p->c->heads * p->c->head_dim);
+	double s;
 
 	if (best(p, product, 8, &s, e) < 0)
 		return -1;
 	r->product = 2 * (double)p->t * (double)p->c->ffn * (double)p->c->hidden / s;
 	if (best(p, attention, 2, &s, e) < 0)
 		return -1;
-	r->attention = 2 * scores / s;
+	r->attention = 2 * scores(p) / s;
 	if (best(p, attention_bwd, 2, &s, e) < 0)
 		return -1;
-	r->attention_bwd = 5 * scores / s;
+	r->attention_bwd[0] = 5 * scores(p) / s;
 	if (best(p, copy, 8, &s, e) < 0)
 		return -1;
 	r->copy = 2.0 * COPY / s;
@@ -155,6 +166,38 @@ measure(struct qz_rates *r, struct probe *p, struct qz_err *e)
 		return -1;
 	r->launch = s;
 	return 0;
+}
+
+/* Attention's gradients by parts of the heads; what there is no memory for is not measured. */
+static int
+measure_parts(struct qz_rates *r, struct probe *p, struct qz_need ask, struct qz_err *e)
+{
+	int ret = 0;
+
+	ask.tokens = p->rows; /* no linears: their workspace would let fewer parts do */
+	ask.weight = ask.group = ask.width = 0;
+	for (p->parts = 1; ret == 0 && p->parts <= QZ_PARTS_MAX; p->parts++) {
+		struct qz_err none;
+		size_t nbytes;
+		void *ws;
+		double s;
+
+		if (p->any_order || !p->k->attention_parts(p->d, &ask, p->parts))
+			continue;
+		ask.attention_parts = p->parts;
+		nbytes = p->k->workspace(p->d, &ask);
+		ws = p->k->alloc(p->d, nbytes, &none);
+		if (!ws)
+			continue;
+		p->k->set_workspace(p->d, ws, nbytes);
+		ret = best(p, attention_bwd, 2, &s, e);
+		if (ret == 0 && 5 * scores(p) / s > WORTH * r->attention_bwd[0])
+			r->attention_bwd[p->parts] = 5 * scores(p) / s;
+		p->k->set_workspace(p->d, NULL, 0);
+		p->k->free(p->d, ws);
+	}
+	p->parts = 0;
+	return ret;
 }
 
 /* Numbers that are not zeros, which some devices multiply faster. */
@@ -176,52 +219,69 @@ fill(struct probe *p, size_t nbytes)
 		    p->d, p->memory + at, p->host, nbytes - at < COPY ? nbytes - at : COPY);
 }
 
-int
-qz_rates_measure(struct qz_rates *r, struct qz_dev *dev, const struct qz_config *c, int64_t t,
-    int64_t max_len, bool any_order, struct qz_err *e)
+/* Sizes of a batch like the largest, with fewer documents of the same mean length when it is large. */
+static void
+set_sizes(struct probe *p, const struct qz_extent *room)
 {
-	struct probe p = { .d = dev, .k = dev->k, .c = c, .t = t < TOKENS_MAX ? t : TOKENS_MAX };
-	size_t act = p.k->act_size, products, scores, need, workspace;
-	struct qz_need ask = { .tokens = p.t,
-		.heads = (int)c->heads,
+	p->t = room->tokens < TOKENS_MAX ? room->tokens : TOKENS_MAX;
+	p->len = room->max_len < LENGTH_MAX ? room->max_len : LENGTH_MAX;
+	p->rows = p->len > p->t ? p->len : p->t;
+	p->docs = (room->docs * p->rows + room->tokens - 1) / room->tokens;
+	/* all of one length: whole documents */
+	if (room->docs * room->max_len == room->tokens) {
+		p->docs = p->rows / p->len;
+		p->rows = p->docs * p->len;
+	}
+}
+
+int
+qz_rates_measure(struct qz_rates *r, struct qz_dev *dev, const struct qz_config *c,
+    const struct qz_extent *room, bool any_order, struct qz_err *e)
+{
+	struct probe p = { .d = dev, .k = dev->k, .c = c, .any_order = any_order };
+	struct qz_need ask = { .heads = (int)c->heads,
 		.kv_heads = (int)c->kv_heads,
 		.head_dim = (int)c->head_dim,
+		.any_order = any_order,
 		.weight = c->ffn * c->hidden,
 		.group = c->ffn * c->hidden,
 		.width = c->ffn };
+	size_t act = p.k->act_size, products, scores_bytes, need, workspace, starts_bytes;
 	int32_t *starts;
 	char *ws = NULL;
 	int ret = -1;
 
-	p.len = max_len < LENGTH_MAX ? max_len : LENGTH_MAX;
-	p.docs = p.len < p.t ? p.t / p.len : 1;
+	*r = (struct qz_rates){ 0 };
+	set_sizes(&p, room);
 	ask.max_len = p.len;
-	ask.any_order = p.any_order = any_order;
-	ask.tokens = p.docs * p.len > ask.tokens ? p.docs * p.len : ask.tokens;
+	ask.docs = p.docs;
+	ask.tokens = p.rows > p.t ? p.rows : p.t;
 	products = (size_t)(c->ffn * c->hidden + p.t * (c->hidden + c->ffn)) * act;
-	scores = (size_t)(p.docs * p.len) * (size_t)(4 * (c->heads + c->kv_heads) * c->head_dim) *
-		     act +
-		 (size_t)(p.docs * p.len * c->heads) * p.k->par_size + 4096;
-	need = products > scores ? products : scores;
+	scores_bytes = (size_t)p.rows * (size_t)(4 * (c->heads + c->kv_heads) * c->head_dim) * act +
+		       (size_t)(p.rows * c->heads) * p.k->par_size + 4096;
+	need = products > scores_bytes ? products : scores_bytes;
 	need = need > 2 * COPY ? need : 2 * COPY;
 	workspace = p.k->workspace(dev, &ask);
-	starts = malloc((size_t)(p.docs + 1) * sizeof *starts);
+	starts_bytes = (size_t)(p.docs + 1) * sizeof *starts;
+	starts = malloc(starts_bytes);
 	if (!starts)
-		return qz_nomem(e, (size_t)(p.docs + 1) * sizeof *starts);
+		return qz_nomem(e, starts_bytes);
 	for (int64_t i = 0; i <= p.docs; i++)
-		starts[i] = (int32_t)(i * p.len);
+		starts[i] = (int32_t)(p.rows * i / p.docs);
 	p.starts_host = starts;
 	p.host = p.k->host_alloc(dev, COPY, e);
 	p.memory = p.host ? p.k->alloc(dev, need, e) : NULL;
-	p.starts = p.memory ? p.k->alloc(dev, (size_t)(p.docs + 1) * sizeof *starts, e) : NULL;
+	p.starts = p.memory ? p.k->alloc(dev, starts_bytes, e) : NULL;
 	ws = p.starts ? p.k->alloc(dev, workspace, e) : NULL;
 	if (ws) {
-		p.k->copy_in(dev, p.starts, starts, (size_t)(p.docs + 1) * sizeof *starts);
+		p.k->copy_in(dev, p.starts, starts, starts_bytes);
 		p.k->set_workspace(dev, ws, workspace);
 		fill(&p, need);
 		ret = measure(r, &p, e);
 		p.k->set_workspace(dev, NULL, 0);
 	}
+	if (ret == 0)
+		ret = measure_parts(r, &p, ask, e);
 	p.k->free(dev, ws);
 	p.k->free(dev, p.starts);
 	p.k->free(dev, p.memory);

@@ -150,26 +150,50 @@ struct space {
 	size_t n;
 };
 
-static struct space
-give_space(struct qz_dev *d, const struct pack &p, int64_t rows, bool any_order)
+struct kind {
+	const char *name, *wish;
+	bool any_order;
+	int parts;
+};
+static const struct kind kinds[] = {
+	{ "qz", "own", false, 0 },
+	{ "cuDNN forward, qz backward", "cudnn", false, 0 },
+	{ "cuDNN, any order", "cudnn", true, 0 },
+	{ "cuDNN, all heads", "cudnn", false, 1 },
+	{ "cuDNN, 2 parts", "cudnn", false, 2 },
+	{ "cuDNN, 4 parts", "cudnn", false, 4 },
+	{ "cuDNN, 8 parts", "cudnn", false, 8 },
+};
+
+/* False: not for this device, or no memory. */
+static bool
+give_space(struct qz_dev *d, struct work *w, const struct kind &k, struct space *s)
 {
 	struct qz_need need = {};
-	struct space s = {};
 
-	need.tokens = rows;
-	need.heads = p.heads;
-	need.kv_heads = p.kv_heads;
-	need.head_dim = p.dim;
-	need.any_order = any_order;
-	for (int n : p.len)
-		need.max_len = n > need.max_len ? n : need.max_len;
-	s.n = qz_cuda_attention_need(d, &need);
-	if (cudaMalloc(&s.p, s.n + 4096) != cudaSuccess)
-		printf("# no memory for a workspace of %zu\n", s.n);
-	cudaMemset(s.p, 0xff, s.n + 4096);
+	setenv("QZ_ATTENTION", k.wish, 1);
+	w->a.any_order = k.any_order;
+	w->a.parts = k.parts;
+	need.tokens = w->rows;
+	need.docs = w->a.n_docs;
+	need.max_len = w->a.max_q;
+	need.heads = w->p.heads;
+	need.kv_heads = w->p.kv_heads;
+	need.head_dim = w->p.dim;
+	need.any_order = k.any_order;
+	need.attention_parts = k.parts;
+	if (k.parts && !d->k->attention_parts(d, &need, k.parts))
+		return false;
+	s->n = qz_cuda_attention_need(d, &need);
+	if (cudaMalloc(&s->p, s->n + 4096) != cudaSuccess) {
+		printf("# %s: %s: no memory for a workspace of %.0f MB\n", w->p.name, k.name, s->n * 1e-6);
+		cudaGetLastError();
+		return false;
+	}
+	cudaMemset(s->p, 0xff, s->n + 4096);
 	cudaDeviceSynchronize();
-	d->k->set_workspace(d, s.p, s.n);
-	return s;
+	d->k->set_workspace(d, s->p, s->n);
+	return true;
 }
 
 static void
@@ -378,16 +402,6 @@ far_off(const std::vector<float> &a, const std::vector<float> &b)
 	return sqrt(diff / size);
 }
 
-struct kind {
-	const char *name, *wish;
-	bool any_order;
-};
-static const struct kind kinds[] = {
-	{ "qz", "own", false },
-	{ "cuDNN forward, qz backward", "cudnn", false },
-	{ "cuDNN", "cudnn", true },
-};
-
 static void
 poison(struct work *w)
 {
@@ -413,7 +427,7 @@ static void
 check(struct qz_dev *d, const struct pack &p, bool against)
 {
 	struct work w;
-	struct result truth, bad, got, again, first;
+	struct result truth, bad, got, again, whole;
 
 	start(&w, p);
 	if (against) {
@@ -425,9 +439,8 @@ check(struct qz_dev *d, const struct pack &p, bool against)
 		bool same, good = true;
 		char text[512] = "";
 
-		setenv("QZ_ATTENTION", k.wish, 1);
-		w.a.any_order = k.any_order;
-		s = give_space(d, p, w.rows, k.any_order);
+		if (!give_space(d, &w, k, &s))
+			continue;
 		got = both(d, &w, k.name);
 		again = both(d, &w, k.name);
 		same = got.bits == again.bits;
@@ -445,6 +458,11 @@ check(struct qz_dev *d, const struct pack &p, bool against)
 		}
 		ok(good && (same || k.any_order), "%s: %s:%s%s", p.name, k.name, text,
 		    same ? "" : k.any_order ? ", bits differ between runs" : ", BITS DIFFER");
+		if (k.parts == 1)
+			whole = got;
+		else if (k.parts > 1 && !whole.bits.empty() && got.bits != whole.bits)
+			printf("# other bits than all heads at once: dq %.1e dk %.1e\n", far_off(got.v[DQ], whole.v[DQ]),
+			    far_off(got.v[DK], whole.v[DK]));
 		take_space(d, &s, p.name);
 	}
 	stop(&w);
@@ -464,9 +482,10 @@ replay(struct qz_dev *d, const struct pack &p)
 		cudaError_t rc;
 
 		start(&w, p);
-		setenv("QZ_ATTENTION", k.wish, 1);
-		w.a.any_order = k.any_order;
-		s = give_space(d, p, w.rows, k.any_order);
+		if (!give_space(d, &w, k, &s)) {
+			stop(&w);
+			continue;
+		}
 		want = both(d, &w, p.name);
 		rc = cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
 		if (rc == cudaSuccess) {
@@ -543,72 +562,15 @@ flops(const struct pack &p)
 	return sum;
 }
 
-/* cuDNN's backward pass with dq in order, by parts of the heads. */
 static void
-time_parts(struct qz_dev *d, struct work *w)
+tell(const struct pack &p, const char *name, double ms, double flop, size_t nbytes)
 {
-	const struct qz_cudnn *lib = qz_cudnn_load();
-	void *handle = nullptr;
-
-	if (!lib->so || lib->create(&handle) || lib->set_stream(handle, cuda_dev(d)->stream))
-		return;
-	for (int parts = 1; parts <= 8; parts *= 2) {
-		const struct pack &p = w->p;
-		struct qz_sdpa_shape s = {};
-		static struct qz_sdpa plan;
-		float scale = w->a.scale, lowest = -INFINITY, one = 1;
-		void *at[QZ_SDPA_IDS] = {}, *ws = nullptr, *dots = nullptr;
-		double ms = 0;
-
-		s.back = true;
-		s.docs = static_cast<int32_t>(p.len.size());
-		s.len = p.len[0];
-		s.heads = p.heads / parts;
-		s.kv_heads = p.kv_heads / parts;
-		s.row_heads = p.heads;
-		s.row_kv = p.kv_heads;
-		s.dim = p.dim;
-		if (!qz_sdpa_build(lib, handle, nullptr, &s, &plan))
-			printf("# in order, %d parts: %s\n", parts, plan.why);
-		else if (plan.workspace > 20ll << 30 || cudaMalloc(&ws, plan.workspace) != cudaSuccess ||
-		    cudaMalloc(&dots, w->nl * 4) != cudaSuccess)
-			printf("# in order, %d parts: %.0f MB of workspace\n", parts, plan.workspace / 1e6);
-		else
-			ms = time_it(d, [&] {
-				for (int i = 0; i < parts; i++) {
-					int64_t q = 2ll * i * s.heads * s.dim, k = 2ll * i * s.kv_heads * s.dim;
-
-					at[QZ_SDPA_Q] = (char *)w->a.q + q;
-					at[QZ_SDPA_K] = (char *)w->a.k + k;
-					at[QZ_SDPA_V] = (char *)w->a.v + k;
-					at[QZ_SDPA_O] = (char *)w->a.o + q;
-					at[QZ_SDPA_LSE] = (char *)w->a.lse + 4 * i * s.heads;
-					at[QZ_SDPA_DO] = (char *)w->a.d_o + q;
-					at[QZ_SDPA_DQ] = (char *)w->a.dq + q;
-					at[QZ_SDPA_DK] = (char *)w->a.dk + k;
-					at[QZ_SDPA_DV] = (char *)w->a.dv + k;
-					at[QZ_SDPA_DOT] = dots;
-					at[QZ_SDPA_SCALE] = &scale;
-					at[QZ_SDPA_LOWEST] = &lowest;
-					at[QZ_SDPA_ONE] = &one;
-					if (!qz_sdpa_run(lib, handle, &plan, at, ws))
-						printf("# in order: %s\n", plan.why);
-				}
-			});
-		if (ms > 0)
-			printf("# %-28s %-34s %9.3f ms %7.1f TFLOP/s  %.0f MB\n", p.name,
-			    parts == 1 ? "cuDNN backward, in order" : parts == 2 ? "  the same by 2 parts of heads"
-			        : parts == 4                          ? "  by 4"
-			                                               : "  by 8",
-			    ms, 2.5 * flops(p) / ms * 1e-9, plan.workspace / 1e6);
-		qz_sdpa_free(lib, &plan);
-		cudaFree(ws);
-		cudaFree(dots);
-		fflush(stdout);
-	}
-	lib->destroy(handle);
+	printf("# %-28s %-34s %9.3f ms %7.1f TFLOP/s  %.0f MB\n", p.name, name, ms, flop / ms * 1e-9,
+	    static_cast<double>(nbytes) * 1e-6);
+	fflush(stdout);
 }
 
+/* Forward by either, backward by each. */
 static void
 times(struct qz_dev *d, const struct pack &p)
 {
@@ -617,28 +579,20 @@ times(struct qz_dev *d, const struct pack &p)
 	start(&w, p);
 	for (const struct kind &k : kinds) {
 		struct space s;
-		double fwd, bwd;
+		char name[64];
 
-		setenv("QZ_ATTENTION", k.wish, 1);
-		w.a.any_order = k.any_order;
-		s = give_space(d, p, w.rows, k.any_order);
-		fwd = k.any_order ? 0 : time_it(d, [&] { d->k->attention(d, &w.a); });
-		if (k.any_order)
-			d->k->attention(d, &w.a);
-		bwd = &k == kinds + 1 ? 0 : time_it(d, [&] { d->k->attention_bwd(d, &w.a); });
+		if (!give_space(d, &w, k, &s))
+			continue;
+		d->k->attention(d, &w.a);
+		if (&k < kinds + 2)
+			tell(p, &k == kinds ? "forward: qz" : "forward: cuDNN",
+			    time_it(d, [&] { d->k->attention(d, &w.a); }), flops(p), s.n);
+		snprintf(name, sizeof name, "backward: %s", k.name);
+		if (&k != kinds + 1)
+			tell(p, name, time_it(d, [&] { d->k->attention_bwd(d, &w.a); }), 2.5 * flops(p), s.n);
 		must(d, p.name);
-		if (fwd > 0)
-			printf("# %-28s %-34s %9.3f ms %7.1f TFLOP/s\n", p.name,
-			    &k == kinds ? "qz forward" : "cuDNN forward", fwd, flops(p) / fwd * 1e-9);
-		if (bwd > 0)
-			printf("# %-28s %-34s %9.3f ms %7.1f TFLOP/s  %.0f MB\n", p.name,
-			    &k == kinds ? "qz backward" : "cuDNN backward, any order", bwd,
-			    2.5 * flops(p) / bwd * 1e-9, static_cast<double>(s.n) / 1e6);
-		fflush(stdout);
 		take_space(d, &s, p.name);
 	}
-	if (w.starts.size() <= 3 && p.window == 0 && p.len[0] <= 8192)
-		time_parts(d, &w);
 	stop(&w);
 }
 

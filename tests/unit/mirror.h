@@ -456,6 +456,13 @@ mirror_set_workspace(struct qz_dev *d, void *p, size_t n)
 	mirror.gpu->k->set_workspace(mirror.gpu, p, n);
 }
 
+static bool
+mirror_attention_parts(struct qz_dev *d, const struct qz_need *need, int parts)
+{
+	(void)d;
+	return mirror.gpu->k->attention_parts(mirror.gpu, need, parts);
+}
+
 static void
 mirror_attention_name(struct qz_dev *d, const struct qz_need *need, char *text, size_t n)
 {
@@ -497,6 +504,7 @@ mirror_open(struct qz_err *e)
 	m->k.sync = mirror_sync;
 	m->k.workspace = mirror_workspace;
 	m->k.set_workspace = mirror_set_workspace;
+	m->k.attention_parts = mirror_attention_parts;
 	m->k.attention_name = mirror_attention_name;
 	return &m->dev;
 }

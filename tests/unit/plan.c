@@ -63,6 +63,60 @@ check_budgets(void)
 	ok(fits == 1, "the least does");
 }
 
+/* The CPU with a workspace that parts of the heads take, as on a GPU. */
+static size_t
+workspace(struct qz_dev *d, const struct qz_need *need)
+{
+	size_t scores = 2 * (size_t)(need->docs * need->max_len * need->max_len * need->heads);
+
+	(void)d;
+	return 1000 + (need->attention_parts ? scores / (size_t)need->attention_parts : 0);
+}
+
+static void
+check_ways(void)
+{
+	struct qz_rates rates = { .product = 1e12,
+		.attention = 1e9,
+		.attention_bwd = { 1e8, [1] = 8e8, [2] = 7e8, [4] = 0 },
+		.copy = 1e11,
+		.link = 1e10,
+		.launch = 1e-6 };
+	struct qz_backend k = *dev->k;
+	struct qz_dev fake = { &k }, *cpu = dev;
+	struct qz_plan_ask ask = { .dev = &fake,
+		.config = &config,
+		.lora = &lora,
+		.rates = &rates,
+		.weights = 1 << 30, /* not in few bits */
+		.budget = UINT64_MAX };
+	struct qz_net_shape shape = shape_of(256);
+	struct qz_plan p, last = { .seconds = 0 };
+	int seen[QZ_PARTS_MAX + 1] = { 0 }, within = 1, slower = 1, fits;
+	struct qz_err e;
+
+	k.workspace = workspace;
+	fits = qz_plan_choose(&p, &shape, &ask, &e);
+	ok(fits == 1 && shape.policy.attention_parts == 1, "with much memory all heads at once: %d",
+	    shape.policy.attention_parts);
+	ok(p.bytes[QZ_USE_KERNELS] >= 2 * 4 * 64 * 64 * (uint64_t)config.heads,
+	    "which the workspace has room for: %llu", (unsigned long long)p.bytes[QZ_USE_KERNELS]);
+	for (ask.budget = p.total; qz_plan_choose(&p, &shape, &ask, &e) == 1; ask.budget -= 4096) {
+		seen[shape.policy.attention_parts]++;
+		within &= p.total <= ask.budget;
+		slower &= p.seconds >= last.seconds;
+		last = p;
+	}
+	ok(within && slower, "every plan is within its budget, and less memory is never faster");
+	ok(seen[0] && seen[1] && seen[2] && !seen[4],
+	    "with less in two parts, then without; never in four, which the device has not");
+	ask.dev = cpu;
+	ask.rates = NULL;
+	ask.budget = UINT64_MAX;
+	ok(qz_plan_choose(&p, &shape, &ask, &e) == 1 && shape.policy.attention_parts == 0,
+	    "on the CPU there are no parts");
+}
+
 static void
 check_parts(void)
 {
@@ -111,6 +165,11 @@ static const struct {
 	{ { 0 }, "keeps all activations" },
 	{ { .no_mlp = 3 }, "computes gate and up of 3 of 8 layers again" },
 	{ { .x_only = 2, .no_mlp = 6 }, "computes 2 of 8 layers again" },
+	{ { .attention_parts = 1 },
+	    "keeps all activations; attention's gradients by all heads at once" },
+	{ { .no_mlp = 1, .attention_parts = 4 },
+	    "computes gate and up of 1 of 8 layers again; attention's gradients by 4 parts of the "
+	    "heads" },
 };
 
 int
@@ -125,6 +184,7 @@ main(void)
 		return ok(0, "%s", e.msg), done();
 	check_budgets();
 	check_parts();
+	check_ways();
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
 		char got[200];
 

@@ -59,8 +59,8 @@ prepare(struct bench *b, struct qz_err *e)
 	b->shape.optim = (enum qz_optim)qz_optim_by_name(o->optim);
 	if (qz_train_shape(&b->run, &b->data, NULL, &b->shape, e) < 0)
 		return -1;
-	if (b->d->k->used(b->d) && qz_rates_measure(&b->rates, b->d, &b->c, b->shape.room.tokens,
-				       b->shape.room.max_len, o->any_order, e) < 0)
+	if (b->d->k->used(b->d) &&
+	    qz_rates_measure(&b->rates, b->d, &b->c, &b->shape.room, o->any_order, e) < 0)
 		return -1;
 	ask.device = b->d->k->used(b->d);
 	ask.rates = ask.device ? &b->rates : NULL;
@@ -142,8 +142,8 @@ show_plan(const struct bench *b)
 		       "copy %.2f "
 		       "TB/s, link %.1f GB/s, launch %.1f us\n",
 		    1e3 * b->plan.seconds, 1e-12 * b->rates.product, 1e-12 * b->rates.attention,
-		    1e-12 * b->rates.attention_bwd, 1e-12 * b->rates.copy, 1e-9 * b->rates.link,
-		    1e6 * b->rates.launch);
+		    1e-12 * b->rates.attention_bwd[b->shape.policy.attention_parts],
+		    1e-12 * b->rates.copy, 1e-9 * b->rates.link, 1e6 * b->rates.launch);
 }
 
 static void

@@ -85,8 +85,8 @@ make_plan(struct run *r, uint64_t weights, uint64_t embed, struct qz_err *e)
 		return -1;
 	/* A GPU: its libraries are loaded by measuring, and count. */
 	if (k->used(r->dev)) {
-		if (qz_rates_measure(&r->rates, r->dev, ask.config, r->shape.room.tokens,
-			r->shape.room.max_len, train_opt.any_order, e) < 0)
+		if (qz_rates_measure(
+			&r->rates, r->dev, ask.config, &r->shape.room, train_opt.any_order, e) < 0)
 			return -1;
 		ask.rates = &r->rates;
 		ask.device = k->used(r->dev) - (r->loaded ? weights : 0);
