@@ -104,23 +104,28 @@ attn(struct qz_net *n, int layer, bool below)
 		    n->dev, n->dx, n->dxn, l->x, l->rstd1, w->attn_norm, n->t, c->hidden, true);
 }
 
-/* x of the layer below comes back from host memory while this one computes; the slot that it goes to held
- * that of the layer above. */
+/* What the layer below left in host memory comes back while this one computes, to where that of the layer
+ * above was.  The last two of each kind are still on the device. */
 static void
 fetch_below(struct qz_net *n, int layer)
 {
-	int64_t x_host = n->shape.policy.x_host, below = layer - 1;
-	size_t nbytes = (size_t)(n->t * n->c.hidden) * n->k->act_size;
+	const struct qz_policy *p = &n->shape.policy;
+	int below = layer - 1;
+	char *x = qz_net_host_x(n, below), *attn = qz_net_host_attn(n, below);
 
-	if (below < 0 || below >= x_host - 2) /* the last two are still there */
-		return;
-	n->k->side_copy(n->dev, 1, n->layers[below].x,
-	    n->host + (uint64_t)below * (qz_net_host_bytes(n) / (uint64_t)x_host), nbytes);
+	if (x && below < p->x_host - 2)
+		n->k->side_copy(n->dev, 1, n->layers[below].x, x,
+		    (size_t)(n->t * n->c.hidden) * n->k->act_size);
+	if (attn && below < p->x_only + p->attn_host - 2)
+		n->k->side_copy(
+		    n->dev, 1, n->away_at[(below - p->x_only) % 2], attn, (size_t)n->away_bytes);
 }
 
 void
 qz_net_backward(struct qz_net *n)
 {
+	if (n->host)
+		n->k->side_wait(n->dev, 0);
 	for (int i = (int)n->c.layers - 1; i >= 0; i--) {
 		/* The embedding is frozen: nothing below layer 0's first adapted projections. */
 		bool attn_wanted = i > 0 || adapted(n, 0, QZ_PROJ_Q, QZ_PROJ_O);

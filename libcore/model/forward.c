@@ -180,12 +180,22 @@ mlp(struct qz_net *n, int layer, qz_act *out)
 static void
 send_x(struct qz_net *n, int layer)
 {
-	size_t nbytes = (size_t)(n->t * n->c.hidden) * n->k->act_size;
-	uint64_t each = n->host ? qz_net_host_bytes(n) / (uint64_t)n->shape.policy.x_host : 0;
+	char *to = n->host ? qz_net_host_x(n, layer) : NULL;
 
-	if (layer < n->shape.policy.x_host && n->host)
-		n->k->side_copy(
-		    n->dev, 0, n->host + (uint64_t)layer * each, n->layers[layer].x, nbytes);
+	if (to)
+		n->k->side_copy(n->dev, 0, to, n->layers[layer].x,
+		    (size_t)(n->t * n->c.hidden) * n->k->act_size);
+}
+
+/* And its attention part while the MLP does. */
+static void
+send_attn(struct qz_net *n, int layer)
+{
+	char *to = n->host ? qz_net_host_attn(n, layer) : NULL;
+
+	if (to)
+		n->k->side_copy(n->dev, 0, to, n->away_at[(layer - n->shape.policy.x_only) % 2],
+		    (size_t)n->away_bytes);
 }
 
 void
@@ -197,8 +207,10 @@ qz_net_forward(struct qz_net *n)
 
 		send_x(n, i);
 		qz_net_attn_part(n, i);
+		/* What layer i - 1 sent has left: its places are free for layer i + 1. */
 		if (n->host)
-			n->k->side_wait(n->dev, 0); /* the slot of layer i - 1 is free */
+			n->k->side_wait(n->dev, 0);
+		send_attn(n, i);
 		mlp(n, i, out);
 	}
 }

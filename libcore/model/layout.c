@@ -141,6 +141,21 @@ layout_x(struct qz_net *n, int layer, struct bump *b)
 		l->x = n->slot[layer % 2];
 }
 
+/* Two places for the attention parts that wait in host memory. */
+static void
+layout_away(struct qz_net *n, struct bump *b)
+{
+	n->away_bytes = 0;
+	for (int i = 0; n->shape.train && i < 2 && i < n->shape.policy.attn_host; i++) {
+		uint64_t start = b->at;
+
+		n->away_at[i] = b->base ? b->base + start : NULL;
+		layout_attn(n, &n->away[i], b, QZ_USE_KEPT);
+		layout_attn_s(n, &n->away[i], -1, b, QZ_USE_KEPT);
+		n->away_bytes = b->at - start;
+	}
+}
+
 static void
 layout_layers(struct qz_net *n, struct bump *b)
 {
@@ -165,11 +180,15 @@ layout_layers(struct qz_net *n, struct bump *b)
 		n->slot[i] = policy->x_host > i
 				 ? take(b, QZ_USE_KEPT, t * n->c.hidden, n->k->act_size)
 				 : NULL;
+	layout_away(n, b);
 	for (int i = 0; i < L; i++) {
 		struct qz_kept *l = &n->layers[i];
+		bool away = i >= x_only && i < x_only + policy->attn_host;
 
 		if (i < x_only)
 			*l = shared;
+		else if (away)
+			*l = n->away[(i - x_only) % 2];
 		else
 			layout_attn(n, l, b, QZ_USE_KEPT);
 		if (n->shape.past) {
@@ -182,7 +201,8 @@ layout_layers(struct qz_net *n, struct bump *b)
 		layout_s(n, l, i, QZ_PROJ_DOWN, QZ_PROJ_DOWN, b, QZ_USE_KEPT);
 		if (i < x_only)
 			continue;
-		layout_attn_s(n, l, i, b, QZ_USE_KEPT);
+		if (!away)
+			layout_attn_s(n, l, i, b, QZ_USE_KEPT);
 		if (i < x_only + policy->no_mlp) {
 			share_mlp(l, &shared);
 			continue;
@@ -261,11 +281,38 @@ qz_net_chunk(const struct qz_net *n, int64_t t)
 	return chunk && chunk < t ? chunk : t;
 }
 
+static uint64_t
+x_bytes(const struct qz_net *n)
+{
+	return qz_round_up((uint64_t)(n->shape.room.tokens * n->c.hidden) * n->k->act_size, ALIGN);
+}
+
 uint64_t
 qz_net_host_bytes(const struct qz_net *n)
 {
-	return (uint64_t)(n->shape.train ? n->shape.policy.x_host : 0) *
-	       qz_round_up((uint64_t)(n->shape.room.tokens * n->c.hidden) * n->k->act_size, ALIGN);
+	const struct qz_policy *p = &n->shape.policy;
+
+	if (!n->shape.train)
+		return 0;
+	return (uint64_t)p->x_host * x_bytes(n) + (uint64_t)p->attn_host * n->away_bytes;
+}
+
+char *
+qz_net_host_x(const struct qz_net *n, int layer)
+{
+	return layer >= 0 && layer < n->shape.policy.x_host ? n->host + (uint64_t)layer * x_bytes(n)
+							    : NULL;
+}
+
+char *
+qz_net_host_attn(const struct qz_net *n, int layer)
+{
+	const struct qz_policy *p = &n->shape.policy;
+
+	if (layer < p->x_only || layer >= p->x_only + p->attn_host)
+		return NULL;
+	return n->host + (uint64_t)p->x_host * x_bytes(n) +
+	       (uint64_t)(layer - p->x_only) * n->away_bytes;
 }
 
 /* The largest sum over a layer's groups of projections of f(layer, projection). */

@@ -17,6 +17,7 @@
 struct qz_policy {
 	int64_t x_only, no_mlp;
 	int64_t x_host;      /* the inputs of the first x_host layers wait in host memory */
+	int64_t attn_host;   /* of no_mlp layers, the first attn_host have q to x2 there as well */
 	int64_t chunk;       /* tokens that the MLP computes at a time, 0: all */
 	int attention_parts; /* of struct qz_need */
 	int64_t cached;      /* projections of the last `cached` layers are kept decoded */
@@ -34,8 +35,7 @@ struct qz_net_shape {
 	int64_t past;          /* length of the key/value cache, 0: none */
 	uint64_t logits_bytes; /* at most so much for logits, but at least one row */
 	bool train;
-	bool
-	    any_order; /* attention may add up in any order: faster on some devices, other bits each time */
+	bool any_order; /* attention may add up in any order: faster, other bits each time */
 	enum qz_optim optim;
 	struct qz_policy policy;
 };
@@ -99,8 +99,11 @@ struct qz_net {
 	double *sum;                /* device memory, one */
 	double *losses;             /* [shape.losses], device memory */
 
-	struct qz_kept *layers;              /* [layers] */
-	char *host;                          /* x of the first x_host layers */
+	struct qz_kept *layers; /* [layers] */
+	char *host; /* x of the first x_host layers, attention parts of attn_host layers */
+	struct qz_kept away[2]; /* where two of those lie on the device ... */
+	char *away_at[2];       /* ... each in one piece */
+	uint64_t away_bytes;
 	qz_act *slot[2];                     /* ... and where two of them lie on the device */
 	struct qz_mat (*cache)[QZ_PROJ_N];   /* [layers], decoded ones; data NULL: not cached */
 	qz_act *x_out;                       /* (T, hidden): what the last layer gives */
@@ -164,6 +167,9 @@ uint64_t qz_net_layout(struct qz_net *n, void *base, struct qz_plan *plan);
 
 /* Host memory for what waits there. */
 uint64_t qz_net_host_bytes(const struct qz_net *n);
+/* Where a layer's input, or its attention part, waits; NULL: it stays on the device. */
+char *qz_net_host_x(const struct qz_net *n, int layer);
+char *qz_net_host_attn(const struct qz_net *n, int layer);
 /* Tokens that the MLP computes at a time when there are t. */
 int64_t qz_net_chunk(const struct qz_net *n, int64_t t);
 

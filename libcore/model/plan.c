@@ -6,12 +6,16 @@
 
 enum { CHUNK_MIN = 1024, CHUNKS = 7, HOST_PARTS = 4 };
 
-/* Dearer by one with each step: keep all, then gate and up again layer by layer, then whole layers. */
+/* Dearer by one with each step: keep all, then gate and up again layer by layer, then whole layers, or the
+ * attention part of layers in host memory. */
 static void
-number(struct qz_policy *p, int64_t i, int64_t layers)
+number(struct qz_policy *p, int64_t i, int64_t layers, bool away)
 {
-	p->x_only = i <= layers ? 0 : i - layers;
-	p->no_mlp = i <= layers ? i : 2 * layers - i;
+	int64_t more = i <= layers ? 0 : i - layers;
+
+	p->attn_host = away ? more : 0;
+	p->x_only = away ? 0 : more;
+	p->no_mlp = (i <= layers ? i : layers) - p->x_only;
 }
 
 static uint64_t
@@ -59,18 +63,24 @@ qz_plan_of(struct qz_plan *plan, const struct qz_net_shape *shape, const struct 
 	    &plan->seconds, ask->dev, ask->config, ask->lora, shape, ask->rates, quantized(ask), e);
 }
 
+static bool
+fits(const struct qz_plan *plan, const struct qz_plan_ask *ask)
+{
+	return plan->total <= ask->budget && (!ask->host || plan->host <= ask->host);
+}
+
 /* The least that must be computed again for shape's other choices to fit, by halving: memory falls as the
  * number rises.  0: nothing fits. */
 static int
 least_again(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz_plan_ask *ask,
-    struct qz_err *e)
+    bool away, struct qz_err *e)
 {
 	int64_t lo = 0, hi = 2 * ask->config->layers;
 
 	while (lo < hi) {
 		int64_t mid = lo + (hi - lo) / 2;
 
-		number(&shape->policy, mid, ask->config->layers);
+		number(&shape->policy, mid, ask->config->layers, away);
 		if (count(plan, shape, ask, e) < 0)
 			return -1;
 		if (plan->total <= ask->budget)
@@ -78,8 +88,8 @@ least_again(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz_pl
 		else
 			lo = mid + 1;
 	}
-	number(&shape->policy, lo, ask->config->layers);
-	return count(plan, shape, ask, e) < 0 ? -1 : plan->total <= ask->budget;
+	number(&shape->policy, lo, ask->config->layers, away);
+	return count(plan, shape, ask, e) < 0 ? -1 : fits(plan, ask);
 }
 
 /* What is left keeps weights decoded, as many layers as fit. */
@@ -113,19 +123,19 @@ struct search {
 };
 
 static int
-try(struct search *s, struct qz_net_shape *shape, struct qz_err *e)
+try(struct search *s, struct qz_net_shape *shape, bool away, struct qz_err *e)
 {
 	struct qz_plan plan;
-	int fits = least_again(&plan, shape, s->ask, e);
+	int found = least_again(&plan, shape, s->ask, away, e);
 
-	if (fits < 0)
+	if (found < 0)
 		return -1;
 	if (!s->any || plan.total < s->least.total) {
 		s->least = plan;
 		s->least_policy = shape->policy;
 	}
 	s->any = true;
-	if (!fits || (s->found && !s->ask->rates))
+	if (!found || (s->found && !s->ask->rates))
 		return 0;
 	if (s->ask->rates && quantized(s->ask) && fill_cache(&plan, shape, s->ask, e) < 0)
 		return -1;
@@ -150,8 +160,8 @@ chunk_of(int64_t tokens, int i)
 
 /* Ways of the MLP and of attention, with the embedding and the inputs where they are in `at`. */
 static int
-try_parts(
-    struct search *s, struct qz_net_shape *shape, const struct qz_policy *at, struct qz_err *e)
+try_parts(struct search *s, struct qz_net_shape *shape, const struct qz_policy *at, bool away,
+    struct qz_err *e)
 {
 	const struct qz_rates *r = s->ask->rates;
 
@@ -165,7 +175,7 @@ try_parts(
 			shape->policy = *at;
 			shape->policy.attention_parts = parts;
 			shape->policy.chunk = chunk;
-			if (try(s, shape, e) < 0)
+			if (try(s, shape, away, e) < 0)
 				return -1;
 		}
 	return 0;
@@ -183,7 +193,9 @@ qz_plan_choose(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz
 			struct qz_policy at = { .embed_host = embed,
 				.x_host = ask->config->layers * host / HOST_PARTS };
 
-			if (try_parts(&s, shape, &at, e) < 0)
+			if (try_parts(&s, shape, &at, false, e) < 0)
+				return -1;
+			if (host == HOST_PARTS && try_parts(&s, shape, &at, true, e) < 0)
 				return -1;
 		}
 	*plan = s.found ? s.plan : s.least;
@@ -218,6 +230,8 @@ qz_policy_text(const struct qz_policy *p, int64_t layers, char *out, size_t n)
 	if (p->x_host)
 		add(out, n, "; the inputs of %lld layers wait in host memory",
 		    (long long)p->x_host);
+	if (p->attn_host)
+		add(out, n, "; so does attention of %lld layers", (long long)p->attn_host);
 	if (p->chunk)
 		add(out, n, "; MLPs take %lld tokens at a time", (long long)p->chunk);
 	if (p->cached)

@@ -17,6 +17,7 @@ struct qz_plan_ask {
 	    embed;       /* bytes of all of them, and of an embedding that may lie elsewhere */
 	uint64_t device; /* bytes that driver and libraries take */
 	uint64_t budget; /* bytes for everything */
+	uint64_t host;   /* of host memory beside it, 0: does not matter */
 };
 
 /* Sets shape->policy, and plan to what it takes.  1: it fits; 0: none does, and plan is the smallest; -1:

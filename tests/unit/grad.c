@@ -39,6 +39,8 @@ struct model {
 	struct qz_net net;
 };
 
+static int64_t layers = 2;
+
 static int
 start(struct model *m, int i, struct qz_policy policy, uint64_t logits)
 {
@@ -46,6 +48,7 @@ start(struct model *m, int i, struct qz_policy policy, uint64_t logits)
 	struct qz_err e;
 
 	m->c = tiny_config(cases[i].family, cases[i].tied);
+	m->c.layers = layers;
 	m->c.window = cases[i].window;
 	m->c.o_bias = m->c.mlp_bias = cases[i].biases;
 	m->c.qkv_bias |= cases[i].biases;
@@ -148,35 +151,42 @@ distance(const double *a, const double *b, uint64_t n)
 	return norm > 0 ? sqrt(sum / norm) : NAN;
 }
 
-/* What is computed again is the same to the bit. */
+/* What is computed again, or comes back from host memory, is the same to the bit. */
+static const struct qz_policy two[] = { { .no_mlp = 1 }, { .no_mlp = 2 }, { .x_only = 1 },
+	{ .x_only = 1, .no_mlp = 1 }, { .x_only = 2 }, { .x_host = 1 },
+	{ .x_host = 2, .no_mlp = 1 }, { .x_host = 2, .x_only = 2 }, { .cached = 1 },
+	{ .cached = 2, .x_only = 1 }, { .no_mlp = 2, .attn_host = 2, .x_host = 2 } };
+static const struct qz_policy seven[] = { { .x_host = 7 }, { .x_host = 5, .x_only = 3 },
+	{ .no_mlp = 7, .attn_host = 7, .x_host = 7 }, { .no_mlp = 6, .attn_host = 3, .x_host = 4 },
+	{ .no_mlp = 4, .attn_host = 4 }, { .x_only = 2, .no_mlp = 4, .attn_host = 3, .x_host = 7 },
+	{ .x_only = 2, .no_mlp = 3, .attn_host = 1 } };
+
 static void
-check_policies(int i)
+check_policies(int i, int64_t n_layers, const struct qz_policy *p, size_t n)
 {
-	static const struct qz_policy policies[] = { { .no_mlp = 1 }, { .no_mlp = 2 },
-		{ .x_only = 1 }, { .x_only = 1, .no_mlp = 1 }, { .x_only = 2 }, { .x_host = 1 },
-		{ .x_host = 2, .no_mlp = 1 }, { .x_host = 2, .x_only = 2 }, { .cached = 1 },
-		{ .cached = 2, .x_only = 1 } };
 	struct model m;
 	double *kept, *again;
 
+	layers = n_layers;
 	if (start(&m, i, (struct qz_policy){ 0 }, 1 << 20) < 0)
 		return;
 	kept = gradient(&m.net, &m.data, 0, m.data.n - 1, m.data.n);
 	stop(&m);
-	for (size_t k = 0; k < sizeof policies / sizeof *policies; k++) {
-		if (start(&m, i, policies[k], 1 << 20) < 0)
+	for (size_t k = 0; k < n; k++) {
+		if (start(&m, i, p[k], 1 << 20) < 0)
 			return;
 		again = gradient(&m.net, &m.data, 0, m.data.n - 1, m.data.n);
 		ok(!memcmp(kept, again, m.lora.n_par * sizeof *kept),
-		    "%s: %d layers again, gate and up of %d more, %d inputs away, %d decoded: the "
-		    "same "
-		    "bits",
-		    cases[i].name, (int)policies[k].x_only, (int)policies[k].no_mlp,
-		    (int)policies[k].x_host, (int)policies[k].cached);
+		    "%s: of %d layers %d again, gate and up of %d more, %d inputs and %d "
+		    "attentions "
+		    "away, %d decoded: the same bits",
+		    cases[i].name, (int)layers, (int)p[k].x_only, (int)p[k].no_mlp,
+		    (int)p[k].x_host, (int)p[k].attn_host, (int)p[k].cached);
 		free(again);
 		stop(&m);
 	}
 	free(kept);
+	layers = 2;
 }
 
 /* Chunks add to the gradient one after another. */
@@ -246,9 +256,11 @@ main(void)
 		check_differences(i);
 	for (int i = 0; i < n; i++)
 		check_sums(i);
-	check_policies(1);
-	check_policies(6);
-	check_policies(3);
+	for (int i = 1; i < 7; i += 2) {
+		check_policies(i, 2, two, sizeof two / sizeof *two);
+		check_policies(i, 7, seven, sizeof seven / sizeof *seven);
+	}
+	check_policies(6, 2, two, sizeof two / sizeof *two);
 	for (int i = 0; i < n; i++)
 		check_chunks(i);
 	qz_device_close(dev);
