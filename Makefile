@@ -97,12 +97,13 @@ $B/%.o: %.c
 	$(if $V,,@echo '  cc   $<')
 	$Q $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# -O3: these loops are written to be vectorised.  The -fno flags drop errno and traps, not bits.
+# -O3: these loops are written to be vectorised.  The -fno flags drop errno and traps, not bits.  -Wno-psabi: no
+# function that takes a vector is called from another file.
 define isa_rule
 $B/kernels/cpu/%.$1.o: kernels/cpu/%.c
 	$$Q mkdir -p $$(@D)
 	$$(if $$V,,@echo '  cc   $$< ($1)')
-	$$Q $$(CC) $$(CPPFLAGS) -DQZ_ISA=$1 $$(CFLAGS) -O3 -fno-math-errno -fno-trapping-math $$(isa_$1) -MMD -MP -c -o $$@ $$<
+	$$Q $$(CC) $$(CPPFLAGS) -DQZ_ISA=$1 $$(CFLAGS) -O3 -Wno-psabi -fno-math-errno -fno-trapping-math $$(isa_$1) -MMD -MP -c -o $$@ $$<
 endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$i)))
 

@@ -1,181 +1,125 @@
-/* quantize_ggml: rows of float32 as ggml blocks, to llama-quantize's bytes on x86-64 (ggml-quants.c,
- * quantize_row_*_ref): float32, one rounding an operation, sums in index order.  A row is a part. */
-#include <string.h>
+/* quantize_ggml: rows of float32 as ggml blocks, to llama-quantize's bytes on x86-64.  A row is a part. */
+#include <math.h>
 
-#include "kernels/cpu/absmax.h"
-#include "libcore/base/le.h"
+#include "kernels/cpu/ggml_quant.h"
 
-typedef void quantize_block(uint8_t *y, const float *x);
+enum { CHUNK = 4096, SUBS = CHUNK / 16, BLOCKS = CHUNK / 32 };
 
-/* The value of largest magnitude, the first of equals, with its sign. */
-static float
-extreme(const float *x)
-{
-	float best = 0, max = 0;
-
-	for (int j = 0; j < 32; j++) {
-		float a = x[j] < 0 ? -x[j] : x[j];
-
-		if (a > best) {
-			best = a;
-			max = x[j];
-		}
-	}
-	return max;
-}
-
-static void
-range(const float *x, float *lo, float *hi)
-{
-	*lo = *hi = x[0];
-	for (int j = 1; j < 32; j++) {
-		*lo = x[j] < *lo ? x[j] : *lo;
-		*hi = x[j] > *hi ? x[j] : *hi;
-	}
-}
-
-static int
-at_most(int v, int top)
-{
-	return v < top ? v : top;
-}
-
-/* Nibbles: low element j, high element j + 16. */
-static void
-put_nibbles(uint8_t *y, const int *q)
-{
-	for (int j = 0; j < 16; j++)
-		y[j] = (uint8_t)((q[j] & 15) | (q[j + 16] & 15) << 4);
-}
-
-static void
-put_fifth_bits(uint8_t *y, const int *q)
-{
-	uint32_t bits = 0;
-
-	for (int j = 0; j < 32; j++)
-		bits |= (uint32_t)(q[j] >> 4 & 1) << j;
-	le32_put(y, bits);
-}
-
-/* d = extreme / -half, codes trunc(x / d + half + 0.5), the scale unrounded while quantizing. */
-static void
-symmetric(int *q, float *d, const float *x, int half)
-{
-	float id;
-
-	*d = extreme(x) / (float)-half;
-	id = *d != 0 ? 1.0f / *d : 0;
-	for (int j = 0; j < 32; j++)
-		q[j] = at_most((int)(x[j] * id + ((float)half + 0.5f)), 2 * half - 1);
-}
-
-static void
-affine(int *q, float *d, float *min, const float *x, int top)
-{
-	float hi, id;
-
-	range(x, min, &hi);
-	*d = (hi - *min) / (float)top;
-	id = *d != 0 ? 1.0f / *d : 0;
-	for (int j = 0; j < 32; j++)
-		q[j] = at_most((int)((x[j] - *min) * id + 0.5f), top);
-}
-
-static void
-q4_0(uint8_t *y, const float *x)
-{
-	int q[32];
-	float d;
-
-	symmetric(q, &d, x, 8);
-	le16_put(y, qz_f32_to_f16(d));
-	put_nibbles(y + 2, q);
-}
-
-static void
-q4_1(uint8_t *y, const float *x)
-{
-	int q[32];
-	float d, min;
-
-	affine(q, &d, &min, x, 15);
-	le16_put(y, qz_f32_to_f16(d));
-	le16_put(y + 2, qz_f32_to_f16(min));
-	put_nibbles(y + 4, q);
-}
-
-static void
-q5_0(uint8_t *y, const float *x)
-{
-	int q[32];
-	float d;
-
-	symmetric(q, &d, x, 16);
-	le16_put(y, qz_f32_to_f16(d));
-	put_fifth_bits(y + 2, q);
-	put_nibbles(y + 6, q);
-}
-
-static void
-q5_1(uint8_t *y, const float *x)
-{
-	int q[32];
-	float d, min;
-
-	affine(q, &d, &min, x, 31);
-	le16_put(y, qz_f32_to_f16(d));
-	le16_put(y + 2, qz_f32_to_f16(min));
-	put_fifth_bits(y + 4, q);
-	put_nibbles(y + 8, q);
-}
-
-/* d = absmax / 127; codes rounded half away from zero: the truncated value, and one more when the
- * rest, which is exact, is a half or more. */
-static void
-q8_0(uint8_t *y, const float *x)
-{
-	float d = absmax(x, 32) / 127.0f, id;
-	int8_t q[32];
-
-	id = d != 0 ? 1.0f / d : 0;
-	le16_put(y, qz_f32_to_f16(d));
-	for (int j = 0; j < 32; j++) {
-		float v = x[j] * id, rest;
-		int t = (int)v;
-
-		rest = v - (float)t;
-		q[j] = (int8_t)(t + (rest >= 0.5f) - (rest <= -0.5f));
-	}
-	memcpy(y + 2, q, 32);
-}
-
-static quantize_block *const table[QZ_DTYPE_END] = {
-	[QZ_Q4_0] = q4_0,
-	[QZ_Q4_1] = q4_1,
-	[QZ_Q5_0] = q5_0,
-	[QZ_Q5_1] = q5_1,
-	[QZ_Q8_0] = q8_0,
+/* The weight of column c is importance[c] * sqrt(factor * mean of x^2 + x^2), the mean over span elements
+ * (0: the row), or with factor 0 importance[c] alone. */
+struct importance {
+	float factor;
+	int span;
 };
+
+struct recipe {
+	struct search plain, weighted;
+	struct importance importance;
+	finish_blocks *finish;
+};
+
+#define FINE AFFINE, BY_GIVEN
+static const struct recipe recipes[QZ_DTYPE_END] = {
+	[QZ_Q4_0] = { { 0 }, { SYMMETRIC, BY_GIVEN, 32, 8, 0, 0, 0, 0 }, { 1, 0 },
+	    CPU(finish_q4_0) },
+	[QZ_Q5_0] = { { 0 }, { SYMMETRIC, BY_GIVEN, 32, 16, 0, 0, 0, 0 }, { 1, 0 },
+	    CPU(finish_q5_0) },
+	[QZ_Q4_1] = { { 0 }, { FINE, 32, 15, -0.9f, 0.05f, 36, 0 }, { 1, 0 }, CPU(finish_q4_1) },
+	[QZ_Q5_1] = { { 0 }, { FINE, 32, 31, -0.9f, 0.05f, 36, 0 }, { 1, 0 }, CPU(finish_q5_1) },
+	[QZ_Q2_K] = { { AFFINE, BY_MAGNITUDE, 16, 3, -0.5f, 0.1f, 15, 1 },
+	    { FINE, 16, 3, -0.9f, 0.05f, 36, 0 }, { 1, 256 }, CPU(finish_q2_k) },
+	[QZ_Q3_K] = { { ONE_BY_ONE, BY_SQUARE, 16, 4, 0, 0, 0, 0 },
+	    { SYMMETRIC, BY_GIVEN, 16, 4, 0, 0, 0, 0 }, { 2, 256 }, CPU(finish_q3_k) },
+	[QZ_Q4_K] = { { AFFINE, BY_RMS, 32, 15, -1, 0.1f, 20, 0 },
+	    { FINE, 32, 15, -0.9f, 0.05f, 36, 0 }, { 2, 256 }, CPU(finish_q4_k) },
+	[QZ_Q5_K] = { { AFFINE, BY_RMS, 32, 31, -0.5f, 0.1f, 15, 0 },
+	    { FINE, 32, 31, -0.9f, 0.05f, 36, 0 }, { 2, 256 }, CPU(finish_q5_k) },
+	[QZ_Q6_K] = { { SYMMETRIC, BY_SQUARE, 16, 32, 0, 0, 0, 0 },
+	    { SYMMETRIC, BY_GIVEN, 16, 32, 0, 0, 0, 0 }, { 0, 0 }, CPU(finish_q6_k) },
+	[QZ_IQ4_NL] = { { NONLINEAR, BY_SQUARE, 32, 0, 0, 0, 0, 0 },
+	    { NONLINEAR, BY_GIVEN, 32, 0, 0, 0, 0, 0 }, { 2, 32 }, CPU(finish_iq4_nl) },
+	[QZ_IQ4_XS] = { { NONLINEAR, BY_SQUARE, 32, 0, 0, 0, 0, 0 },
+	    { NONLINEAR, BY_GIVEN, 32, 0, 0, 0, 0, 0 }, { 2, 256 }, CPU(finish_iq4_xs) },
+};
+
+/* Sums of squares of n runs of len elements, each in order; runs go side by side, so that one needn't wait
+ * for the other. */
+static void
+sum_squares(float *sum, const float *x, int64_t len, int n)
+{
+	for (int j = 0; j < n; j++)
+		sum[j] = 0;
+	for (int64_t i = 0; i < len; i++)
+		for (int j = 0; j < n; j++)
+			sum[j] += x[j * len + i] * x[j * len + i];
+}
 
 struct rows {
-	quantize_block *quantize;
+	const struct recipe *recipe;
+	quantize_block *direct;
 	uint8_t *y;
-	const float *x;
-	int64_t blocks; /* a row */
-	uint32_t bytes; /* a block */
+	const float *x, *importance;
+	int64_t cols;
+	uint32_t block, bytes;
 };
+
+/* Weights of n elements from column c on; row: of the whole row's squares, where the type wants it. */
+static void
+weigh(const struct rows *r, float *w, const float *x, int64_t c, int n, float row)
+{
+	const struct importance *how = &r->recipe->importance;
+	int span = how->span ? how->span : 32;
+	float sum[BLOCKS];
+
+	if (how->span)
+		sum_squares(sum, x, span, n / span);
+	for (int i = 0; i < n; i += span) {
+		float mean = how->span ? how->factor * sum[i / span] / (float)span : row;
+
+		for (int j = i; j < i + span; j++)
+			w[j] = how->factor != 0 ? r->importance[c + j] * sqrtf(mean + x[j] * x[j])
+						: r->importance[c + j];
+	}
+}
+
+static void
+search_row(const struct rows *r, uint8_t *y, const float *x)
+{
+	const struct search *s = r->importance ? &r->recipe->weighted : &r->recipe->plain;
+	uint8_t codes[CHUNK];
+	float scale[SUBS], min[SUBS], sum[SUBS], w[CHUNK], row = 0;
+	struct found f = { codes, scale, min, sum };
+
+	if (r->importance && !r->recipe->importance.span) {
+		sum_squares(&row, x, r->cols, 1);
+		row /= (float)r->cols;
+	}
+	for (int64_t c = 0; c < r->cols; c += CHUNK) {
+		int n = (int)min64(CHUNK, r->cols - c);
+
+		if (r->importance)
+			weigh(r, w, x + c, c, n, row);
+		CPU(search)(s, x + c, w, n / s->len, &f);
+		r->recipe->finish(y + c / r->block * r->bytes, x + c, &f, n / (int)r->block,
+		    r->importance != NULL);
+	}
+}
 
 static void
 quantize_row(void *arg, int row, int thread)
 {
 	const struct rows *r = arg;
-	uint8_t *y = r->y + row * r->blocks * r->bytes;
-	const float *x = r->x + row * r->blocks * 32;
+	int64_t blocks = r->cols / r->block;
+	uint8_t *y = r->y + row * blocks * r->bytes;
+	const float *x = r->x + row * r->cols;
 
 	(void)thread;
-	for (int64_t i = 0; i < r->blocks; i++)
-		r->quantize(y + i * r->bytes, x + i * 32);
+	if (!r->direct) {
+		search_row(r, y, x);
+		return;
+	}
+	for (int64_t i = 0; i < blocks; i++)
+		r->direct(y + i * r->bytes, x + i * r->block);
 }
 
 void
@@ -183,20 +127,19 @@ CPU(quantize_ggml)(struct qz_dev *d, enum qz_dtype type, void *y, const float *x
     int64_t cols, const float *importance)
 {
 	const struct qz_dtype_info *t = qz_dtype(type);
-	struct rows r = { NULL, y, x, cols / 32, t ? t->bytes : 0 };
+	struct rows r = { .y = y, .x = x, .cols = cols, .importance = importance };
 
-	if (t)
-		r.quantize = table[type];
-	if (!r.quantize || cols % 32) {
+	if (t) {
+		r.recipe = &recipes[type];
+		r.block = t->block;
+		r.bytes = t->bytes;
+		if (!importance || !r.recipe->finish)
+			r.direct = CPU(ggml_direct)(type);
+	}
+	if (!t || (!r.direct && !r.recipe->finish) || cols % r.block) {
 		CPU(fail)
 		(d, QZ_EDATA, "quantize_ggml: cannot write type %s in rows of %lld",
 		    t ? t->name : "?", (long long)cols);
-		return;
-	}
-	if (importance && type != QZ_Q8_0) {
-		CPU(fail)
-		(d, QZ_EDATA, "quantize_ggml: %s with an importance matrix is not there yet",
-		    t->name);
 		return;
 	}
 	CPU(run)(d, (int)rows, quantize_row, &r);

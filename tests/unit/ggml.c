@@ -6,6 +6,7 @@
 #include "tests/unit/device.h"
 #include "libcore/base/hash.h"
 #include "libcore/format/gguf_read.h"
+#include "libcore/format/imatrix.h"
 
 static int
 open_gguf(struct qz_gguf *g, const char *folder, const char *name, char **bytes)
@@ -64,43 +65,48 @@ back(struct qz_dev *d, const char *folder, const char *name, uint64_t want)
 	free(bytes);
 }
 
-/* Each tensor of the f16 input that has this type in the output. */
+/* Every tensor of the f16 input as blocks of the type that it has in the output. */
 static void
-forth(struct qz_dev *d, const char *name)
+forth(struct qz_dev *d, const char *folder, const char *name, const struct qz_imatrix *m)
 {
-	enum qz_dtype type = 0;
 	int tensors = 0, right = 0;
 	struct qz_gguf in, out;
-	char *from, *to, low[16];
+	char *from, *to;
 
-	if (open_gguf(&in, "", "in", &from) < 0 || open_gguf(&out, "plain/", name, &to) < 0) {
+	if (open_gguf(&in, "", "in", &from) < 0 || open_gguf(&out, folder, name, &to) < 0) {
 		skip("no golden/kquant");
 		return;
 	}
-	for (size_t i = 0; name[i] && i < 15; i++) {
-		low[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
-		low[i + 1] = '\0';
-	}
-	type = qz_dtype_by_name(low);
 	for (size_t i = 0; i < out.n_tensors; i++) {
 		const struct qz_gguf_tensor *t = &out.tensors[i], *f = qz_gguf_tensor(&in, t->name);
+		const struct qz_imatrix_entry *x = qz_imatrix_find(m, t->name);
 		int64_t rows = (int64_t)t->dims[0], cols = (int64_t)t->dims[1];
-		float *x;
+		float *v;
 		uint8_t *y;
 
-		if (t->dtype != type || !f)
+		if (qz_dtype(t->dtype)->plain)
 			continue;
-		x = need((size_t)(rows * cols) * sizeof *x);
+		v = need((size_t)(rows * cols) * sizeof *v);
 		y = memset(need(t->nbytes), 0xff, t->nbytes);
-		d->k->cast(d, x, QZ_F32, from + f->offset, f->dtype, rows * cols);
-		d->k->quantize_ggml(d, type, y, x, rows, cols, NULL);
+		d->k->cast(d, v, QZ_F32, from + f->offset, f->dtype, rows * cols);
+		d->k->quantize_ggml(d, t->dtype, y, v, rows, cols, x ? x->values : NULL);
 		tensors++;
 		right += !memcmp(y, to + t->offset, t->nbytes);
-		free(x);
+		if (memcmp(y, to + t->offset, t->nbytes)) {
+			uint64_t k = 0;
+
+			while (y[k] == (uint8_t)to[t->offset + k])
+				k++;
+			printf("# %s: %s differs first in row %llu at byte %llu\n", t->name,
+			    qz_dtype(t->dtype)->name,
+			    (unsigned long long)(k / (t->nbytes / t->dims[0])),
+			    (unsigned long long)(k % (t->nbytes / t->dims[0])));
+		}
+		free(v);
 		free(y);
 	}
-	ok(tensors > 0 && right == tensors, "%s: %s, %d of %d tensors", d->k->name, name, right,
-	    tensors);
+	ok(tensors > 0 && right == tensors, "%s: to %s%s, %d of %d tensors", d->k->name, folder,
+	    name, right, tensors);
 	qz_gguf_free(&in);
 	qz_gguf_free(&out);
 	free(from);
@@ -126,7 +132,8 @@ main(void)
 {
 	static const char *const variants[] = { "base", "avx2", "avx512", "avx512bf16", "f64",
 		"cuda" };
-	static const char *const written[] = { "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0" };
+	struct qz_imatrix m = { 0 }, none = { 0 };
+	struct qz_err e = { 0 };
 	static const struct {
 		const char *folder, *name;
 		uint64_t
@@ -167,6 +174,9 @@ main(void)
 		{ "imatrix/", "Q6_K", 0x0780e70f719d69df },
 	};
 
+	if (shared("golden/kquant/imatrix.dat") &&
+	    qz_imatrix_read(&m, shared("golden/kquant/imatrix.dat"), &e) < 0)
+		ok(false, "the importance matrix: %s", e.msg);
 	for (int v = 0; v < 5; v++) {
 		struct qz_dev *d = open_variant(variants[v], 2);
 
@@ -176,10 +186,11 @@ main(void)
 		}
 		for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 			back(d, rows[i].folder, rows[i].name, rows[i].hash);
-		for (size_t i = 0; i < sizeof written / sizeof *written; i++)
-			forth(d, written[i]);
+		for (size_t i = 2; i < sizeof rows / sizeof *rows; i++)
+			forth(d, rows[i].folder, rows[i].name, *rows[i].folder == 'i' ? &m : &none);
 		refusals(d);
 		qz_device_close(d);
 	}
+	qz_imatrix_free(&m);
 	return done();
 }

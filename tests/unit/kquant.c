@@ -1,0 +1,178 @@
+/* The searches of quantize_ggml: the lanes of every variant give the bytes of the plain definition, which is
+ * the oracle's, on rows of every kind, with and without importance, for any number of threads. */
+#include "tests/unit/tap.h"
+#include "tests/unit/device.h"
+
+enum { ROWS = 40, COLS_MAX = 4096 + 256 };
+
+/* Row r of n elements: rows of every awkward kind, then normal ones. */
+static void
+make_row(float *x, int r, int n)
+{
+	static const float sizes[] = { 1, 0.02f, 1e-4f, 1e5f, 6e-8f, 1e-14f, 1e-30f, 1e15f };
+	uint64_t stream = (uint64_t)r + 100;
+
+	for (int i = 0; i < n; i++) {
+		float v = (float)normal(stream, (uint64_t)i);
+
+		switch (r) {
+		case 0: /* nothing */
+			v = 0;
+			break;
+		case 1: /* one value, of either sign */
+			v = 0.3f;
+			break;
+		case 2:
+			v = -0.3f;
+			break;
+		case 3: /* one sign */
+			v = fabsf(v);
+			break;
+		case 4:
+			v = -fabsf(v);
+			break;
+		case 5: /* far from zero, close together */
+			v = -1 - 1e-3f * fabsf(v);
+			break;
+		case 6: /* outliers */
+			v *= i % 37 == 5 ? 1000.0f : 0.01f;
+			break;
+		case 7: /* sparse */
+			v = i % 19 ? 0 : v;
+			break;
+		case 8: /* heavy tails */
+			v = v * v * v * v * v;
+			break;
+		case 9: /* zeros of either sign, and whole blocks of them */
+			v = i / 32 % 2 ? v : i % 2 ? -0.0f : 0;
+			break;
+		case 10: /* equal magnitudes: ties */
+			v = i % 2 ? 1 : -1;
+			break;
+		case 11: /* on a grid: halves to round */
+			v = (float)(int)(v * 4) / 8;
+			break;
+		case 12: /* blocks of very different size */
+			v *= (float)ldexp(1, -(i / 32 % 60));
+			break;
+		default:
+			v *= sizes[r % 8];
+		}
+		x[i] = v;
+	}
+}
+
+/* kind 0: none; 1: as activations have them; 2: with columns that never were anything. */
+static const float *
+make_importance(float *w, int kind, int n)
+{
+	for (int i = 0; i < n; i++) {
+		double v = normal(7, (uint64_t)i);
+
+		w[i] = (float)(v * v * v * v);
+		if (kind == 2 && i / 64 % 2)
+			w[i] = 0;
+	}
+	return kind ? w : NULL;
+}
+
+struct kase {
+	enum qz_dtype type;
+	int cols;
+};
+
+static uint8_t *
+quantize(struct qz_dev *d, const struct kase *c, const float *x, const float *w, size_t *nbytes)
+{
+	uint64_t n;
+	uint8_t *y;
+
+	qz_dtype_nbytes(c->type, (uint64_t)ROWS * (uint64_t)c->cols, &n);
+	y = memset(need((size_t)n + 1), 0xaa, (size_t)n + 1);
+	d->k->quantize_ggml(d, c->type, y, x, ROWS, c->cols, w);
+	*nbytes = (size_t)n + 1;
+	return y;
+}
+
+/* Where two results differ first, for people. */
+static void
+tell(const struct kase *c, const uint8_t *a, const uint8_t *b, size_t n)
+{
+	size_t row = n / ROWS;
+
+	for (size_t i = 0; i < n; i++)
+		if (a[i] != b[i]) {
+			printf("# row %zu, block %zu, byte %zu\n", i / row,
+			    i % row / qz_dtype(c->type)->bytes, i % row % qz_dtype(c->type)->bytes);
+			return;
+		}
+}
+
+static void
+compare(struct qz_dev *plain, struct qz_dev *d, const char *variant, int threads,
+    const struct kase *c, int importance)
+{
+	float *x = need((size_t)ROWS * COLS_MAX * sizeof *x), w[COLS_MAX];
+	const float *given = make_importance(w, importance, c->cols);
+	size_t n;
+	uint8_t *want, *got;
+
+	for (int r = 0; r < ROWS; r++)
+		make_row(x + r * c->cols, r, c->cols);
+	want = quantize(plain, c, x, given, &n);
+	got = quantize(d, c, x, given, &n);
+	ok(!memcmp(want, got, n), "%s, %d threads: %s in rows of %d, importance %d", variant,
+	    threads, qz_dtype(c->type)->name, c->cols, importance);
+	tell(c, want, got, n - 1);
+	free(want);
+	free(got);
+	free(x);
+}
+
+int
+main(void)
+{
+	static const char *const variants[] = { "base", "avx2", "avx512" };
+	static const struct kase cases[] = {
+		{ QZ_Q2_K, 256 },
+		{ QZ_Q2_K, 4096 + 256 }, /* one block, and more than a stretch */
+		{ QZ_Q3_K, 256 },
+		{ QZ_Q3_K, 4096 + 256 },
+		{ QZ_Q4_K, 256 },
+		{ QZ_Q4_K, 768 },
+		{ QZ_Q4_K, 4096 + 256 },
+		{ QZ_Q5_K, 256 },
+		{ QZ_Q5_K, 4096 + 256 },
+		{ QZ_Q6_K, 256 },
+		{ QZ_Q6_K, 4096 + 256 },
+		{ QZ_IQ4_NL, 32 },
+		{ QZ_IQ4_NL, 17 * 32 },
+		{ QZ_IQ4_NL, 4096 + 32 },
+		{ QZ_IQ4_XS, 256 },
+		{ QZ_IQ4_XS, 4096 + 256 },
+		{ QZ_Q4_0, 32 },
+		{ QZ_Q4_0, 4096 + 96 },
+		{ QZ_Q4_1, 32 },
+		{ QZ_Q4_1, 4096 + 96 },
+		{ QZ_Q5_0, 32 },
+		{ QZ_Q5_0, 4096 + 96 },
+		{ QZ_Q5_1, 32 },
+		{ QZ_Q5_1, 4096 + 96 },
+		{ QZ_Q8_0, 32 },
+		{ QZ_Q8_0, 4096 + 96 },
+	};
+
+	for (int v = 0; v < 3; v++) {
+		struct qz_dev *plain = open_variant("f64", 1),
+			      *d = open_variant(variants[v], 1 + v);
+
+		if (!d || !plain)
+			skip("%s: not on this machine", variants[v]);
+		for (size_t i = 0; d && plain && i < sizeof cases / sizeof *cases; i++)
+			for (int importance = 0; importance < 3; importance++)
+				compare(plain, d, variants[v], 1 + v, &cases[i], importance);
+		qz_device_close(plain);
+		qz_device_close(d);
+	}
+	return done();
+}
