@@ -5,9 +5,16 @@
 
 #include "libcore/base/le.h"
 #include "libcore/base/size.h"
+#include "libcore/format/gguf_read.h"
 
-/* gguf.h of ggml: enum gguf_type. */
-enum { T_U32 = 4, T_I32 = 5, T_F32 = 6, T_BOOL = 7, T_STRING = 8, T_ARRAY = 9 };
+enum {
+	T_U32 = QZ_GGUF_U32,
+	T_I32 = QZ_GGUF_I32,
+	T_F32 = QZ_GGUF_F32,
+	T_BOOL = QZ_GGUF_BOOL,
+	T_STRING = QZ_GGUF_STRING,
+	T_ARRAY = QZ_GGUF_ARRAY
+};
 
 enum { VERSION = 3, HEADER = 24 };
 
@@ -136,6 +143,51 @@ qz_ggufw_i32s(struct qz_ggufw *g, const char *key, const int32_t *v, size_t n)
 	add_array(g, key, T_I32, n);
 	for (size_t i = 0; i < n; i++)
 		add32(&g->kvs, (uint32_t)v[i]);
+}
+
+void
+qz_ggufw_copy(struct qz_ggufw *g, const struct qz_gguf_kv *kv)
+{
+	if (kv->array)
+		add_array(g, kv->key, kv->type, (size_t)kv->n);
+	else
+		add_key(g, kv->key, kv->type);
+	qz_buf_add(&g->kvs, kv->data, kv->nbytes);
+}
+
+/* Where key i begins. */
+static size_t
+key_at(const struct qz_ggufw *g, uint64_t i)
+{
+	size_t at;
+
+	memcpy(&at, g->key_at.data + i * sizeof at, sizeof at);
+	return at;
+}
+
+bool
+qz_ggufw_drop(struct qz_ggufw *g, const char *key)
+{
+	size_t n = strlen(key), from, to;
+	uint64_t i = 0;
+
+	for (; i < g->n_kvs; i++) {
+		from = key_at(g, i);
+		if (le64_get(g->kvs.data + from) == n && !memcmp(g->kvs.data + from + 8, key, n))
+			break;
+	}
+	if (i == g->n_kvs || g->kvs.failed || g->key_at.failed)
+		return false;
+	to = i + 1 < g->n_kvs ? key_at(g, i + 1) : g->kvs.n;
+	memmove(g->kvs.data + from, g->kvs.data + to, g->kvs.n - to);
+	g->kvs.n -= to - from;
+	for (g->n_kvs--; i < g->n_kvs; i++) {
+		size_t at = key_at(g, i + 1) - (to - from);
+
+		memcpy(g->key_at.data + i * sizeof at, &at, sizeof at);
+	}
+	g->key_at.n = (size_t)g->n_kvs * sizeof from;
+	return true;
 }
 
 /* Bytes of a tensor, or a message. */

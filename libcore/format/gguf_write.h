@@ -44,6 +44,12 @@ void qz_ggufw_texts(struct qz_ggufw *g, const char *key, const struct qz_gguf_te
 void qz_ggufw_f32s(struct qz_ggufw *g, const char *key, const float *v, size_t n);
 void qz_ggufw_i32s(struct qz_ggufw *g, const char *key, const int32_t *v, size_t n);
 
+/* A key of another file, as it stands there. */
+struct qz_gguf_kv;
+void qz_ggufw_copy(struct qz_ggufw *g, const struct qz_gguf_kv *kv);
+/* Takes a key out again; false: it is not there. */
+bool qz_ggufw_drop(struct qz_ggufw *g, const char *key);
+
 /* The next tensor.  dims in torch's order (rows, cols), n_dims 1..4.  QZ_EDATA when the name is too
  * long for llama.cpp, the type has no GGUF number, or a row is no multiple of its block. */
 int qz_ggufw_tensor(struct qz_ggufw *g, const char *name, enum qz_dtype type, const uint64_t *dims,

@@ -16,6 +16,7 @@ qz_panel_free(struct qz_panel *p)
 	p->d->k->free(p->d, p->in.p);
 	p->d->k->free(p->d, p->values.p);
 	p->d->k->free(p->d, p->out.p);
+	p->d->k->free(p->d, p->weights.p);
 	*p = (struct qz_panel){ 0 };
 }
 
@@ -99,13 +100,32 @@ qz_panel_check(struct qz_panel *p, const struct qz_piece *c, int64_t *bad, struc
 	return find(p, m.data, m.type, (int64_t)(c->n_rows * c->cols), bad, e);
 }
 
+/* The importance on the device: *w, NULL when there is none. */
+static int
+place_importance(struct qz_panel *p, const float **w, struct qz_err *e)
+{
+	size_t n = (size_t)p->cols * sizeof **w;
+
+	*w = p->importance;
+	if (p->host || !p->importance)
+		return 0;
+	if (reserve(p, &p->weights, n, e) < 0)
+		return -1;
+	p->d->k->copy_in(p->d, p->weights.p, p->importance, n);
+	*w = p->weights.p;
+	return 0;
+}
+
 int
 qz_panel_store(struct qz_panel *p, enum qz_dtype type, void *out, int64_t *bad, struct qz_err *e)
 {
 	uint64_t n = (uint64_t)p->rows * (uint64_t)p->cols, nbytes;
 	bool plain = qz_dtype((unsigned)type)->plain;
+	const float *importance;
 	void *to = out;
 
+	if (place_importance(p, &importance, e) < 0)
+		return -1;
 	if (qz_dtype_nbytes(type, n, &nbytes))
 		return qz_fail(e, QZ_EDATA, "%llu elements do not fit type %s",
 		    (unsigned long long)n, qz_dtype((unsigned)type)->name);
@@ -117,7 +137,7 @@ qz_panel_store(struct qz_panel *p, enum qz_dtype type, void *out, int64_t *bad, 
 	if (plain)
 		p->d->k->cast(p->d, to, type, p->x, QZ_F32, (int64_t)n);
 	else
-		p->d->k->quantize_ggml(p->d, type, to, p->x, p->rows, p->cols, NULL);
+		p->d->k->quantize_ggml(p->d, type, to, p->x, p->rows, p->cols, importance);
 	if (!p->host)
 		p->d->k->copy_out(p->d, out, to, (size_t)nbytes);
 	return plain ? find(p, to, type, (int64_t)n, bad, e) : qz_panel_finite(p, bad, e);

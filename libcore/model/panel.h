@@ -9,12 +9,14 @@ struct qz_panel {
 	struct qz_dev *d;
 	float *x; /* (rows, cols), device memory; the panel's own */
 	int64_t rows, cols;
+	const float *importance; /* (cols) host memory: what qz_panel_store() weighs columns of ggml
+	                          * blocks by; NULL: all alike */
 	/* The rest is private. */
 	bool host; /* device memory is ordinary memory */
 	struct qz_panel_memory {
 		void *p;
 		size_t cap;
-	} in, values, out;
+	} in, values, out, weights;
 	const void *held; /* the tensor that lies in `in` on a device */
 };
 

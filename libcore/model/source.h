@@ -11,6 +11,7 @@
 #define QZ_SOURCE_H
 
 #include "libcore/base/buf.h"
+#include "libcore/format/gguf_read.h"
 #include "libcore/model/config.h"
 #include "libcore/shard/shard.h"
 
@@ -39,6 +40,14 @@ const struct qz_source_file *qz_source_file(
 /* All tensors in the order in which they will come (name, dtype, dims, sections as stored in the source),
  * or NULL when the source shows them only as it is read. */
 const struct qz_tensor *qz_source_manifest(const struct qz_source *s, size_t *n);
+
+/* What a GGUF file says about itself, NULL for other kinds; and the values of its rope_freqs.weight, n of them,
+ * NULL when it has none. */
+const struct qz_gguf *qz_source_gguf(const struct qz_source *s);
+const float *qz_source_rope_freqs(const struct qz_source *s, uint64_t *n);
+/* Before the first tensor: a GGUF file's tensors come sorted by their names in it. */
+int qz_source_sort(
+    struct qz_source *s, int (*compare)(const char *a, const char *b), struct qz_err *e);
 
 /* The next tensor, checked against the config: 1, 0 at the end (all the model's tensors were there), -1. */
 int qz_source_next(struct qz_source *s, const struct qz_tensor **t, struct qz_err *e);

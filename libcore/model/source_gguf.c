@@ -28,6 +28,8 @@ struct gguf_source {
 	uint64_t done;        /* bytes given of the current one */
 	uint8_t *head, *rows; /* a head of a permuted tensor: as given, as it lies */
 	uint64_t head_at;     /* which head is there, UINT64_MAX: none */
+	float *freqs;         /* rope_freqs.weight, NULL: none */
+	uint64_t n_freqs;
 };
 
 static int
@@ -206,9 +208,31 @@ close_gguf(struct qz_source *s)
 	qz_gguf_free(&g->g);
 	qz_in_close(g->in);
 	free(g->items);
+	free(g->freqs);
 	free(g->head);
 	free(g->rows);
 	free(g);
+}
+
+/* The items in a new order, and the manifest with them. */
+static int
+sort_items(struct qz_source *s, int (*compare)(const char *a, const char *b), struct qz_err *e)
+{
+	struct gguf_source *g = s->impl;
+
+	for (size_t i = 1; i < g->n_items; i++) { /* in order already, but for a few */
+		struct item x = g->items[i];
+		struct qz_tensor t = s->manifest[i];
+		size_t k = i;
+
+		for (; k > 0 && compare(g->items[k - 1].at->name, x.at->name) > 0; k--) {
+			g->items[k] = g->items[k - 1];
+			s->manifest[k] = s->manifest[k - 1];
+		}
+		g->items[k] = x;
+		s->manifest[k] = t;
+	}
+	return g->next ? qz_fail(e, QZ_EDATA, "%s: tensors were read already", s->name) : 0;
 }
 
 static const struct source_ops ops = { "gguf", next, read_data, finish, NULL, NULL, NULL,
@@ -221,18 +245,17 @@ make_config(struct qz_source *s, struct gguf_source *g, struct qz_err *e)
 	const struct qz_gguf_tensor *x = qz_gguf_tensor(&g->g, FREQS);
 	struct qz_config c;
 	struct qz_buf text = { 0 };
-	float *freqs = NULL;
 	int ret = 0;
 
 	if (x && (x->dtype != QZ_F32 || x->n_dims != 1 || x->nbytes > 1 << 16))
 		return qz_fail(e, QZ_EDATA, "GGUF: " FREQS " is no short vector of f32");
-	if (x && !(freqs = malloc((size_t)x->nbytes)))
+	if (x && !(g->freqs = malloc((size_t)x->nbytes)))
 		return qz_nomem(e, x->nbytes);
+	g->n_freqs = x ? x->dims[0] : 0;
 	if (x)
-		ret = read_at(g, x->offset, freqs, (size_t)x->nbytes, e);
+		ret = read_at(g, x->offset, g->freqs, (size_t)x->nbytes, e);
 	if (ret == 0)
-		ret = source_gguf_config(&c, &g->g, freqs, x ? x->dims[0] : 0, e);
-	free(freqs);
+		ret = source_gguf_config(&c, &g->g, g->freqs, g->n_freqs, e);
 	if (ret < 0)
 		return -1;
 	qz_config_put(&c, &text);
@@ -274,4 +297,32 @@ source_open_gguf(struct qz_source *s, struct qz_in *in, struct qz_err *e)
 	    list_items(s, g, e) < 0)
 		return place(g, e);
 	return 0;
+}
+
+static const struct gguf_source *
+of(const struct qz_source *s)
+{
+	return s->ops == &ops ? s->impl : NULL;
+}
+
+const struct qz_gguf *
+qz_source_gguf(const struct qz_source *s)
+{
+	return of(s) ? &of(s)->g : NULL;
+}
+
+const float *
+qz_source_rope_freqs(const struct qz_source *s, uint64_t *n)
+{
+	*n = of(s) ? of(s)->n_freqs : 0;
+	return of(s) ? of(s)->freqs : NULL;
+}
+
+int
+qz_source_sort(struct qz_source *s, int (*compare)(const char *a, const char *b), struct qz_err *e)
+{
+	if (!of(s))
+		return qz_fail(
+		    e, QZ_EUSAGE, "%s: is no GGUF file, but a %s", s->name, s->ops->kind);
+	return sort_items(s, compare, e);
 }

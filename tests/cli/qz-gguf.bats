@@ -42,7 +42,7 @@ patch_tensor() {
 @test "rows that are no whole number of blocks are named" {
 	run qz-gguf -t q8_0 -o x.gguf "$MODEL"
 	[ "$status" -eq 0 ]
-	[[ $output == *"5 matrices are not q8_0: blk.0.ffn_down.weight is f16: rows of 172 elements are no multiple of 32"* ]]
+	[[ $output == *"5 matrices do not fit q8_0: blk.0.ffn_down.weight is f16: rows of 172 elements are no multiple of 32"* ]]
 }
 
 @test "a LoRA is what llama.cpp's converter writes, byte for byte" {

@@ -1,32 +1,9 @@
 #include "tools/gguf/plan.h"
 
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* File types: llama.h of llama.cpp, enum llama_ftype. */
-static const struct target targets[] = {
-	{ "f32", QZ_F32, 0 },
-	{ "f16", QZ_F16, 1 },
-	{ "bf16", QZ_BF16, 32 },
-	{ "q8_0", QZ_Q8_0, 7 },
-};
-
-/* What a matrix becomes whose rows are no whole number of blocks: as llama-quantize does. */
-static const struct {
-	enum qz_dtype type, instead;
-} fallbacks[] = {
-	{ QZ_Q8_0, QZ_F16 },
-};
-
-const struct target *
-target_find(const char *name)
-{
-	for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
-		if (!strcmp(targets[i].name, name))
-			return &targets[i];
-	return NULL;
-}
 
 static bool
 ends_with(const char *s, const char *tail)
@@ -36,26 +13,92 @@ ends_with(const char *s, const char *tail)
 	return n >= t && !strcmp(s + n - t, tail);
 }
 
-/* The type for rows of cols elements. */
-static enum qz_dtype
-fit(enum qz_dtype type, uint64_t cols)
+/* llama.cpp computes with vectors in float32; everything else is a matrix. */
+static bool
+is_vector(const char *name, const struct qz_tensor *t)
 {
-	for (size_t i = 0; i < sizeof fallbacks / sizeof *fallbacks; i++)
-		if (fallbacks[i].type == type && cols % qz_dtype((unsigned)type)->block)
-			type = fallbacks[i].instead;
+	return t->n_dims < 2 || ends_with(name, "_norm.weight") || !ends_with(name, ".weight");
+}
+
+/* Is the pattern anywhere in the name? */
+static bool
+matches(const struct override *o, const char *name)
+{
+	char pattern[256];
+
+	snprintf(pattern, sizeof pattern, "*%.*s*", (int)o->len, o->pattern);
+	return fnmatch(pattern, name, 0) == 0;
+}
+
+/* The type asked for, before rows that don't fit are looked at. */
+static enum qz_dtype
+wanted(const struct plan *p, const struct plan_options *o, const char *name, enum qz_role role,
+    int layer, uint64_t cols)
+{
+	enum qz_dtype type = o->mixture->type;
+
+	if (!o->pure)
+		type = mixture_type(o->mixture, p->config, role, layer, cols, o->imatrix != NULL);
+	if (o->head && (role == QZ_HEAD || (role == QZ_EMBED && p->config->tied)))
+		type = o->head;
+	if (o->embedding && role == QZ_EMBED)
+		type = o->embedding;
+	for (size_t i = 0; i < o->n_overrides; i++)
+		if (matches(&o->overrides[i], name)) {
+			type = o->overrides[i].type;
+			o->overrides[i].n_used++;
+		}
 	return type;
 }
 
-/* llama.cpp computes with vectors in float32; everything else is a matrix. */
-static bool
-stays_f32(const struct planned *p, const struct qz_tensor *t)
+/* The importance of the columns.  One of another size is an error, but for the embedding: it is looked up,
+ * not multiplied with. */
+static int
+weigh(struct plan *p, const struct plan_options *o, struct planned *out, enum qz_role role,
+    uint64_t cols, struct qz_err *e)
 {
-	return t->n_dims < 2 || ends_with(p->name, "_norm.weight") ||
-	       !ends_with(p->name, ".weight");
+	const struct qz_imatrix_entry *x = o->imatrix ? qz_imatrix_find(o->imatrix, out->name)
+						      : NULL;
+
+	if (x && x->n != cols && role != QZ_EMBED)
+		return qz_fail(e, QZ_EDATA,
+		    "the importance matrix has %llu columns for %s, the model has %llu",
+		    (unsigned long long)x->n, out->name, (unsigned long long)cols);
+	if (x && x->n == cols)
+		out->importance = x->values;
+	else if (o->imatrix && out->type != QZ_Q8_0 && !p->n_unweighted++)
+		snprintf(p->unweighted, sizeof p->unweighted, "%s", out->name);
+	return 0;
 }
 
 static int
-plan_one(struct plan *p, const struct qz_tensor *t, const struct target *target,
+plan_matrix(struct plan *p, const struct plan_options *o, const struct qz_tensor *t,
+    enum qz_role role, int layer, struct planned *out, struct qz_err *e)
+{
+	uint64_t cols = t->dims[t->n_dims - 1];
+	enum qz_dtype want = wanted(p, o, out->name, role, layer, cols);
+
+	out->type = mixture_fit(want, cols);
+	if (out->type != want && !p->n_fallback++)
+		snprintf(p->fallback, sizeof p->fallback,
+		    "%s is %s: rows of %llu elements are no multiple of %u", out->name,
+		    qz_dtype((unsigned)out->type)->name, (unsigned long long)cols,
+		    qz_dtype((unsigned)want)->block);
+	if (!qz_dtype((unsigned)t->dtype)->plain && out->type != t->dtype && !p->n_requant++)
+		snprintf(p->requant, sizeof p->requant, "%s from %s to %s", out->name,
+		    qz_dtype((unsigned)t->dtype)->name, qz_dtype((unsigned)out->type)->name);
+	if (qz_dtype((unsigned)out->type)->plain || out->type == t->dtype)
+		return 0;
+	if (weigh(p, o, out, role, cols, e) < 0)
+		return -1;
+	if (o->mixture->ftype == 21 && out->type == QZ_Q2_K && !out->importance && role != QZ_EMBED)
+		return qz_fail(e, QZ_EUSAGE,
+		    "q2_k_s needs an importance matrix that has %s: --imatrix", out->name);
+	return 0;
+}
+
+static int
+plan_one(struct plan *p, const struct plan_options *o, const struct qz_tensor *t,
     struct planned *out, struct qz_err *e)
 {
 	uint64_t cols = t->dims[t->n_dims - 1];
@@ -64,24 +107,22 @@ plan_one(struct plan *p, const struct qz_tensor *t, const struct target *target,
 	if (role < 0)
 		return qz_fail(e, QZ_EDATA, "tensor %s has no name in GGUF", t->name);
 	qz_role_gguf_name((enum qz_role)role, layer, out->name, sizeof out->name);
-	out->type = stays_f32(out, t) ? QZ_F32 : fit(target->type, cols);
 	out->permuted = p->config->family->gguf_permuted &&
 			(role == QZ_Q || role == QZ_K || role == QZ_Q_BIAS || role == QZ_K_BIAS);
+	if (is_vector(out->name, t))
+		out->type = o->like ? t->dtype : QZ_F32;
+	else if (plan_matrix(p, o, t, (enum qz_role)role, layer, out, e) < 0)
+		return -1;
 	if (qz_dtype_nbytes(out->type, cols, &out->row_nbytes))
 		return qz_fail(e, QZ_EDATA, "tensor %s: rows of %llu elements do not fit %s",
 		    t->name, (unsigned long long)cols, qz_dtype((unsigned)out->type)->name);
-	if (!stays_f32(out, t) && out->type != target->type && !p->n_fallback++)
-		snprintf(p->fallback, sizeof p->fallback,
-		    "%s is %s: rows of %llu elements are no multiple of %u", out->name,
-		    qz_dtype((unsigned)out->type)->name, (unsigned long long)cols,
-		    qz_dtype((unsigned)target->type)->block);
 	p->n_params += qz_tensor_count(t);
 	return 0;
 }
 
 int
 plan_make(struct plan *p, const struct qz_config *c, const struct qz_tensor *manifest, size_t n,
-    const struct target *t, struct qz_err *e)
+    const struct plan_options *o, struct qz_err *e)
 {
 	*p = (struct plan){ .config = c, .rope_factors = c->rope_kind == QZ_ROPE_LLAMA3 };
 	p->tensors = calloc(n + 1, sizeof *p->tensors);
@@ -90,8 +131,12 @@ plan_make(struct plan *p, const struct qz_config *c, const struct qz_tensor *man
 	if (p->rope_factors)
 		p->n_params += (uint64_t)c->head_dim / 2;
 	for (; p->n < n; p->n++)
-		if (plan_one(p, &manifest[p->n], t, &p->tensors[p->n], e) < 0)
+		if (plan_one(p, o, &manifest[p->n], &p->tensors[p->n], e) < 0)
 			return -1;
+	for (size_t i = 0; i < o->n_overrides; i++)
+		if (!o->overrides[i].n_used)
+			return qz_fail(e, QZ_EUSAGE, "--tensor-type %s: matches no matrix",
+			    o->overrides[i].pattern);
 	return 0;
 }
 
@@ -108,11 +153,13 @@ plan_put(
 {
 	const uint64_t half = (uint64_t)p->config->head_dim / 2;
 
-	if (p->rope_factors && qz_ggufw_tensor(g, "rope_freqs.weight", QZ_F32, &half, 1, e) < 0)
-		return -1;
-	for (size_t i = 0; i < p->n; i++)
-		if (qz_ggufw_tensor(g, p->tensors[i].name, p->tensors[i].type, manifest[i].dims,
-			manifest[i].n_dims, e) < 0)
+	for (size_t i = 0; i <= p->n; i++) {
+		if (p->rope_factors && i == p->rope_at &&
+		    qz_ggufw_tensor(g, "rope_freqs.weight", QZ_F32, &half, 1, e) < 0)
 			return -1;
+		if (i < p->n && qz_ggufw_tensor(g, p->tensors[i].name, p->tensors[i].type,
+				    manifest[i].dims, manifest[i].n_dims, e) < 0)
+			return -1;
+	}
 	return 0;
 }

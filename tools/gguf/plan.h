@@ -3,22 +3,32 @@
 #define QZ_GGUF_PLAN_H
 
 #include "libcore/format/gguf_write.h"
-#include "libcore/model/config.h"
+#include "libcore/format/imatrix.h"
+#include "tools/gguf/mixture.h"
 
-/* What -t names: a type for matrices, and what general.file_type then says. */
-struct target {
-	const char *name;
+struct override {            /* --tensor-type: the last that matches decides */
+	const char *pattern; /* shell pattern, looked for anywhere in a GGUF name */
+	size_t len;
 	enum qz_dtype type;
-	int ftype;
+	size_t n_used;
 };
-/* By its name, or NULL. */
-const struct target *target_find(const char *name);
+
+struct plan_options {
+	const struct mixture *mixture;
+	bool pure;                     /* no rules: the mixture's type for all */
+	bool like;                     /* what is no matrix to quantize keeps its type */
+	enum qz_dtype head, embedding; /* 0: as the mixture says */
+	struct override *overrides;
+	size_t n_overrides;
+	const struct qz_imatrix *imatrix; /* NULL: none */
+};
 
 struct planned {
 	char name[QZ_GGUF_NAME_MAX + 1];
 	enum qz_dtype type;
 	uint64_t row_nbytes;
-	bool permuted;     /* rows change places within heads */
+	bool permuted;           /* rows change places within heads */
+	const float *importance; /* of the columns, or NULL */
 	uint64_t overflow; /* finite values that became infinite, counted while it is written */
 };
 
@@ -27,14 +37,20 @@ struct plan {
 	struct planned *tensors; /* in the source's order */
 	size_t n;
 	uint64_t n_params;
-	bool rope_factors;  /* rope_freqs.weight stands first */
-	size_t n_fallback;  /* matrices that are not of the target's type ... */
-	char fallback[256]; /* ... and why: the first of them */
+	bool rope_factors;   /* rope_freqs.weight is there ... */
+	const float *rope;   /* ... with these values, NULL: to be computed; borrowed */
+	size_t rope_at;      /* ... before this tensor */
+	size_t n_fallback;   /* matrices whose rows don't fit the type they should have ... */
+	char fallback[256];  /* ... and why: the first of them */
+	size_t n_unweighted; /* quantized matrices that the importance matrix does not have ... */
+	char unweighted[64]; /* ... the first */
+	size_t n_requant;    /* matrices quantized a second time ... */
+	char requant[256];   /* ... the first */
 };
 
-/* manifest: the source's n tensors, in order. */
+/* manifest: the source's n tensors, in order.  QZ_EUSAGE: an override that matches nothing. */
 int plan_make(struct plan *p, const struct qz_config *c, const struct qz_tensor *manifest, size_t n,
-    const struct target *t, struct qz_err *e);
+    const struct plan_options *o, struct qz_err *e);
 void plan_free(struct plan *p);
 /* Adds the tensors to g. */
 int plan_put(

@@ -1,4 +1,5 @@
 /* qz-gguf - a model or an adapter as a GGUF file. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,8 +7,8 @@
 
 #include "kernels/backend.h"
 #include "libcore/base/num.h"
-#include "libcore/model/gguf_meta.h"
 #include "tools/common/cli.h"
+#include "tools/gguf/keys.h"
 #include "tools/gguf/lora.h"
 #include "tools/gguf/write.h"
 
@@ -15,16 +16,46 @@ static const char *type = "f16";
 static const char *output;
 static const char *title;
 static const char *base;
-static bool strict;
+static const char *imatrix;
+static const char *like;
+static const char *head_type, *embedding_type;
+static struct qz_list tensor_types, settings;
+static bool strict, pure;
 
 static const struct qz_opt opts[] = {
 	{ 't', "type", QZ_OPT_STR, &type, "TYPE",
-	    "Store matrices as TYPE: f32, f16, bf16 or q8_0. Vectors (norms, biases) are f32 "
-	    "always, and so "
-	    "is an adapter. A matrix whose rows are no whole number of blocks takes the type that "
-	    "llama.cpp "
-	    "gives it, and is named.",
-	    0, 0, "f32|f16|bf16|q8_0" },
+	    "Store matrices as TYPE: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, "
+	    "q4_k, "
+	    "q5_k, q6_k, iq4_nl or iq4_xs. K-types come in mixtures that give some matrices more "
+	    "bits, by llama-quantize's rules: q2_k, q2_k_s, q3_k_s, q3_k_m, q3_k_l, q4_k_s, "
+	    "q4_k_m, "
+	    "q5_k_s, q5_k_m; q3_k, q4_k and q5_k are their _m. Vectors (norms, biases) are f32 "
+	    "always, and so is an adapter. A matrix whose rows are no whole number of blocks takes "
+	    "the type that llama-quantize gives it, and is named.",
+	    0, 0, NULL },
+	{ 0, "imatrix", QZ_OPT_STR, &imatrix, "FILE",
+	    "Weigh the columns of matrices by this importance matrix. It is one of llama-imatrix, "
+	    "in "
+	    "either of its formats, or of qz-bench imatrix.",
+	    0, 0, NULL },
+	{ 0, "tensor-type", QZ_OPT_LIST, &tensor_types, "PATTERN=TYPE",
+	    "Store the matrices whose GGUF name has PATTERN in it as TYPE. PATTERN is a shell "
+	    "pattern: attn_v or blk.[0-3].ffn_*. The last one that matches decides.",
+	    0, 0, NULL },
+	{ 0, "output-type", QZ_OPT_STR, &head_type, "TYPE",
+	    "Store the output matrix as TYPE. Where it is the embedding, that.", 0, 0, NULL },
+	{ 0, "token-embedding-type", QZ_OPT_STR, &embedding_type, "TYPE",
+	    "Store the embedding as TYPE.", 0, 0, NULL },
+	{ 0, "pure", QZ_OPT_FLAG, &pure, NULL,
+	    "Give all matrices the type that -t names, without the rules of its mixture.", 0, 0,
+	    NULL },
+	{ 0, "like", QZ_OPT_STR, &like, "PROGRAM",
+	    "Write what this program writes, to the byte. The model is a GGUF file then.", 0, 0,
+	    "llama-quantize" },
+	{ 0, "set", QZ_OPT_LIST, &settings, "KEY=VALUE",
+	    "Set a key of the file. VALUE may begin with u32:, i32:, f32:, bool: or str: to say "
+	    "what it is; an empty one takes the key out.",
+	    0, 0, NULL },
 	{ 'o', "output", QZ_OPT_STR, &output, "OUT",
 	    "Write to this file instead of standard output. It appears when it is complete.", 0, 0,
 	    NULL },
@@ -33,13 +64,11 @@ static const struct qz_opt opts[] = {
 	    NULL },
 	{ 0, "base", QZ_OPT_STR, &base, "MODEL",
 	    "Take the model's shape from MODEL, for an adapter. Without it the base that the "
-	    "adapter names is "
-	    "looked for; only its configuration is read.",
+	    "adapter names is looked for; only its configuration is read.",
 	    0, 0, NULL },
 	{ 0, "strict", QZ_OPT_FLAG, &strict, NULL,
 	    "Fail when a value is too large for f16. Without it such values become infinite, and "
-	    "their number "
-	    "is reported.",
+	    "their number is reported.",
 	    0, 0, NULL },
 	QZ_OPT_DEVICE,
 	QZ_OPT_LAST,
@@ -50,7 +79,7 @@ static const struct qz_tool tool = {
 	.does = "write a model or an adapter as GGUF",
 	.operands = "[MODEL|ADAPTER]",
 	.opts = opts,
-	.example = "qz-gguf -t q8_0 -o model.gguf merged.qz",
+	.example = "qz-gguf -t q4_k_m -o model.gguf merged.qz",
 };
 
 static bool
@@ -97,7 +126,14 @@ static void
 report(const struct plan *p, const struct qz_config *c, size_t n_padding)
 {
 	if (p->n_fallback)
-		qz_say("%zu matrices are not %s: %s", p->n_fallback, type, p->fallback);
+		qz_say("%zu matrices do not fit %s: %s", p->n_fallback, type, p->fallback);
+	if (p->n_unweighted)
+		qz_say("%zu matrices are not in the importance matrix: %s is the first",
+		    p->n_unweighted, p->unweighted);
+	if (p->n_requant)
+		qz_warn("%zu matrices are quantized a second time, on top of the errors that they "
+			"have: %s is the first",
+		    p->n_requant, p->requant);
 	if (n_padding)
 		qz_say("the embedding has %zu rows without a token: they are named [PAD...]",
 		    n_padding);
@@ -188,38 +224,140 @@ write_model(struct model *m, struct plan *p, struct qz_ggufw *g, struct qz_out *
 	return ret < 0 ? -1 : report_overflow(p, e);
 }
 
+/* ---- what the options ask for ---- */
+
+struct wishes {
+	struct plan_options plan;
+	struct qz_imatrix imatrix;
+};
+
+static enum qz_dtype
+type_named(const char *option, const char *name, size_t n)
+{
+	char text[32];
+	enum qz_dtype t;
+
+	snprintf(text, sizeof text, "%.*s", (int)n, name);
+	for (char *s = text; *s; s++)
+		*s = (char)tolower((unsigned char)*s);
+	t = n < sizeof text ? qz_dtype_by_name(text) : 0;
+	if (!t || !qz_dtype((unsigned)t)->name || qz_dtype((unsigned)t)->ggml < 0 || t == QZ_F64 ||
+	    t == QZ_I32)
+		qz_usage("--%s: '%.*s' is no type of a GGUF matrix", option, (int)n, name);
+	return t;
+}
+
+static int
+read_overrides(struct plan_options *o, struct qz_err *e)
+{
+	o->overrides = calloc(tensor_types.n + 1, sizeof *o->overrides);
+	if (!o->overrides)
+		return qz_nomem(e, tensor_types.n * sizeof *o->overrides);
+	for (; o->n_overrides < tensor_types.n; o->n_overrides++) {
+		const char *text = tensor_types.items[o->n_overrides], *is = strrchr(text, '=');
+
+		if (!is || is == text || is - text > 200)
+			qz_usage("--tensor-type %s: PATTERN=TYPE is expected", text);
+		o->overrides[o->n_overrides] = (struct override){ text, (size_t)(is - text),
+			type_named("tensor-type", is + 1, strlen(is + 1)), 0 };
+	}
+	return 0;
+}
+
+static int
+read_wishes(struct wishes *w, struct qz_err *e)
+{
+	struct plan_options *o = &w->plan;
+
+	o->mixture = mixture_find(type);
+	o->pure = pure;
+	o->like = like != NULL;
+	if (head_type)
+		o->head = type_named("output-type", head_type, strlen(head_type));
+	if (embedding_type)
+		o->embedding = type_named(
+		    "token-embedding-type", embedding_type, strlen(embedding_type));
+	if (read_overrides(o, e) < 0)
+		return -1;
+	if (!imatrix)
+		return 0;
+	o->imatrix = &w->imatrix;
+	return qz_imatrix_read(&w->imatrix, imatrix, e);
+}
+
+static void
+drop_wishes(struct wishes *w)
+{
+	free(w->plan.overrides);
+	qz_imatrix_free(&w->imatrix);
+}
+
+/* The order of llama-quantize: by layer, those of none first; then by name. */
+static int
+by_layer(const char *a, const char *b)
+{
+	int x = -1, y = -1;
+
+	sscanf(a, "blk.%d.", &x);
+	sscanf(b, "blk.%d.", &y);
+	return x != y ? (x > y) - (x < y) : strcmp(a, b);
+}
+
+/* rope_freqs.weight stands first, or where its name does. */
+static void
+place_rope(struct plan *p, const struct qz_source *s)
+{
+	uint64_t n;
+
+	p->rope = qz_source_rope_freqs(s, &n);
+	if (p->rope)
+		p->rope_factors = n == (uint64_t)p->config->head_dim / 2;
+	while (like && p->rope_at < p->n &&
+	       by_layer(p->tensors[p->rope_at].name, "rope_freqs.weight") < 0)
+		p->rope_at++;
+}
+
+static int
+plan_model(struct model *m, struct wishes *w, const char *path, struct plan *p, struct qz_ggufw *g,
+    struct qz_err *e)
+{
+	const struct qz_config *c = qz_source_config(m->source);
+	char id[256];
+	struct keys k = { .meta = { .config = c, .title = title, .ftype = w->plan.mixture->ftype },
+		.imatrix = w->plan.imatrix,
+		.imatrix_path = imatrix,
+		.set = settings.items,
+		.n_set = settings.n };
+
+	if (like && qz_source_sort(m->source, by_layer, e) < 0)
+		return -1;
+	name_of(path, id, sizeof id);
+	k.meta.id = title ? title : *id ? id : NULL;
+	k.meta.n_files = qz_source_files(m->source, &k.meta.files);
+	if (plan_make(p, c, m->manifest, m->n, &w->plan, e) < 0)
+		return -1;
+	place_rope(p, m->source);
+	k.meta.n_params = p->n_params;
+	if (keys_put(g, &k, m->source, e) < 0 || plan_put(p, m->manifest, g, e) < 0)
+		return -1;
+	report(p, c, k.n_padding);
+	return 0;
+}
+
 static int
 run_model(const char *path, struct qz_out *o, struct qz_err *e)
 {
-	const struct target *target = target_find(type);
+	struct wishes w = { 0 };
 	struct qz_ggufw g = { 0 };
 	struct plan p = { 0 };
-	struct model m;
-	char id[256], size[16];
-	size_t n_padding;
-	int ret = open_model(&m, path, e);
+	struct model m = { 0 };
+	char size[16];
+	int ret = read_wishes(&w, e) < 0 ? -1 : open_model(&m, path, e);
 
-	if (ret == 0) {
-		const struct qz_config *c = qz_source_config(m.source);
-		struct qz_gguf_meta meta = {
-			.config = c, .id = id, .title = title, .ftype = target->ftype
-		};
-
-		name_of(path, id, sizeof id);
-		meta.id = title ? title : *id ? id : NULL;
-		meta.n_files = qz_source_files(m.source, &meta.files);
-		ret = plan_make(&p, c, m.manifest, m.n, target, e);
-		meta.n_params = p.n_params;
-		if (ret == 0)
-			ret = qz_gguf_meta_put(&g, &meta, &n_padding, e);
-		if (ret == 0)
-			ret = plan_put(&p, m.manifest, &g, e);
-		if (ret < 0)
-			qz_at(e, "%s", qz_source_name(m.source));
-		else
-			report(&p, c, n_padding);
-		ret = ret < 0 ? -1 : write_model(&m, &p, &g, o, e);
-	}
+	if (ret == 0 && plan_model(&m, &w, path, &p, &g, e) < 0)
+		ret = qz_at(e, "%s", qz_source_name(m.source));
+	if (ret == 0)
+		ret = write_model(&m, &p, &g, o, e);
 	if (ret == 0) {
 		qz_num_bytes(qz_ggufw_nbytes(&g), size);
 		qz_say("%llu tensors, %s", (unsigned long long)g.n_tensors, size);
@@ -228,6 +366,7 @@ run_model(const char *path, struct qz_out *o, struct qz_err *e)
 	qz_ggufw_free(&g);
 	qz_spool_free(m.spool);
 	qz_source_close(m.source);
+	drop_wishes(&w);
 	return ret;
 }
 
@@ -316,6 +455,8 @@ main(int argc, char **argv)
 		qz_usage("one model or adapter at a time, %s is the second", argv[first + 1]);
 	if (first == argc && qz_on_terminal(0))
 		qz_usage("which model?");
+	if (!mixture_find(type))
+		qz_usage("--type: '%s' is none of " MIXTURE_NAMES, type);
 	if (run(first < argc ? argv[first] : "-", &e) < 0)
 		qz_die(&e);
 	return QZ_OK;

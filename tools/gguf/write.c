@@ -79,6 +79,7 @@ convert(void *arg, int slot, struct qz_err *e)
 			return qz_nomem(e, n);
 	}
 	r->rows = r->memory;
+	j->panel.importance = p->importance;
 	if (qz_panel_load(&j->panel, c, e) < 0 ||
 	    qz_panel_store(&j->panel, p->type, r->memory, &bad, e) < 0)
 		return -1;
@@ -107,6 +108,25 @@ write_permuted(struct job *j, const struct qz_piece *c, const struct planned *p,
 	return 0;
 }
 
+/* What each frequency is divided by: as in the source, where that has it. */
+static int
+write_rope(struct job *j, struct qz_err *e)
+{
+	size_t n = (size_t)j->plan->config->head_dim / 2;
+	float *f = malloc(n * sizeof *f);
+	uint8_t le[4];
+	int ret = f ? 0 : qz_nomem(e, n * sizeof *f);
+
+	if (f && !j->plan->rope)
+		qz_gguf_rope_factors(j->plan->config, f);
+	for (size_t i = 0; i < n && ret == 0; i++) {
+		le32_put(le, qz_f32_bits(j->plan->rope ? j->plan->rope[i] : f[i]));
+		ret = qz_ggufw_write(j->g, j->o, le, sizeof le, e);
+	}
+	free(f);
+	return ret;
+}
+
 static int
 write_piece(void *arg, int slot, struct qz_err *e)
 {
@@ -117,26 +137,11 @@ write_piece(void *arg, int slot, struct qz_err *e)
 	size_t n = (size_t)(c->n_rows * p->row_nbytes);
 
 	qz_meter_add(j->meter, n);
+	if (j->plan->rope_factors && c->index == j->plan->rope_at && c->row0 == 0 &&
+	    write_rope(j, e) < 0)
+		return -1;
 	return p->permuted ? write_permuted(j, c, p, rows, e)
 			   : qz_ggufw_write(j->g, j->o, rows, n, e);
-}
-
-static int
-write_rope(struct job *j, struct qz_err *e)
-{
-	size_t n = (size_t)j->plan->config->head_dim / 2;
-	float *f = malloc(n * sizeof *f);
-	uint8_t le[4];
-	int ret = f ? 0 : qz_nomem(e, n * sizeof *f);
-
-	if (f)
-		qz_gguf_rope_factors(j->plan->config, f);
-	for (size_t i = 0; i < n && ret == 0; i++) {
-		le32_put(le, qz_f32_bits(f[i]));
-		ret = qz_ggufw_write(j->g, j->o, le, sizeof le, e);
-	}
-	free(f);
-	return ret;
 }
 
 int
@@ -149,7 +154,7 @@ write_data(struct plan *p, const struct qz_feed *feed, struct qz_dev *d, struct 
 
 	qz_panel_init(&j.panel, d);
 	j.pieces = qz_pieces_new(feed, SLOTS, (uint64_t)p->config->head_dim, e);
-	if (!j.pieces || (p->rope_factors && write_rope(&j, e) < 0))
+	if (!j.pieces)
 		ret = -1;
 	if (ret == 0)
 		ret = qz_flow_run(&flow, e);
