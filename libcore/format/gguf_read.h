@@ -60,6 +60,10 @@ struct qz_gguf {
 	struct qz_arena arena;
 };
 
+/* A key of qz-gguf's: XXH3-128 of the data of the tensors of a file, in order and without what pads them, as 32 hex
+ * digits.  ggml's format has no checksum of its own. */
+#define QZ_GGUF_DIGEST "qz.data.xxh3_128"
+
 /* From the start of a file (not a pipe: its size must be known).  g zeroed. */
 int qz_gguf_read(struct qz_gguf *g, struct qz_in *in, struct qz_err *e);
 void qz_gguf_free(struct qz_gguf *g);

@@ -8,6 +8,7 @@
 #include "libcore/format/gguf_read.h"
 
 enum {
+	T_U16 = QZ_GGUF_U16,
 	T_U32 = QZ_GGUF_U32,
 	T_I32 = QZ_GGUF_I32,
 	T_F32 = QZ_GGUF_F32,
@@ -85,6 +86,16 @@ qz_ggufw_str(struct qz_ggufw *g, const char *key, const char *value)
 {
 	add_key(g, key, T_STRING);
 	add_text(&g->kvs, value, strlen(value));
+}
+
+void
+qz_ggufw_u16(struct qz_ggufw *g, const char *key, uint16_t value)
+{
+	uint8_t le[2];
+
+	le16_put(le, value);
+	add_key(g, key, T_U16);
+	qz_buf_add(&g->kvs, le, sizeof le);
 }
 
 void
@@ -241,6 +252,12 @@ qz_ggufw_tensor(struct qz_ggufw *g, const char *name, enum qz_dtype type, const 
 	g->data = qz_round_up(end, QZ_GGUF_ALIGN);
 	g->n_tensors++;
 	return 0;
+}
+
+uint64_t
+qz_ggufw_keys_end(const struct qz_ggufw *g)
+{
+	return HEADER + g->kvs.n;
 }
 
 uint64_t

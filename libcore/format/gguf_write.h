@@ -35,6 +35,7 @@ void qz_ggufw_free(struct qz_ggufw *g);
 
 /* Keys, in the order in which they will stand. */
 void qz_ggufw_str(struct qz_ggufw *g, const char *key, const char *value);
+void qz_ggufw_u16(struct qz_ggufw *g, const char *key, uint16_t value);
 void qz_ggufw_u32(struct qz_ggufw *g, const char *key, uint32_t value);
 void qz_ggufw_i32(struct qz_ggufw *g, const char *key, int32_t value);
 void qz_ggufw_f32(struct qz_ggufw *g, const char *key, float value);
@@ -55,6 +56,8 @@ bool qz_ggufw_drop(struct qz_ggufw *g, const char *key);
 int qz_ggufw_tensor(struct qz_ggufw *g, const char *name, enum qz_dtype type, const uint64_t *dims,
     int n_dims, struct qz_err *e);
 
+/* Where the value of the last key ends. */
+uint64_t qz_ggufw_keys_end(const struct qz_ggufw *g);
 uint64_t qz_ggufw_header_nbytes(const struct qz_ggufw *g); /* up to the data */
 uint64_t qz_ggufw_nbytes(const struct qz_ggufw *g);        /* the whole file */
 

@@ -21,6 +21,7 @@ struct qz_out {
 	char *window;
 	size_t n;
 	uint64_t offset;
+	off_t start; /* where in the file the output begins, -1: not a file that can be patched */
 	struct qz_buf *memory;
 	bool failed, committed;
 	struct qz_err first; /* the first failure */
@@ -37,7 +38,19 @@ new_out(struct qz_err *e)
 		return NULL;
 	}
 	o->fd = -1;
+	o->start = -1;
 	return o;
+}
+
+/* What is appended to cannot be patched: there pwrite() appends, too. */
+static void
+find_start(struct qz_out *o)
+{
+	struct stat st;
+	int flags = fcntl(o->fd, F_GETFL);
+
+	if (flags >= 0 && !(flags & O_APPEND) && fstat(o->fd, &st) == 0 && S_ISREG(st.st_mode))
+		o->start = lseek(o->fd, 0, SEEK_CUR);
 }
 
 static int
@@ -89,6 +102,7 @@ qz_out_open(const char *path, bool text, struct qz_err *e)
 		qz_out_close(o);
 		return NULL;
 	}
+	find_start(o);
 	return o;
 }
 
@@ -201,6 +215,44 @@ qz_out_expect(struct qz_out *o, uint64_t n, struct qz_err *e)
 		    "%s: the disk has %llu bytes free, the output takes %llu: %llu are missing",
 		    o->path, (unsigned long long)room, (unsigned long long)n,
 		    (unsigned long long)(n - room));
+	return 0;
+}
+
+bool
+qz_out_patchable(const struct qz_out *o)
+{
+	return o->memory || o->start >= 0;
+}
+
+int
+qz_out_patch(struct qz_out *o, uint64_t offset, const void *data, size_t n, struct qz_err *e)
+{
+	const char *p = data;
+
+	if (o->failed) {
+		*e = o->first;
+		return -1;
+	}
+	if (!qz_out_patchable(o) || offset > o->offset || n > o->offset - offset)
+		return qz_fail(e, QZ_EIO, "%s: bytes %llu.. cannot be replaced", qz_out_name(o),
+		    (unsigned long long)offset);
+	if (o->memory) {
+		memcpy(o->memory->data + o->memory->n - (o->offset - offset), p, n);
+		return 0;
+	}
+	if (flush(o, e) < 0)
+		return -1;
+	while (n) {
+		ssize_t put = pwrite(o->fd, p, n, o->start + (off_t)offset);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return fails(o, e);
+		p += put;
+		n -= (size_t)put;
+		offset += (uint64_t)put;
+	}
 	return 0;
 }
 

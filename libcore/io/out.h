@@ -26,6 +26,10 @@ int qz_out_write(struct qz_out *o, const void *data, size_t n, struct qz_err *e)
 int qz_out_zeros(struct qz_out *o, uint64_t n, struct qz_err *e);
 /* Space for n more bytes is there, or QZ_EIO that says how much is missing (files only). */
 int qz_out_expect(struct qz_out *o, uint64_t n, struct qz_err *e);
+/* Can bytes that were written be replaced?  In a file, not in a pipe. */
+bool qz_out_patchable(const struct qz_out *o);
+/* Replaces n bytes at offset, which were written before. */
+int qz_out_patch(struct qz_out *o, uint64_t offset, const void *data, size_t n, struct qz_err *e);
 /* Flush, sync, rename.  The output is complete when this returns 0. */
 int qz_out_commit(struct qz_out *o, struct qz_err *e);
 void qz_out_close(struct qz_out *o); /* NULL is fine */

@@ -15,13 +15,13 @@
 struct item {
 	struct qz_tensor t;
 	const struct qz_gguf_tensor *at;
+	const struct gguf_part *part; /* where it lies */
 	uint64_t order;
 	bool permuted;
 };
 
 struct gguf_source {
-	struct qz_in *in;
-	struct qz_gguf g;
+	struct gguf_parts files;
 	struct item *items;
 	size_t n_items, next;
 	const struct item *now;
@@ -32,26 +32,30 @@ struct gguf_source {
 	uint64_t n_freqs;
 };
 
+/* The stream's own failures name a file already. */
 static int
 place(const struct gguf_source *g, struct qz_err *e)
 {
-	const char *name = qz_in_name(g->in);
+	for (int i = 0; i < g->files.n && g->files.parts[i].in; i++) {
+		const char *name = qz_in_name(g->files.parts[i].in);
 
-	/* The stream's own failures name it already. */
-	return strncmp(e->msg, name, strlen(name)) ? qz_at(e, "%s", name) : -1;
+		if (!strncmp(e->msg, name, strlen(name)))
+			return -1;
+	}
+	return qz_at(e, "%s", qz_in_name(g->files.parts[0].in));
 }
 
 static int
-read_at(struct gguf_source *g, uint64_t at, void *data, size_t n, struct qz_err *e)
+read_at(const struct gguf_part *p, uint64_t at, void *data, size_t n, struct qz_err *e)
 {
-	if (qz_in_offset(g->in) != at && qz_in_seek(g->in, at, e) < 0)
+	if (qz_in_offset(p->in) != at && qz_in_seek(p->in, at, e) < 0)
 		return -1;
-	return qz_in_read(g->in, data, n, e);
+	return qz_in_read(p->in, data, n, e);
 }
 
 static int
-add_item(
-    struct qz_source *s, struct gguf_source *g, const struct qz_gguf_tensor *x, struct qz_err *e)
+add_item(struct qz_source *s, struct gguf_source *g, const struct gguf_part *part,
+    const struct qz_gguf_tensor *x, struct qz_err *e)
 {
 	struct item *it = &g->items[g->n_items];
 	char name[QZ_NAME_LEN_MAX];
@@ -64,7 +68,7 @@ add_item(
 		return qz_fail(e, QZ_EDATA, "GGUF: tensor %s: a %s model has no such tensor",
 		    x->name, s->config.family->gguf);
 	qz_role_name((enum qz_role)r, layer, name, sizeof name);
-	*it = (struct item){ .at = x, .order = source_order(name) };
+	*it = (struct item){ .at = x, .part = part, .order = source_order(name) };
 	it->t = (struct qz_tensor){
 		.name = qz_arena_strdup(&s->arena, name), .dtype = x->dtype, .n_dims = x->n_dims
 	};
@@ -92,15 +96,23 @@ by_order(const void *a, const void *b)
 static int
 list_items(struct qz_source *s, struct gguf_source *g, struct qz_err *e)
 {
-	struct qz_tensor *t = calloc(g->g.n_tensors + 1, sizeof *t);
+	size_t most_items = 0;
+	struct qz_tensor *t;
 	uint64_t most = 0;
 	int ret = 0;
 
-	g->items = calloc(g->g.n_tensors + 1, sizeof *g->items);
+	for (int k = 0; k < g->files.n; k++)
+		most_items += g->files.parts[k].g.n_tensors;
+	t = calloc(most_items + 1, sizeof *t);
+	g->items = calloc(most_items + 1, sizeof *g->items);
 	if (!t || !g->items)
-		ret = qz_nomem(e, g->g.n_tensors * sizeof *t);
-	for (size_t i = 0; ret == 0 && i < g->g.n_tensors; i++)
-		ret = add_item(s, g, &g->g.tensors[i], e);
+		ret = qz_nomem(e, most_items * sizeof *t);
+	for (int k = 0; k < g->files.n; k++) {
+		const struct gguf_part *p = &g->files.parts[k];
+
+		for (size_t i = 0; ret == 0 && i < p->g.n_tensors; i++)
+			ret = add_item(s, g, p, &p->g.tensors[i], e);
+	}
 	if (ret == 0) {
 		qsort(g->items, g->n_items, sizeof *g->items, by_order);
 		for (size_t i = 0; i < g->n_items; i++)
@@ -130,7 +142,8 @@ load_head(
 {
 	uint64_t dim = (uint64_t)s->config.head_dim, row = nbytes / dim, half = dim / 2;
 
-	if (read_at(g, g->now->at->offset + number * nbytes, g->rows, (size_t)nbytes, e) < 0)
+	if (read_at(
+		g->now->part, g->now->at->offset + number * nbytes, g->rows, (size_t)nbytes, e) < 0)
 		return -1;
 	for (uint64_t i = 0; i < half; i++)
 		for (uint64_t k = 0; k < 2; k++)
@@ -185,7 +198,7 @@ read_data(struct qz_source *s, void *data, size_t n, struct qz_err *e)
 	memset((char *)data + part, 0, n - part); /* the plan's padding */
 	if (g->now->permuted)
 		return read_permuted(s, g, data, part, e);
-	if (part && read_at(g, g->now->at->offset + g->done, data, part, e) < 0)
+	if (part && read_at(g->now->part, g->now->at->offset + g->done, data, part, e) < 0)
 		return -1;
 	g->done += n;
 	return 0;
@@ -205,8 +218,7 @@ close_gguf(struct qz_source *s)
 
 	if (!g)
 		return;
-	qz_gguf_free(&g->g);
-	qz_in_close(g->in);
+	gguf_parts_close(&g->files);
 	free(g->items);
 	free(g->freqs);
 	free(g->head);
@@ -242,7 +254,8 @@ static const struct source_ops ops = { "gguf", next, read_data, finish, NULL, NU
 static int
 make_config(struct qz_source *s, struct gguf_source *g, struct qz_err *e)
 {
-	const struct qz_gguf_tensor *x = qz_gguf_tensor(&g->g, FREQS);
+	const struct gguf_part *part;
+	const struct qz_gguf_tensor *x = gguf_parts_tensor(&g->files, FREQS, &part);
 	struct qz_config c;
 	struct qz_buf text = { 0 };
 	int ret = 0;
@@ -253,9 +266,9 @@ make_config(struct qz_source *s, struct gguf_source *g, struct qz_err *e)
 		return qz_nomem(e, x->nbytes);
 	g->n_freqs = x ? x->dims[0] : 0;
 	if (x)
-		ret = read_at(g, x->offset, g->freqs, (size_t)x->nbytes, e);
+		ret = read_at(part, x->offset, g->freqs, (size_t)x->nbytes, e);
 	if (ret == 0)
-		ret = source_gguf_config(&c, &g->g, g->freqs, g->n_freqs, e);
+		ret = source_gguf_config(&c, &g->files, g->freqs, g->n_freqs, e);
 	if (ret < 0)
 		return -1;
 	qz_config_put(&c, &text);
@@ -270,7 +283,7 @@ static int
 make_text(struct qz_source *s, struct gguf_source *g, struct qz_err *e)
 {
 	struct qz_buf tokenizer = { 0 }, config = { 0 };
-	int ret = source_gguf_text(&g->g, &tokenizer, &config, e);
+	int ret = source_gguf_text(&g->files.parts[0].g, &tokenizer, &config, e);
 
 	if (ret > 0)
 		ret = source_add_file(s, "tokenizer.json", tokenizer.data, tokenizer.n, e);
@@ -292,10 +305,9 @@ source_open_gguf(struct qz_source *s, struct qz_in *in, struct qz_err *e)
 		qz_in_close(in);
 		return qz_nomem(e, sizeof *g);
 	}
-	g->in = in;
-	if (qz_gguf_read(&g->g, in, e) < 0 || make_config(s, g, e) < 0 || make_text(s, g, e) < 0 ||
-	    list_items(s, g, e) < 0)
-		return place(g, e);
+	if (gguf_parts_open(&g->files, in, e) < 0 || make_config(s, g, e) < 0 ||
+	    make_text(s, g, e) < 0 || list_items(s, g, e) < 0)
+		return g->files.n ? place(g, e) : -1;
 	return 0;
 }
 
@@ -308,7 +320,7 @@ of(const struct qz_source *s)
 const struct qz_gguf *
 qz_source_gguf(const struct qz_source *s)
 {
-	return of(s) ? &of(s)->g : NULL;
+	return of(s) ? &of(s)->files.parts[0].g : NULL;
 }
 
 const float *

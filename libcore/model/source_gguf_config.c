@@ -179,17 +179,18 @@ read_freqs(struct qz_config *c, const float *freqs, uint64_t n, struct qz_err *e
 
 /* What only the tensors say. */
 static void
-read_tensors(struct qz_config *c, const struct qz_gguf *g)
+read_tensors(struct qz_config *c, const struct gguf_parts *g)
 {
-	const struct qz_gguf_tensor *embed = qz_gguf_tensor(g, "token_embd.weight");
-	const struct qz_gguf_tensor *q = qz_gguf_tensor(g, "blk.0.attn_q.weight");
+	const struct gguf_part *at;
+	const struct qz_gguf_tensor *embed = gguf_parts_tensor(g, "token_embd.weight", &at);
+	const struct qz_gguf_tensor *q = gguf_parts_tensor(g, "blk.0.attn_q.weight", &at);
 
 	if (embed && embed->n_dims == 2)
 		c->vocab = (int64_t)embed->dims[0];
-	c->tied = !qz_gguf_tensor(g, "output.weight");
-	c->qkv_bias = qz_gguf_tensor(g, "blk.0.attn_q.bias") != NULL;
-	c->o_bias = qz_gguf_tensor(g, "blk.0.attn_output.bias") != NULL;
-	c->mlp_bias = qz_gguf_tensor(g, "blk.0.ffn_gate.bias") != NULL;
+	c->tied = !gguf_parts_tensor(g, "output.weight", &at);
+	c->qkv_bias = gguf_parts_tensor(g, "blk.0.attn_q.bias", &at) != NULL;
+	c->o_bias = gguf_parts_tensor(g, "blk.0.attn_output.bias", &at) != NULL;
+	c->mlp_bias = gguf_parts_tensor(g, "blk.0.ffn_gate.bias", &at) != NULL;
 	c->dtype = q && qz_dtype((unsigned)q->dtype)->plain ? q->dtype : QZ_F16;
 }
 
@@ -208,22 +209,15 @@ static int
 find_family(struct qz_config *c, const struct qz_gguf *g, struct qz_err *e)
 {
 	const char *arch = NULL, *type = "model";
-	int64_t split = 1;
 
 	if (qz_gguf_string(g, "general.architecture", &arch, e) < 0 ||
-	    qz_gguf_string(g, "general.type", &type, e) < 0 ||
-	    qz_gguf_int(g, "split.count", 0, 65535, &split, e) < 0)
+	    qz_gguf_string(g, "general.type", &type, e) < 0)
 		return -1;
 	if (!arch)
 		return qz_fail(e, QZ_EDATA, "GGUF: the key general.architecture is missing");
 	if (strcmp(type, "model"))
 		return qz_fail(
 		    e, QZ_EDATA, "GGUF: general.type is %.60s, a model is expected", type);
-	if (split > 1)
-		return qz_fail(e, QZ_EDATA,
-		    "GGUF: is one of %lld files of a split model: join them with llama-gguf-split "
-		    "--merge",
-		    (long long)split);
 	c->family = qz_family_by_gguf(arch);
 	if (!c->family)
 		return qz_fail(e, QZ_EDATA,
@@ -233,9 +227,10 @@ find_family(struct qz_config *c, const struct qz_gguf *g, struct qz_err *e)
 }
 
 int
-source_gguf_config(struct qz_config *c, const struct qz_gguf *g, const float *rope_freqs,
+source_gguf_config(struct qz_config *c, const struct gguf_parts *files, const float *rope_freqs,
     uint64_t n_freqs, struct qz_err *e)
 {
+	const struct qz_gguf *g = &files->parts[0].g;
 	double eps = 1e-5;
 	char key[128];
 
@@ -251,6 +246,6 @@ source_gguf_config(struct qz_config *c, const struct qz_gguf *g, const float *ro
 	c->norm_eps = (float)eps;
 	if (c->head_dim < 2 || c->head_dim % 2 || c->head_dim > 4096)
 		return qz_fail(e, QZ_EDATA, "GGUF: heads of %lld elements", (long long)c->head_dim);
-	read_tensors(c, g);
+	read_tensors(c, files);
 	return rope_freqs ? read_freqs(c, rope_freqs, n_freqs, e) : 0;
 }

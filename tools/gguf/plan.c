@@ -148,17 +148,17 @@ plan_free(struct plan *p)
 }
 
 int
-plan_put(
-    const struct plan *p, const struct qz_tensor *manifest, struct qz_ggufw *g, struct qz_err *e)
+plan_put(const struct plan *p, const struct qz_tensor *manifest, size_t from, size_t to,
+    struct qz_ggufw *g, struct qz_err *e)
 {
 	const uint64_t half = (uint64_t)p->config->head_dim / 2;
 
-	for (size_t i = 0; i <= p->n; i++) {
+	for (size_t i = from; i < to; i++) {
 		if (p->rope_factors && i == p->rope_at &&
 		    qz_ggufw_tensor(g, "rope_freqs.weight", QZ_F32, &half, 1, e) < 0)
 			return -1;
-		if (i < p->n && qz_ggufw_tensor(g, p->tensors[i].name, p->tensors[i].type,
-				    manifest[i].dims, manifest[i].n_dims, e) < 0)
+		if (qz_ggufw_tensor(g, p->tensors[i].name, p->tensors[i].type, manifest[i].dims,
+			manifest[i].n_dims, e) < 0)
 			return -1;
 	}
 	return 0;

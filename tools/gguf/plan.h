@@ -52,8 +52,8 @@ struct plan {
 int plan_make(struct plan *p, const struct qz_config *c, const struct qz_tensor *manifest, size_t n,
     const struct plan_options *o, struct qz_err *e);
 void plan_free(struct plan *p);
-/* Adds the tensors to g. */
-int plan_put(
-    const struct plan *p, const struct qz_tensor *manifest, struct qz_ggufw *g, struct qz_err *e);
+/* Adds tensors from .. to - 1 to g. */
+int plan_put(const struct plan *p, const struct qz_tensor *manifest, size_t from, size_t to,
+    struct qz_ggufw *g, struct qz_err *e);
 
 #endif

@@ -20,7 +20,8 @@ static const char *imatrix;
 static const char *like;
 static const char *head_type, *embedding_type;
 static struct qz_list tensor_types, settings;
-static bool strict, pure;
+static bool strict, pure, digest = true;
+static uint64_t split_max;
 
 static const struct qz_opt opts[] = {
 	{ 't', "type", QZ_OPT_STR, &type, "TYPE",
@@ -55,6 +56,14 @@ static const struct qz_opt opts[] = {
 	{ 0, "set", QZ_OPT_LIST, &settings, "KEY=VALUE",
 	    "Set a key of the file. VALUE may begin with u32:, i32:, f32:, bool: or str: to say "
 	    "what it is; an empty one takes the key out.",
+	    0, 0, NULL },
+	{ 0, "no-digest", QZ_OPT_NO, &digest, NULL,
+	    "Leave out the key that holds the digest of the tensors' data. A file has it, a pipe "
+	    "cannot; qz-show --verify compares.",
+	    0, 0, NULL },
+	{ 0, "split-max-size", QZ_OPT_SIZE, &split_max, "SIZE",
+	    "Write several files of at most SIZE, OUT-00001-of-00003.gguf and so on. Programs are "
+	    "given the first.",
 	    0, 0, NULL },
 	{ 'o', "output", QZ_OPT_STR, &output, "OUT",
 	    "Write to this file instead of standard output. It appears when it is complete.", 0, 0,
@@ -208,7 +217,7 @@ open_model(struct model *m, const char *path, struct qz_err *e)
 }
 
 static int
-write_model(struct model *m, struct plan *p, struct qz_ggufw *g, struct qz_out *o, struct qz_err *e)
+write_model(struct model *m, struct plan *p, struct files *f, struct qz_err *e)
 {
 	struct qz_dev *d = qz_device_open(qz_device_name, (int)qz_threads, e);
 	struct qz_meter meter;
@@ -216,9 +225,9 @@ write_model(struct model *m, struct plan *p, struct qz_ggufw *g, struct qz_out *
 
 	if (!d)
 		return -1;
-	qz_meter_start(&meter, "gguf", g->data, NULL);
-	if (qz_out_expect(o, qz_ggufw_nbytes(g), e) == 0 && qz_ggufw_begin(g, o, e) == 0)
-		ret = write_data(p, &m->feed, d, g, o, &meter, e);
+	qz_meter_start(&meter, "gguf", files_nbytes(f), NULL);
+	if (files_begin(f, e) == 0)
+		ret = write_data(p, &m->feed, d, f, &meter, e);
 	qz_meter_stop(&meter);
 	qz_device_close(d);
 	return ret < 0 ? -1 : report_overflow(p, e);
@@ -318,9 +327,12 @@ place_rope(struct plan *p, const struct qz_source *s)
 }
 
 static int
-plan_model(struct model *m, struct wishes *w, const char *path, struct plan *p, struct qz_ggufw *g,
+plan_model(struct model *m, struct wishes *w, const char *path, struct plan *p, struct files *f,
     struct qz_err *e)
 {
+	struct qz_ggufw g = { 0 };
+	int ret;
+
 	const struct qz_config *c = qz_source_config(m->source);
 	char id[256];
 	struct keys k = { .meta = { .config = c, .title = title, .ftype = w->plan.mixture->ftype },
@@ -338,32 +350,46 @@ plan_model(struct model *m, struct wishes *w, const char *path, struct plan *p, 
 		return -1;
 	place_rope(p, m->source);
 	k.meta.n_params = p->n_params;
-	if (keys_put(g, &k, m->source, e) < 0 || plan_put(p, m->manifest, g, e) < 0)
-		return -1;
-	report(p, c, k.n_padding);
-	return 0;
+	ret = keys_put(&g, &k, m->source, e);
+	if (ret == 0)
+		ret = files_open(f, output, split_max, digest && !like, &g, p, m->manifest, e);
+	if (ret == 0)
+		report(p, c, k.n_padding);
+	qz_ggufw_free(&g);
+	return ret;
+}
+
+static void
+report_size(const struct plan *p, const struct files *f)
+{
+	char size[16];
+
+	qz_num_bytes(files_nbytes(f), size);
+	if (f->n > 1)
+		qz_say("%zu tensors, %s in %zu files", p->n + p->rope_factors, size, f->n);
+	else
+		qz_say("%zu tensors, %s", p->n + p->rope_factors, size);
 }
 
 static int
-run_model(const char *path, struct qz_out *o, struct qz_err *e)
+run_model(const char *path, struct qz_err *e)
 {
 	struct wishes w = { 0 };
-	struct qz_ggufw g = { 0 };
+	struct files f = { 0 };
 	struct plan p = { 0 };
 	struct model m = { 0 };
-	char size[16];
 	int ret = read_wishes(&w, e) < 0 ? -1 : open_model(&m, path, e);
 
-	if (ret == 0 && plan_model(&m, &w, path, &p, &g, e) < 0)
+	if (ret == 0 && plan_model(&m, &w, path, &p, &f, e) < 0)
 		ret = qz_at(e, "%s", qz_source_name(m.source));
 	if (ret == 0)
-		ret = write_model(&m, &p, &g, o, e);
-	if (ret == 0) {
-		qz_num_bytes(qz_ggufw_nbytes(&g), size);
-		qz_say("%llu tensors, %s", (unsigned long long)g.n_tensors, size);
-	}
+		ret = write_model(&m, &p, &f, e);
+	if (ret == 0)
+		ret = files_commit(&f, e);
+	if (ret == 0)
+		report_size(&p, &f);
+	files_close(&f);
 	plan_free(&p);
-	qz_ggufw_free(&g);
 	qz_spool_free(m.spool);
 	qz_source_close(m.source);
 	drop_wishes(&w);
@@ -412,36 +438,37 @@ find_config(const struct qz_adapter *a, const char *path, struct qz_config *c, s
 }
 
 static int
-run_adapter(const char *path, struct qz_out *o, struct qz_err *e)
+write_adapter(const char *path, const struct qz_adapter *a, struct qz_err *e)
 {
-	struct qz_adapter a = { 0 };
+	struct qz_out *o;
 	struct qz_config c;
 	char id[256];
-
-	name_of(path, id, sizeof id);
-	if (qz_adapter_read(&a, path, e) < 0)
-		return -1;
-	if (find_config(&a, path, &c, e) < 0 || lora_write(&a, &c, id, title, o, e) < 0) {
-		qz_adapter_free(&a);
-		return qz_at(e, "%s", path);
-	}
-	qz_say("%d adapted matrices, rank %d", a.lora.n, a.lora.rank);
-	qz_adapter_free(&a);
-	return 0;
-}
-
-static int
-run(const char *path, struct qz_err *e)
-{
-	struct qz_out *o = qz_out_open(output, false, e);
 	int ret;
 
+	name_of(path, id, sizeof id);
+	if (find_config(a, path, &c, e) < 0)
+		return -1;
+	o = qz_out_open(output, false, e);
 	if (!o)
 		return -1;
-	ret = lora_is(path) ? run_adapter(path, o, e) : run_model(path, o, e);
+	ret = lora_write(a, &c, id, title, o, e);
 	if (ret == 0)
 		ret = qz_out_commit(o, e);
 	qz_out_close(o);
+	return ret;
+}
+
+static int
+run_adapter(const char *path, struct qz_err *e)
+{
+	struct qz_adapter a = { 0 };
+	int ret = qz_adapter_read(&a, path, e);
+
+	if (ret == 0 && write_adapter(path, &a, e) < 0)
+		ret = qz_at(e, "%s", path);
+	if (ret == 0)
+		qz_say("%d adapted matrices, rank %d", a.lora.n, a.lora.rank);
+	qz_adapter_free(&a);
 	return ret;
 }
 
@@ -450,6 +477,7 @@ main(int argc, char **argv)
 {
 	struct qz_err e;
 	int first = qz_cli(&tool, argc, argv);
+	const char *path;
 
 	if (argc - first > 1)
 		qz_usage("one model or adapter at a time, %s is the second", argv[first + 1]);
@@ -457,7 +485,10 @@ main(int argc, char **argv)
 		qz_usage("which model?");
 	if (!mixture_find(type))
 		qz_usage("--type: '%s' is none of " MIXTURE_NAMES, type);
-	if (run(first < argc ? argv[first] : "-", &e) < 0)
+	if (split_max && (!output || !strcmp(output, "-")))
+		qz_usage("--split-max-size makes several files: -o says how they begin");
+	path = first < argc ? argv[first] : "-";
+	if ((lora_is(path) ? run_adapter(path, &e) : run_model(path, &e)) < 0)
 		qz_die(&e);
 	return QZ_OK;
 }

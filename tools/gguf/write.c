@@ -23,8 +23,7 @@ struct job {
 	struct qz_pieces *pieces;
 	struct qz_panel panel;
 	struct result results[SLOTS];
-	struct qz_ggufw *g;
-	struct qz_out *o;
+	struct files *out;
 	struct qz_meter *meter;
 };
 
@@ -102,8 +101,8 @@ write_permuted(struct job *j, const struct qz_piece *c, const struct planned *p,
 		 size = vector ? p->row_nbytes / c->cols : p->row_nbytes;
 
 	for (uint64_t i = 0; i < n; i++)
-		if (qz_ggufw_write(
-			j->g, j->o, rows + qz_gguf_row(i, head) * size, (size_t)size, e) < 0)
+		if (files_write(
+			j->out, c->index, rows + qz_gguf_row(i, head) * size, (size_t)size, e) < 0)
 			return -1;
 	return 0;
 }
@@ -121,7 +120,7 @@ write_rope(struct job *j, struct qz_err *e)
 		qz_gguf_rope_factors(j->plan->config, f);
 	for (size_t i = 0; i < n && ret == 0; i++) {
 		le32_put(le, qz_f32_bits(j->plan->rope ? j->plan->rope[i] : f[i]));
-		ret = qz_ggufw_write(j->g, j->o, le, sizeof le, e);
+		ret = files_write(j->out, j->plan->rope_at, le, sizeof le, e);
 	}
 	free(f);
 	return ret;
@@ -141,14 +140,14 @@ write_piece(void *arg, int slot, struct qz_err *e)
 	    write_rope(j, e) < 0)
 		return -1;
 	return p->permuted ? write_permuted(j, c, p, rows, e)
-			   : qz_ggufw_write(j->g, j->o, rows, n, e);
+			   : files_write(j->out, c->index, rows, n, e);
 }
 
 int
-write_data(struct plan *p, const struct qz_feed *feed, struct qz_dev *d, struct qz_ggufw *g,
-    struct qz_out *o, struct qz_meter *m, struct qz_err *e)
+write_data(struct plan *p, const struct qz_feed *feed, struct qz_dev *d, struct files *out,
+    struct qz_meter *m, struct qz_err *e)
 {
-	struct job j = { .plan = p, .g = g, .o = o, .meter = m };
+	struct job j = { .plan = p, .out = out, .meter = m };
 	const struct qz_flow flow = { &j, SLOTS, read_piece, convert, write_piece };
 	int ret = 0;
 
@@ -159,7 +158,7 @@ write_data(struct plan *p, const struct qz_feed *feed, struct qz_dev *d, struct 
 	if (ret == 0)
 		ret = qz_flow_run(&flow, e);
 	if (ret == 0)
-		ret = qz_ggufw_end(g, e);
+		ret = files_end(out, e);
 	for (int i = 0; i < SLOTS; i++)
 		free(j.results[i].memory);
 	qz_pieces_free(j.pieces);

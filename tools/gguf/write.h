@@ -4,10 +4,10 @@
 
 #include "libcore/model/feed.h"
 #include "tools/common/meter.h"
-#include "tools/gguf/plan.h"
+#include "tools/gguf/files.h"
 
 /* Everything after the header.  Values that f16 cannot hold are counted in the plan. */
-int write_data(struct plan *p, const struct qz_feed *feed, struct qz_dev *d, struct qz_ggufw *g,
-    struct qz_out *o, struct qz_meter *m, struct qz_err *e);
+int write_data(struct plan *p, const struct qz_feed *feed, struct qz_dev *d, struct files *out,
+    struct qz_meter *m, struct qz_err *e);
 
 #endif

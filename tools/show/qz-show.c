@@ -14,7 +14,7 @@ static const struct qz_opt opts[] = {
 	    NULL },
 	{ 0, "verify", QZ_OPT_FLAG, &verify, NULL,
 	    "Read everything and print the digest of each shard. Damage ends with status 3 and "
-	    "says where.",
+	    "says where. Of a GGUF file the data is compared with the digest that qz-gguf puts in.",
 	    0, 0, NULL },
 	{ 0, "rows", QZ_OPT_STR, &rows, "N",
 	    "Draw the first N rows of tokens, or all. Trained tokens are green; where there is no "
@@ -27,7 +27,7 @@ static const struct qz_opt opts[] = {
 	    NULL },
 	QZ_OPT_LAST,
 };
-static const struct qz_tool tool = { "qz-show", "look into shards", "SHARD...", opts,
+static const struct qz_tool tool = { "qz-show", "look into shards and GGUF files", "SHARD...", opts,
 	"qz-show --rows 3 tokens.qz" };
 
 struct view {
@@ -113,10 +113,31 @@ look(struct view *v, struct qz_shard_reader *r, const char *name, const struct q
 	return qz_out_write(v->o, v->text.data, v->text.n, e);
 }
 
+/* Takes in. */
+static int
+show_gguf_file(struct view *v, struct qz_in *in, struct qz_err *e)
+{
+	int ret;
+
+	if (rows || extract)
+		ret = qz_fail(e, QZ_EUSAGE,
+		    "%s: is a GGUF file: --rows and --extract are for shards", qz_in_name(in));
+	else
+		ret = show_gguf(in, json, verify, &v->text, e);
+	if (ret == 0)
+		ret = qz_out_write(v->o, v->text.data, v->text.n, e);
+	qz_buf_clear(&v->text);
+	qz_in_close(in);
+	return ret;
+}
+
 static int
 show_file(struct view *v, const char *path, struct qz_err *e)
 {
 	struct qz_in *in = qz_in_open(path, e);
+
+	if (in && show_is_gguf(in, e))
+		return show_gguf_file(v, in, e);
 	struct qz_shard_reader *r = in ? qz_shard_reader_new(in, rows ? "tokens" : NULL, e) : NULL;
 	const struct qz_record *rec;
 	int got = r ? 1 : -1;

@@ -23,4 +23,10 @@ int show_rows(struct show_rows *s, struct qz_shard_reader *r, const struct qz_re
     struct qz_out *o, struct qz_err *e);
 void show_rows_free(struct show_rows *s);
 
+/* Does a GGUF file begin here? */
+bool show_is_gguf(struct qz_in *in, struct qz_err *e);
+/* Its keys and tensors, as text or a JSON object a line; or with check, one line when its data has the
+ * digest that it carries, and QZ_EDATA when not. */
+int show_gguf(struct qz_in *in, bool json, bool check, struct qz_buf *out, struct qz_err *e);
+
 #endif
