@@ -6,6 +6,8 @@ qz-bench ppl base.qz heldout.qz
 qz-bench ppl --adapter adapter.qz base.qz heldout.qz
 # Is the exported file as good?
 qz-bench ppl model.gguf heldout.qz
+# Which inputs of each matrix are large?  For qz-gguf --imatrix:
+qz-bench imatrix -o importance.gguf merged.qz heldout.qz
 # What does it say?
 qz-bench sample --tokens 20 merged.qz "What is a shard?"
 # How far is one model from another, tensor by tensor?

@@ -1,5 +1,5 @@
 #!/bin/sh -eu
-# The examples of qz-gguf(1): they run in a folder with model/, base.qz, merged.qz and adapter.qz.
+# The examples of qz-gguf(1): they run in a folder with model/, base.qz, merged.qz, adapter.qz and heldout.qz.
 
 # For llama.cpp, in about 4.8 bits a weight:
 qz-gguf -t q4_k_m -o model.gguf merged.qz
@@ -9,3 +9,6 @@ qz-gguf -t q4_k_m --tensor-type attn_v=q8_0 -o better.gguf merged.qz
 qz-merge -q model/ adapter.qz | qz-gguf -t f16 -o piped.gguf -
 # The adapter alone, to load beside the GGUF file of the base:
 qz-gguf --base base.qz -o adapter.gguf adapter.qz
+# Columns that matter are kept more exact:
+qz-bench imatrix -o importance.gguf merged.qz heldout.qz
+qz-gguf -t q4_k_m --imatrix importance.gguf -o weighed.gguf merged.qz

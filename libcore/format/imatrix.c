@@ -10,6 +10,7 @@
 #include "libcore/base/size.h"
 #include "libcore/base/utf8.h"
 #include "libcore/format/gguf_read.h"
+#include "libcore/format/gguf_write.h"
 
 enum { ENTRIES_MAX = 1 << 20, COLS_MAX = 1 << 26, NAME_BYTES = 63 };
 
@@ -242,4 +243,100 @@ qz_imatrix_find(const struct qz_imatrix *m, const char *name)
 	struct qz_imatrix_entry key = { .name = name };
 
 	return m->n ? bsearch(&key, m->entries, m->n, sizeof *m->entries, by_name) : NULL;
+}
+
+/* ---- writing ---- */
+
+static int
+write_i32(struct qz_out *o, int32_t v, struct qz_err *e)
+{
+	uint8_t le[4];
+
+	le32_put(le, (uint32_t)v);
+	return qz_out_write(o, le, sizeof le, e);
+}
+
+static int
+write_text(struct qz_out *o, const char *s, struct qz_err *e)
+{
+	return write_i32(o, (int32_t)strlen(s), e) < 0 ? -1 : qz_out_write(o, s, strlen(s), e);
+}
+
+/* Means as sums over chunks. */
+static int
+write_dat(const struct qz_imatrix *m, struct qz_out *o, struct qz_err *e)
+{
+	if (write_i32(o, (int32_t)m->n, e) < 0)
+		return -1;
+	for (size_t k = 0; k < m->n; k++) {
+		const struct qz_imatrix_entry *x = &m->entries[k];
+
+		if (write_text(o, x->name, e) < 0 || write_i32(o, (int32_t)m->chunks, e) < 0 ||
+		    write_i32(o, (int32_t)x->n, e) < 0)
+			return -1;
+		for (uint64_t i = 0; i < x->n; i++)
+			if (write_i32(o, (int32_t)qz_f32_bits(x->values[i] * (float)m->chunks), e) <
+			    0)
+				return -1;
+	}
+	return write_i32(o, (int32_t)m->chunks, e) < 0
+		   ? -1
+		   : write_text(o, m->dataset ? m->dataset : "", e);
+}
+
+/* Means as sums over tokens, then the number of tokens. */
+static int
+write_sums(const struct qz_imatrix_entry *x, float tokens, struct qz_ggufw *g, struct qz_out *o,
+    struct qz_err *e)
+{
+	uint8_t le[4];
+
+	for (uint64_t i = 0; i <= x->n; i++) {
+		le32_put(le, qz_f32_bits(i < x->n ? x->values[i] * tokens : tokens));
+		if (qz_ggufw_write(g, o, le, sizeof le, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+write_gguf(const struct qz_imatrix *m, uint64_t tokens, struct qz_ggufw *g, struct qz_out *o,
+    struct qz_err *e)
+{
+	const char *dataset = m->dataset ? m->dataset : "";
+	const struct qz_gguf_text text = { dataset, strlen(dataset) };
+	const uint64_t one = 1;
+	char name[128];
+
+	qz_ggufw_str(g, "general.type", "imatrix");
+	qz_ggufw_texts(g, "imatrix.datasets", &text, 1);
+	qz_ggufw_u32(g, "imatrix.chunk_count", m->chunks);
+	qz_ggufw_u32(g, "imatrix.chunk_size", m->chunks ? (uint32_t)(tokens / m->chunks) : 0);
+	for (size_t k = 0; k < m->n; k++) {
+		snprintf(name, sizeof name, "%s.in_sum2", m->entries[k].name);
+		if (qz_ggufw_tensor(g, name, QZ_F32, &m->entries[k].n, 1, e) < 0)
+			return -1;
+		snprintf(name, sizeof name, "%s.counts", m->entries[k].name);
+		if (qz_ggufw_tensor(g, name, QZ_F32, &one, 1, e) < 0)
+			return -1;
+	}
+	if (qz_ggufw_begin(g, o, e) < 0)
+		return -1;
+	for (size_t k = 0; k < m->n; k++)
+		if (write_sums(&m->entries[k], (float)tokens, g, o, e) < 0)
+			return -1;
+	return qz_ggufw_end(g, e);
+}
+
+int
+qz_imatrix_write(
+    struct qz_imatrix *m, uint64_t tokens, bool dat, struct qz_out *o, struct qz_err *e)
+{
+	struct qz_ggufw g = { 0 };
+	int ret = check(m, e);
+
+	if (ret == 0)
+		ret = dat ? write_dat(m, o, e) : write_gguf(m, tokens, &g, o, e);
+	qz_ggufw_free(&g);
+	return ret;
 }

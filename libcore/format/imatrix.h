@@ -30,4 +30,8 @@ void qz_imatrix_free(struct qz_imatrix *m);
 const struct qz_imatrix_entry *qz_imatrix_find(
     const struct qz_imatrix *m, const char *name); /* or NULL */
 
+/* Sorts m, and writes it: as GGUF, or in the old binary form.  tokens: over so many the means were taken. */
+int qz_imatrix_write(
+    struct qz_imatrix *m, uint64_t tokens, bool dat, struct qz_out *o, struct qz_err *e);
+
 #endif

@@ -22,11 +22,15 @@ struct bench_options {
 	const char *optim;
 	uint64_t memory;
 	bool any_order;
-	bool trace; /* train: where the time goes */
-	bool raw;   /* sample: the prompt as it is, no chat template */
+	const char *output; /* imatrix: where it goes, NULL: standard output */
+	const char *form;   /* imatrix: gguf or dat */
+	int64_t chunks;     /* imatrix: of the first so many rows, 0: all */
+	bool trace;         /* train: where the time goes */
+	bool raw;           /* sample: the prompt as it is, no chat template */
 };
 
 int bench_diff(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e);
+int bench_imatrix(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e);
 int bench_ops(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e);
 int bench_ppl(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e);
 int bench_train(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e);

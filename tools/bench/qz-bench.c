@@ -1,4 +1,4 @@
-/* qz-bench - loss and perplexity, sampled text, differences of models, speed of ops. */
+/* qz-bench - loss and perplexity, sampled text, differences of models, importance matrices, speed of ops. */
 #include <stdio.h>
 #include <string.h>
 
@@ -18,11 +18,13 @@ static struct bench_options o = { .adapter_scale = 1,
 	.steps = 20,
 	.warmup = 3,
 	.optim = "adamw",
+	.form = "gguf",
 	.seed = 42 };
 
 static const struct qz_opt opts[] = {
 	{ 0, "adapter", QZ_OPT_STR, &o.adapter, "ADAPTER",
-	    "Compute with this adapter on the model: a shard or a PEFT folder. For ppl and sample.",
+	    "Compute with this adapter on the model: a shard or a PEFT folder. For ppl, sample and "
+	    "imatrix.",
 	    0, 0, NULL },
 	{ 0, "scale", QZ_OPT_REAL, &o.adapter_scale, "X", "Multiply the adapter's own scale.", -1e3,
 	    1e3, NULL },
@@ -58,13 +60,24 @@ static const struct qz_opt opts[] = {
 	    0, 0, NULL },
 	{ 0, "seconds", QZ_OPT_REAL, &o.seconds, "S", "Time each op for about S seconds.", 0.001,
 	    60, NULL },
+	{ 'o', "output", QZ_OPT_STR, &o.output, "FILE",
+	    "Write the importance matrix to FILE instead of standard output. It appears when it is "
+	    "complete.",
+	    0, 0, NULL },
+	{ 0, "to", QZ_OPT_STR, &o.form, "FORMAT",
+	    "Write the importance matrix as GGUF, or with dat in the binary form that llama.cpp "
+	    "had "
+	    "before.",
+	    0, 0, "gguf|dat" },
+	{ 0, "chunks", QZ_OPT_INT, &o.chunks, "N",
+	    "Take the importance matrix from the first N rows. 0 takes all.", 0, 1e9, NULL },
 	{ 0, "json", QZ_OPT_FLAG, &o.json, NULL, "Print JSON, one object a line.", 0, 0, NULL },
 	QZ_OPT_DEVICE,
 	QZ_OPT_LAST,
 };
 static const struct qz_tool tool = { "qz-bench", "measure models and ops",
-	"ops | train | ppl MODEL TOKENS | sample MODEL PROMPT | diff A B", opts,
-	"qz-bench ppl --adapter adapter.qz base.qz heldout.qz" };
+	"ops | train | ppl MODEL TOKENS | sample MODEL PROMPT | diff A B | imatrix MODEL TOKENS",
+	opts, "qz-bench ppl --adapter adapter.qz base.qz heldout.qz" };
 
 static const struct {
 	const char *name;
@@ -76,6 +89,7 @@ static const struct {
 	{ "ppl", 2, bench_ppl },
 	{ "sample", 2, bench_sample },
 	{ "diff", 2, bench_diff },
+	{ "imatrix", 2, bench_imatrix },
 };
 
 static int
@@ -100,12 +114,12 @@ main(int argc, char **argv)
 	int first = qz_cli(&tool, argc, argv), command = -1, n = argc - first - 1;
 
 	if (first == argc)
-		qz_usage("what? ops, train, ppl, sample or diff");
+		qz_usage("what? ops, train, ppl, sample, diff or imatrix");
 	for (int i = 0; i < (int)(sizeof commands / sizeof *commands); i++)
 		if (!strcmp(argv[first], commands[i].name))
 			command = i;
 	if (command < 0)
-		qz_usage("'%s' is none of ops, train, ppl, sample, diff", argv[first]);
+		qz_usage("'%s' is none of ops, train, ppl, sample, diff, imatrix", argv[first]);
 	if (n != commands[command].n_args)
 		qz_usage("%s takes %d operands, not %d", argv[first], commands[command].n_args, n);
 	if (run(command, argv + first + 1, &e) < 0)
