@@ -7,6 +7,8 @@ qz-gguf -t q4_k_m -o model.gguf merged.qz
 qz-gguf -t q4_k_m --tensor-type attn_v=q8_0 -o better.gguf merged.qz
 # Merge and export in one pipe:
 qz-merge -q model/ adapter.qz | qz-gguf -t f16 -o piped.gguf -
+# The same without rounding in between, and without a pipe:
+qz-gguf -t q4_k_m --merge adapter.qz -o direct.gguf model/
 # The adapter alone, to load beside the GGUF file of the base:
 qz-gguf --base base.qz -o adapter.gguf adapter.qz
 # Columns that matter are kept more exact:

@@ -128,6 +128,31 @@ alpha() { perl -0777 -ne '/adapter\.lora\.alpha\x06\0\0\0(....)/s and print unpa
 	[ "$(grep -c '^<.*attn_v.weight.lora_b' <<<"$output")" -eq 5 ]
 }
 
+@test "--merge: what qz-merge in f32 and a pipe give, in one pass" {
+	if ! command -v qz-merge >/dev/null; then skip "no qz-merge"; fi
+	for t in f32 q8_0 q4_0 q5_1; do
+		qz-merge -q -t f32 "$MODEL" "$ADAPTER" | qz-gguf -q --name x -t $t -o two.gguf -
+		qz-gguf -q --name x -t $t --merge "$ADAPTER" -o one.gguf "$MODEL"
+		diff <(tensors one.gguf) <(tensors two.gguf)
+	done
+	qz-merge -q -t f32 "$MODEL" "$ADAPTER" "$ADAPTER" | qz-gguf -q --name x -t q8_0 -o two.gguf -
+	qz-gguf -q --name x -t q8_0 --merge "$ADAPTER" --merge "$ADAPTER" -o one.gguf "$MODEL"
+	diff <(tensors one.gguf) <(tensors two.gguf)
+}
+
+@test "--merge into another model, and onto blocks" {
+	own_model other
+	sed -i 's/"num_hidden_layers": 5/"num_hidden_layers": 4/' other/config.json
+	run qz-gguf -q --merge "$ADAPTER" -o x.gguf other
+	[ "$status" -eq 3 ]
+	run qz-gguf -q --merge /nowhere -o x.gguf "$MODEL"
+	[ "$status" -eq 1 ]
+	[ ! -e x.gguf ]
+	run qz-gguf -q -t q8_0 --merge "$ADAPTER" -o x.gguf "$GOLDEN/stories260k-q8_0.gguf"
+	[ "$status" -eq 0 ]
+	[[ $output == *"quantized a second time"*"blk.0.attn_q.weight from q8_0 to q8_0 is the first"* ]]
+}
+
 @test "a LoRA without its base says what is missing" {
 	run qz-gguf -q -o x.gguf "$ADAPTER"
 	[ "$status" -eq 2 ]

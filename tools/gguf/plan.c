@@ -77,6 +77,7 @@ plan_matrix(struct plan *p, const struct plan_options *o, const struct qz_tensor
 {
 	uint64_t cols = t->dims[t->n_dims - 1];
 	enum qz_dtype want = wanted(p, o, out->name, role, layer, cols);
+	bool again;
 
 	out->type = mixture_fit(want, cols);
 	if (out->type != want && !p->n_fallback++)
@@ -84,10 +85,11 @@ plan_matrix(struct plan *p, const struct plan_options *o, const struct qz_tensor
 		    "%s is %s: rows of %llu elements are no multiple of %u", out->name,
 		    qz_dtype((unsigned)out->type)->name, (unsigned long long)cols,
 		    qz_dtype((unsigned)want)->block);
-	if (!qz_dtype((unsigned)t->dtype)->plain && out->type != t->dtype && !p->n_requant++)
+	again = out->type != t->dtype || (o->merging && qz_role(role)->linear);
+	if (!qz_dtype((unsigned)t->dtype)->plain && again && !p->n_requant++)
 		snprintf(p->requant, sizeof p->requant, "%s from %s to %s", out->name,
 		    qz_dtype((unsigned)t->dtype)->name, qz_dtype((unsigned)out->type)->name);
-	if (qz_dtype((unsigned)out->type)->plain || out->type == t->dtype)
+	if (qz_dtype((unsigned)out->type)->plain || !again)
 		return 0;
 	if (weigh(p, o, out, role, cols, e) < 0)
 		return -1;

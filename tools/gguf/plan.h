@@ -16,6 +16,7 @@ struct override {            /* --tensor-type: the last that matches decides */
 struct plan_options {
 	const struct mixture *mixture;
 	bool pure;                     /* no rules: the mixture's type for all */
+	bool merging;                  /* adapters are added: projections are quantized anew */
 	bool like;                     /* what is no matrix to quantize keeps its type */
 	enum qz_dtype head, embedding; /* 0: as the mixture says */
 	struct override *overrides;

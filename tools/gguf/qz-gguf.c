@@ -19,8 +19,8 @@ static const char *base;
 static const char *imatrix;
 static const char *like;
 static const char *head_type, *embedding_type;
-static struct qz_list tensor_types, settings;
-static bool strict, pure, digest = true;
+static struct qz_list tensor_types, settings, merges;
+static bool strict, pure, any_base, digest = true;
 static uint64_t split_max;
 
 static const struct qz_opt opts[] = {
@@ -33,6 +33,15 @@ static const struct qz_opt opts[] = {
 	    "q5_k_s, q5_k_m; q3_k, q4_k and q5_k are their _m. Vectors (norms, biases) are f32 "
 	    "always, and so is an adapter. A matrix whose rows are no whole number of blocks takes "
 	    "the type that llama-quantize gives it, and is named.",
+	    0, 0, NULL },
+	{ 0, "merge", QZ_OPT_LIST, &merges, "ADAPTER",
+	    "Add this adapter to the model before it is quantized. It may be given several times. "
+	    "Nothing is rounded in between, as in qz-merge -t f32 MODEL ADAPTER | qz-gguf, but no "
+	    "merged model goes anywhere.",
+	    0, 0, NULL },
+	{ 0, "any-base", QZ_OPT_FLAG, &any_base, NULL,
+	    "Merge into a model that the adapter was not trained on. Its shapes must fit all the "
+	    "same.",
 	    0, 0, NULL },
 	{ 0, "imatrix", QZ_OPT_STR, &imatrix, "FILE",
 	    "Weigh the columns of matrices by this importance matrix. It is one of llama-imatrix, "
@@ -217,19 +226,48 @@ open_model(struct model *m, const char *path, struct qz_err *e)
 }
 
 static int
-write_model(struct model *m, struct plan *p, struct files *f, struct qz_err *e)
+load_adapters(struct qz_merge *m, struct qz_err *e)
 {
-	struct qz_dev *d = qz_device_open(qz_device_name, (int)qz_threads, e);
+	m->adapters = calloc(merges.n + 1, sizeof *m->adapters);
+	if (!m->adapters)
+		return qz_nomem(e, merges.n * sizeof *m->adapters);
+	for (; m->n < merges.n; m->n++) {
+		m->adapters[m->n] = (struct qz_added){ .path = merges.items[m->n], .scale = 1 };
+		if (qz_merge_load(m, &m->adapters[m->n], e) < 0) {
+			qz_merge_drop(m, &m->adapters[m->n]);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int
+write_tensors(struct model *m, struct plan *p, const struct qz_merge *merge, struct files *f,
+    struct qz_err *e)
+{
 	struct qz_meter meter;
 	int ret = -1;
 
-	if (!d)
-		return -1;
 	qz_meter_start(&meter, "gguf", files_nbytes(f), NULL);
 	if (files_begin(f, e) == 0)
-		ret = write_data(p, &m->feed, d, f, &meter, e);
+		ret = write_data(p, &m->feed, merge, f, &meter, e);
 	qz_meter_stop(&meter);
-	qz_device_close(d);
+	return ret;
+}
+
+static int
+write_model(struct model *m, struct plan *p, struct files *f, struct qz_err *e)
+{
+	struct qz_merge merge = { .config = p->config, .any_base = any_base };
+	int ret = -1;
+
+	merge.d = qz_device_open(qz_device_name, (int)qz_threads, e);
+	if (merge.d && load_adapters(&merge, e) == 0)
+		ret = write_tensors(m, p, &merge, f, e);
+	for (size_t i = 0; i < merge.n; i++)
+		qz_merge_drop(&merge, &merge.adapters[i]);
+	free(merge.adapters);
+	qz_device_close(merge.d);
 	return ret < 0 ? -1 : report_overflow(p, e);
 }
 
@@ -281,6 +319,7 @@ read_wishes(struct wishes *w, struct qz_err *e)
 	o->mixture = mixture_find(type);
 	o->pure = pure;
 	o->like = like != NULL;
+	o->merging = merges.n > 0;
 	if (head_type)
 		o->head = type_named("output-type", head_type, strlen(head_type));
 	if (embedding_type)

@@ -7,8 +7,6 @@
 #include "libcore/base/le.h"
 #include "libcore/base/half.h"
 #include "libcore/model/gguf_meta.h"
-#include "libcore/model/panel.h"
-#include "libcore/model/pieces.h"
 
 enum { SLOTS = 3 };
 
@@ -20,6 +18,7 @@ struct result { /* rows of a piece in the target's type */
 
 struct job {
 	struct plan *plan;
+	const struct qz_merge *merge;
 	struct qz_pieces *pieces;
 	struct qz_panel panel;
 	struct result results[SLOTS];
@@ -66,9 +65,12 @@ convert(void *arg, int slot, struct qz_err *e)
 	struct result *r = &j->results[slot];
 	uint64_t n = c->n_rows * p->row_nbytes;
 	int64_t bad;
+	bool changed;
 
 	r->rows = c->mat.data;
-	if (c->t->dtype == p->type && !qz_dtype((unsigned)p->type)->plain)
+	if (qz_merge_add(j->merge, &j->panel, c, &changed, e) < 0)
+		return -1;
+	if (!changed && c->t->dtype == p->type && !qz_dtype((unsigned)p->type)->plain)
 		return 0;
 	if (n > r->cap) {
 		free(r->memory);
@@ -79,7 +81,7 @@ convert(void *arg, int slot, struct qz_err *e)
 	}
 	r->rows = r->memory;
 	j->panel.importance = p->importance;
-	if (qz_panel_load(&j->panel, c, e) < 0 ||
+	if ((!changed && qz_panel_load(&j->panel, c, e) < 0) ||
 	    qz_panel_store(&j->panel, p->type, r->memory, &bad, e) < 0)
 		return -1;
 	if (bad >= 0 && p->type == QZ_F16) { /* too large, or not finite before? */
@@ -144,14 +146,14 @@ write_piece(void *arg, int slot, struct qz_err *e)
 }
 
 int
-write_data(struct plan *p, const struct qz_feed *feed, struct qz_dev *d, struct files *out,
-    struct qz_meter *m, struct qz_err *e)
+write_data(struct plan *p, const struct qz_feed *feed, const struct qz_merge *m, struct files *out,
+    struct qz_meter *meter, struct qz_err *e)
 {
-	struct job j = { .plan = p, .out = out, .meter = m };
+	struct job j = { .plan = p, .merge = m, .out = out, .meter = meter };
 	const struct qz_flow flow = { &j, SLOTS, read_piece, convert, write_piece };
 	int ret = 0;
 
-	qz_panel_init(&j.panel, d);
+	qz_panel_init(&j.panel, m->d);
 	j.pieces = qz_pieces_new(feed, SLOTS, (uint64_t)p->config->head_dim, e);
 	if (!j.pieces)
 		ret = -1;

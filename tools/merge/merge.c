@@ -4,8 +4,6 @@
 #include <stdlib.h>
 
 #include "libcore/base/flow.h"
-#include "libcore/model/panel.h"
-#include "libcore/model/pieces.h"
 
 enum { SLOTS = 3 };
 
@@ -54,47 +52,6 @@ read_piece(void *arg, int slot, struct qz_err *e)
 	return qz_pieces_next(j->pieces, &p, e);
 }
 
-/* Is this the tensor that the adapter was trained on?  0: not known. */
-static int
-check_base(const struct merge *m, const struct added *a, const struct qz_lora_tensor *t,
-    const struct qz_piece *c, struct qz_err *e)
-{
-	uint64_t want = a->a.source ? a->a.source[t - a->a.lora.t] : 0;
-
-	if (!c->last || !want || want == c->digest || m->any_base)
-		return 0;
-	return qz_fail(e, QZ_EDATA,
-	    "tensor %s: has digest %016" PRIx64 ", %s was trained on %016" PRIx64
-	    " (--any-base merges all the same)",
-	    c->t->name, c->digest, a->path, want);
-}
-
-/* Adds what the adapters have for this tensor; *changed: any of them has something. */
-static int
-add(struct job *j, const struct qz_piece *c, bool *changed, struct qz_err *e)
-{
-	struct merge *m = j->m;
-	int layer, proj = qz_proj_of_role(qz_role_of(c->t->name, &layer));
-
-	*changed = false;
-	for (size_t i = 0; i < m->n && proj >= 0; i++) {
-		const struct added *a = &m->adapters[i];
-		const struct qz_lora_tensor *t = qz_lora_find(
-		    &a->a.lora, layer, (enum qz_proj)proj);
-
-		if (!t)
-			continue;
-		if (check_base(m, a, t, c, e) < 0 ||
-		    (!*changed && qz_panel_load(&j->panel, c, e) < 0))
-			return -1;
-		*changed = true;
-		m->d->k->merge(m->d, j->panel.x, a->values + t->a,
-		    a->values + t->b + c->row0 * (uint64_t)t->rank,
-		    (float)((double)t->scale * a->scale), j->panel.rows, j->panel.cols, t->rank);
-	}
-	return 0;
-}
-
 static int
 reserve(struct result *r, size_t n, struct qz_err *e)
 {
@@ -118,7 +75,8 @@ compute(void *arg, int slot, struct qz_err *e)
 
 	r->n = (size_t)(c->n_rows * c->cols) * qz_dtype((unsigned)type)->bytes;
 	r->rows = c->mat.data;
-	if (merge_plan(j->m, c->t, &r->t, e) < 0 || add(j, c, &changed, e) < 0)
+	if (merge_plan(j->m, c->t, &r->t, e) < 0 ||
+	    qz_merge_add(&j->m->m, &j->panel, c, &changed, e) < 0)
 		return -1;
 	if (!changed && type == c->t->dtype) {
 		if (qz_panel_check(&j->panel, c, &bad, e) < 0)
@@ -160,7 +118,7 @@ merge_run(struct merge *m, const struct qz_feed *feed, struct sink *k, struct qz
 	const struct qz_flow flow = { &j, SLOTS, read_piece, compute, write_piece };
 	int ret;
 
-	qz_panel_init(&j.panel, m->d);
+	qz_panel_init(&j.panel, m->m.d);
 	j.pieces = qz_pieces_new(feed, SLOTS, 1, e);
 	ret = j.pieces ? qz_flow_run(&flow, e) : -1;
 	for (int i = 0; i < SLOTS; i++)

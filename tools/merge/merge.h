@@ -1,26 +1,15 @@
 /* merge - W + sum of scale B A over a model's tensors, read, computed and written at the same time. */
-#ifndef QZ_MERGE_H
-#define QZ_MERGE_H
+#ifndef QZ_MERGE_TOOL_H
+#define QZ_MERGE_TOOL_H
 
-#include "libcore/model/adapter.h"
 #include "libcore/model/feed.h"
+#include "libcore/model/merge.h"
 #include "tools/common/meter.h"
 #include "tools/merge/sink.h"
 
-struct added { /* an adapter as it is added */
-	const char *path;
-	struct qz_adapter a;
-	double scale;  /* the user's: times the adapter's own */
-	float *values; /* a.values on the device */
-};
-
 struct merge {
-	const struct qz_config *config;
-	struct added *adapters;
-	size_t n;
+	struct qz_merge m;
 	enum qz_dtype type; /* of the result; 0: each tensor's own, bf16 for quantized ones */
-	bool any_base;
-	struct qz_dev *d;
 };
 
 /* The type that a tensor of the base gets. */

@@ -1,4 +1,5 @@
 /* qz-merge - adapters into a model. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,28 +93,11 @@ count_scales(void)
 }
 
 static int
-load_adapter(struct added *a, const struct merge *m, struct qz_err *e)
-{
-	size_t n;
-
-	if (qz_adapter_read(&a->a, a->path, e) < 0)
-		return -1;
-	if (qz_adapter_fits(&a->a, m->config, e) < 0)
-		return qz_at(e, "%s", a->path);
-	n = (size_t)a->a.lora.n_par * sizeof *a->values;
-	a->values = m->d->k->alloc(m->d, n ? n : 1, e);
-	if (!a->values)
-		return -1;
-	m->d->k->copy_in(m->d, a->values, a->a.values, n);
-	return m->d->k->sync(m->d, e);
-}
-
-static int
-load_adapters(struct merge *m, char **paths, struct qz_err *e)
+load_adapters(struct qz_merge *m, char **paths, struct qz_err *e)
 {
 	for (size_t i = 0; i < m->n; i++) {
-		m->adapters[i] = (struct added){ .path = paths[i], .scale = scale_of(i) };
-		if (load_adapter(&m->adapters[i], m, e) < 0)
+		m->adapters[i] = (struct qz_added){ .path = paths[i], .scale = scale_of(i) };
+		if (qz_merge_load(m, &m->adapters[i], e) < 0)
 			return -1;
 	}
 	return 0;
@@ -125,14 +109,16 @@ provenance(const struct merge *m, const struct qz_source *s, struct qz_buf *out,
 {
 	struct qz_step step = { 0 };
 	int ret = qz_step_inherit(&step, qz_source_provenance(s), e);
+	char key[32];
 
 	qz_step_option_str(&step, "type", type);
 	qz_step_input(&step, "base", qz_source_total(s));
-	for (size_t i = 0; i < m->n && ret == 0; i++) {
-		const struct added *a = &m->adapters[i];
+	for (size_t i = 0; i < m->m.n && ret == 0; i++) {
+		const struct qz_added *a = &m->m.adapters[i];
 
 		ret = a->a.provenance ? qz_step_inherit(&step, a->a.provenance, e) : 0;
-		qz_step_option_num(&step, "scale", a->scale);
+		snprintf(key, sizeof key, i ? "scale%zu" : "scale", i + 1);
+		qz_step_option_num(&step, key, a->scale);
 		qz_step_input(&step, "adapter", a->a.digest);
 	}
 	if (ret == 0)
@@ -171,7 +157,7 @@ total(const struct qz_tensor *t, size_t n)
 static enum qz_dtype
 config_type(const struct merge *m, const struct qz_source *s)
 {
-	const struct qz_config *c = m->config;
+	const struct qz_config *c = m->m.config;
 	size_t n;
 	const struct qz_tensor *t = qz_source_manifest(s, &n);
 	uint64_t most = 0;
@@ -249,8 +235,8 @@ merge_source(struct merge *m, struct qz_source *s, char **adapters, struct qz_er
 	struct sink *k = NULL;
 	int ret;
 
-	m->config = qz_source_config(s);
-	ret = load_adapters(m, adapters, e);
+	m->m.config = qz_source_config(s);
+	ret = load_adapters(&m->m, adapters, e);
 	if (ret == 0)
 		ret = config_edit(s, config_type(m, s), &config, e);
 	if (ret == 0) {
@@ -265,13 +251,10 @@ merge_source(struct merge *m, struct qz_source *s, char **adapters, struct qz_er
 }
 
 static void
-drop(struct merge *m)
+drop(struct qz_merge *m)
 {
-	for (size_t i = 0; i < m->n && m->adapters; i++) {
-		qz_adapter_free(&m->adapters[i].a);
-		if (m->adapters[i].values)
-			m->d->k->free(m->d, m->adapters[i].values);
-	}
+	for (size_t i = 0; i < m->n && m->adapters; i++)
+		qz_merge_drop(m, &m->adapters[i]);
 	free(m->adapters);
 	qz_device_close(m->d);
 }
@@ -279,18 +262,18 @@ drop(struct merge *m)
 static int
 run(const char *base, char **adapters, size_t n, struct qz_err *e)
 {
-	struct merge m = { .n = n, .any_base = any_base, .type = qz_dtype_by_name(type) };
+	struct merge m = { .m = { .n = n, .any_base = any_base }, .type = qz_dtype_by_name(type) };
 	struct qz_source *s;
 	int ret = -1;
 
-	m.adapters = calloc(n, sizeof *m.adapters);
-	if (!m.adapters)
-		return qz_nomem(e, n * sizeof *m.adapters);
-	m.d = qz_device_open(qz_device_name, (int)qz_threads, e);
-	s = m.d ? qz_source_open(base, e) : NULL;
+	m.m.adapters = calloc(n, sizeof *m.m.adapters);
+	if (!m.m.adapters)
+		return qz_nomem(e, n * sizeof *m.m.adapters);
+	m.m.d = qz_device_open(qz_device_name, (int)qz_threads, e);
+	s = m.m.d ? qz_source_open(base, e) : NULL;
 	if (s)
 		ret = merge_source(&m, s, adapters, e);
-	drop(&m);
+	drop(&m.m);
 	qz_source_close(s);
 	return ret;
 }
