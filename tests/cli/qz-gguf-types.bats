@@ -83,7 +83,7 @@ layers() {
 	model tied layers=1 tied=1
 	qz-gguf -q -t q4_k_m -o tied.gguf tied
 	tensors tied.gguf | grep -q '^token_embd.weight 14 '
-	! tensors tied.gguf | grep -q '^output.weight'
+	[ "$(tensors tied.gguf | grep -c '^output.weight')" -eq 0 ]
 }
 
 @test "--pure, --tensor-type, --output-type, --token-embedding-type" {
@@ -148,7 +148,7 @@ layers() {
 	END
 }
 
-@test "--set" {
+@test "--set and --name" {
 	qz-gguf -q -t q8_0 --set general.name=Other --set x.count=7 --set x.share=0.5 --set x.on=true --set x.text=str:7 \
 	    --set general.file_type= -o x.gguf "$K/in.gguf"
 	grep -qaP 'general\.name\x08\0\0\0\x05\0{7}Other' x.gguf
@@ -156,7 +156,10 @@ layers() {
 	grep -qaP 'x\.share\x06\0\0\0\0\0\0\?' x.gguf
 	grep -qaP 'x\.on\x07\0\0\0\x01' x.gguf
 	grep -qaP 'x\.text\x08\0\0\0\x01\0{7}7' x.gguf
-	! grep -qa 'general.file_type' x.gguf
+	[ "$(grep -ca 'general.file_type' x.gguf)" -eq 0 ]
+	qz-gguf -q -t q8_0 --name Another -o y.gguf "$SHARED/models/stories260k"
+	grep -qaP 'general\.name\x08\0\0\0\x07\0{7}Another' y.gguf
+	rm y.gguf
 	for s in x =1 x=u32:-1 x=u32:a x=bool:7; do
 		run qz-gguf -q -t q8_0 --set $s -o y.gguf "$K/in.gguf"
 		[ "$status" -eq 2 ] || { echo "$s: $status $output"; false; }
