@@ -14,3 +14,5 @@ qz-gguf --base base.qz -o adapter.gguf adapter.qz
 # Columns that matter are kept more exact:
 qz-bench imatrix -o importance.gguf merged.qz heldout.qz
 qz-gguf -t q4_k_m --imatrix importance.gguf -o weighed.gguf merged.qz
+# As good as can be in 4 GB:
+qz-gguf --max-size 4G --imatrix importance.gguf -o planned.gguf merged.qz

@@ -161,3 +161,10 @@ keys_put(struct qz_ggufw *g, struct keys *k, const struct qz_source *s, struct q
 			return -1;
 	return 0;
 }
+
+void
+keys_set_ftype(struct qz_ggufw *g, int ftype)
+{
+	if (qz_ggufw_drop(g, "general.file_type"))
+		qz_ggufw_u32(g, "general.file_type", (uint32_t)ftype);
+}

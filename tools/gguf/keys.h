@@ -19,4 +19,7 @@ struct keys {
 /* QZ_EUSAGE: a setting that is none, QZ_EDATA: the source's files. */
 int keys_put(struct qz_ggufw *g, struct keys *k, const struct qz_source *s, struct qz_err *e);
 
+/* general.file_type once more, as the last key: types are chosen after the keys are made. */
+void keys_set_ftype(struct qz_ggufw *g, int ftype);
+
 #endif

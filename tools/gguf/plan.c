@@ -33,10 +33,12 @@ matches(const struct override *o, const char *name)
 /* The type asked for, before rows that don't fit are looked at. */
 static enum qz_dtype
 wanted(const struct plan *p, const struct plan_options *o, const char *name, enum qz_role role,
-    int layer, uint64_t cols)
+    int layer, uint64_t cols, bool *fixed)
 {
 	enum qz_dtype type = o->mixture->type;
 
+	*fixed = (o->head && (role == QZ_HEAD || (role == QZ_EMBED && p->config->tied))) ||
+		 (o->embedding && role == QZ_EMBED);
 	if (!o->pure)
 		type = mixture_type(o->mixture, p->config, role, layer, cols, o->imatrix != NULL);
 	if (o->head && (role == QZ_HEAD || (role == QZ_EMBED && p->config->tied)))
@@ -47,6 +49,7 @@ wanted(const struct plan *p, const struct plan_options *o, const char *name, enu
 		if (matches(&o->overrides[i], name)) {
 			type = o->overrides[i].type;
 			o->overrides[i].n_used++;
+			*fixed = true;
 		}
 	return type;
 }
@@ -71,24 +74,36 @@ weigh(struct plan *p, const struct plan_options *o, struct planned *out, enum qz
 	return 0;
 }
 
+/* Blocks become other blocks. */
+static void
+note_requant(struct plan *p, const struct planned *x, enum qz_dtype from)
+{
+	if (qz_dtype((unsigned)from)->plain || p->n_requant++)
+		return;
+	snprintf(p->requant, sizeof p->requant, "%s from %s to %s", x->name,
+	    qz_dtype((unsigned)from)->name, qz_dtype((unsigned)x->type)->name);
+}
+
 static int
 plan_matrix(struct plan *p, const struct plan_options *o, const struct qz_tensor *t,
     enum qz_role role, int layer, struct planned *out, struct qz_err *e)
 {
 	uint64_t cols = t->dims[t->n_dims - 1];
-	enum qz_dtype want = wanted(p, o, out->name, role, layer, cols);
-	bool again;
+	bool again, fixed;
+	enum qz_dtype want = wanted(p, o, out->name, role, layer, cols, &fixed);
 
-	out->type = mixture_fit(want, cols);
+	out->open = o->chosen && !fixed;
+	out->type = out->open ? QZ_F16 : mixture_fit(want, cols);
+	if (out->open)
+		return weigh(p, o, out, role, cols, e);
 	if (out->type != want && !p->n_fallback++)
 		snprintf(p->fallback, sizeof p->fallback,
 		    "%s is %s: rows of %llu elements are no multiple of %u", out->name,
 		    qz_dtype((unsigned)out->type)->name, (unsigned long long)cols,
 		    qz_dtype((unsigned)want)->block);
 	again = out->type != t->dtype || (o->merging && qz_role(role)->linear);
-	if (!qz_dtype((unsigned)t->dtype)->plain && again && !p->n_requant++)
-		snprintf(p->requant, sizeof p->requant, "%s from %s to %s", out->name,
-		    qz_dtype((unsigned)t->dtype)->name, qz_dtype((unsigned)out->type)->name);
+	if (again)
+		note_requant(p, out, t->dtype);
 	if (qz_dtype((unsigned)out->type)->plain || !again)
 		return 0;
 	if (weigh(p, o, out, role, cols, e) < 0)
@@ -127,6 +142,7 @@ plan_make(struct plan *p, const struct qz_config *c, const struct qz_tensor *man
     const struct plan_options *o, struct qz_err *e)
 {
 	*p = (struct plan){ .config = c, .rope_factors = c->rope_kind == QZ_ROPE_LLAMA3 };
+	p->ftype = o->mixture->ftype;
 	p->tensors = calloc(n + 1, sizeof *p->tensors);
 	if (!p->tensors)
 		return qz_nomem(e, n * sizeof *p->tensors);
@@ -140,6 +156,17 @@ plan_make(struct plan *p, const struct qz_config *c, const struct qz_tensor *man
 			return qz_fail(e, QZ_EUSAGE, "--tensor-type %s: matches no matrix",
 			    o->overrides[i].pattern);
 	return 0;
+}
+
+void
+plan_set_type(struct plan *p, size_t i, enum qz_dtype from, enum qz_dtype type, uint64_t cols)
+{
+	struct planned *x = &p->tensors[i];
+
+	x->type = type;
+	qz_dtype_nbytes(type, cols, &x->row_nbytes);
+	if (type != from)
+		note_requant(p, x, from);
 }
 
 void

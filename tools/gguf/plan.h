@@ -15,9 +15,10 @@ struct override {            /* --tensor-type: the last that matches decides */
 
 struct plan_options {
 	const struct mixture *mixture;
-	bool pure;                     /* no rules: the mixture's type for all */
-	bool merging;                  /* adapters are added: projections are quantized anew */
-	bool like;                     /* what is no matrix to quantize keeps its type */
+	bool chosen;  /* types will be chosen by error (choose.h): the mixture is not looked at */
+	bool pure;    /* no rules: the mixture's type for all */
+	bool merging; /* adapters are added: projections are quantized anew */
+	bool like;    /* what is no matrix to quantize keeps its type */
 	enum qz_dtype head, embedding; /* 0: as the mixture says */
 	struct override *overrides;
 	size_t n_overrides;
@@ -28,6 +29,7 @@ struct planned {
 	char name[QZ_GGUF_NAME_MAX + 1];
 	enum qz_dtype type;
 	uint64_t row_nbytes;
+	bool open;               /* choose.h may change the type */
 	bool permuted;           /* rows change places within heads */
 	const float *importance; /* of the columns, or NULL */
 	uint64_t overflow; /* finite values that became infinite, counted while it is written */
@@ -38,6 +40,7 @@ struct plan {
 	struct planned *tensors; /* in the source's order */
 	size_t n;
 	uint64_t n_params;
+	int ftype;           /* general.file_type */
 	bool rope_factors;   /* rope_freqs.weight is there ... */
 	const float *rope;   /* ... with these values, NULL: to be computed; borrowed */
 	size_t rope_at;      /* ... before this tensor */
@@ -53,6 +56,8 @@ struct plan {
 int plan_make(struct plan *p, const struct qz_config *c, const struct qz_tensor *manifest, size_t n,
     const struct plan_options *o, struct qz_err *e);
 void plan_free(struct plan *p);
+/* Tensor i, which is of type `from`, becomes this type, whose blocks fit its rows of cols. */
+void plan_set_type(struct plan *p, size_t i, enum qz_dtype from, enum qz_dtype type, uint64_t cols);
 /* Adds tensors from .. to - 1 to g. */
 int plan_put(const struct plan *p, const struct qz_tensor *manifest, size_t from, size_t to,
     struct qz_ggufw *g, struct qz_err *e);
