@@ -44,7 +44,7 @@ prompts = ['Once upon a time', 'Tom and Lily', 'The sun was']
 with tempfile.TemporaryDirectory() as d:
     for t in 'f32', 'f16', 'bf16', 'q8_0':
         path, want = os.path.join(d, t + '.gguf'), os.path.join(golden, 'stories260k-%s.gguf' % t)
-        if not tap.qz('qz-gguf', '-q', '-t', t, '-o', path, model):
+        if not tap.qz('qz-gguf', '-q', '--no-digest', '-t', t, '-o', path, model):
             continue
         tap.ok(fields(path) == fields(want), t + ': the gguf package reads the same keys')
         a, b = values(path), values(want)
