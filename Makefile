@@ -63,7 +63,7 @@ plugin := $(if $(filter 1,$(CUDA)),$(if $(wildcard kernels/cuda/*.cu),$B/lib/qz-
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all check check-interop demo install uninstall lint format clean deps-check
+.PHONY: all check fuzz check-interop demo install uninstall lint format clean deps-check
 all: $(bins) $(plugin) $B/examples/shardcat $(pages)
 
 $B/libqz.a: $(core) $(cpu)
@@ -150,6 +150,27 @@ check: deps-check all $(units) $(interop)
 	$Q tests/interop/run light
 deps-check:
 	$Q scripts/deps.sh check
+# make fuzz: each target under libFuzzer for FUZZ_SECONDS, with the sanitizers; what it finds lies in build/fuzz.
+FUZZ_SECONDS ?= 60
+FUZZ_CC      ?= clang
+fuzzers := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
+fuzz_flags = -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+build/fuzz/libqz.a: $(patsubst %.c,build/fuzz/%.o,$(wildcard libcore/*/*.c))
+	$Q rm -f $@ && $(AR) rc $@ $^
+build/fuzz/%.o: %.c
+	$Q mkdir -p $(@D)
+	$(if $V,,@echo '  fuzz $<')
+	$Q $(FUZZ_CC) $(CPPFLAGS) $(CFLAGS) $(fuzz_flags) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+$(fuzzers:%=build/fuzz/%): build/fuzz/%: build/fuzz/tests/fuzz/%.o build/fuzz/libqz.a
+	$Q $(FUZZ_CC) $(LDFLAGS) $(fuzz_flags) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+fuzz: $(fuzzers:%=build/fuzz/%)
+	$Q mkdir -p build/fuzz/seeds $(fuzzers:%=build/fuzz/found/%) && perl tests/fuzz/seeds.pl build/fuzz/seeds
+	$Q for f in $(fuzzers); do \
+	    build/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=16384 -print_final_stats=1 \
+	    -artifact_prefix=build/fuzz/$$f- build/fuzz/found/$$f $$(case $$f in imatrix) echo build/fuzz/seeds/imatrix ;; \
+	    *) echo build/fuzz/seeds/gguf ;; esac) >build/fuzz/$$f.log 2>&1 || { tail -40 build/fuzz/$$f.log; exit 1; }; \
+	    echo "$$f: $$(grep '^Done' build/fuzz/$$f.log), nothing found"; done
+
 check-interop: all $(units) $(interop)
 	$Q scripts/deps.sh interop
 	$Q tests/interop/run full
