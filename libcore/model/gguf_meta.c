@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "libcore/model/gguf_differ.h"
 #include "libcore/model/gguf_name.h"
 #include "libcore/model/gguf_vocab.h"
 
@@ -163,6 +164,8 @@ put(struct qz_ggufw *g, const struct qz_gguf_meta *m, const struct qz_json *raw,
 	put_names(g, &name, m->title);
 	put_config(g, m->config, raw, m->ftype);
 	qz_gguf_vocab_put(&v, g);
+	if (m->differences)
+		qz_gguf_differ(&v, m->differences);
 	if (n_padding)
 		*n_padding = v.n_padding;
 	qz_gguf_vocab_free(&v);

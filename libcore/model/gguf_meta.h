@@ -15,7 +15,8 @@ struct qz_gguf_meta {
 	    id; /* what the model is called: a folder's name; NULL: the config's _name_or_path, if any */
 	const char *title; /* general.name as it stands, or NULL: made from id */
 	uint64_t n_params;
-	int ftype; /* general.file_type */
+	int ftype;                  /* general.file_type */
+	struct qz_buf *differences; /* out, or NULL: gguf_differ.h's lines */
 };
 
 /* Adds all keys.  n_padding, when not NULL: how many tokens only fill up the vocabulary. */

@@ -183,6 +183,31 @@ alpha() { perl -0777 -ne '/adapter\.lora\.alpha\x06\0\0\0(....)/s and print unpa
 	[[ $output == *"Whitespace"* ]]
 }
 
+# edit FOLDER CODE: changes tokenizer.json, which is $_
+edit() {
+	perl -MJSON::PP -0777 -e 'my ($file, $code) = @ARGV; open my $f, "<:raw", $file or die; $_ = JSON::PP->new->utf8->decode(<$f>);
+		eval $code; die $@ if $@; open $f, ">:raw", $file or die; print $f JSON::PP->new->utf8->canonical->encode($_)' \
+	    "$1/tokenizer.json" "$2"
+}
+
+@test "what llama.cpp's tokenizer does otherwise is said, where the model can meet it" {
+	run qz-gguf -o x.gguf "$MODEL"
+	[[ $output != *"llama.cpp's tokenizer"* ]]
+	while IFS='|' read -r code text; do
+		rm -rf own && own_model own
+		edit own "$code"
+		run qz-gguf -o x.gguf own
+		[ "$status" -eq 0 ] || { echo "$code: $output"; false; }
+		[[ $output == *"qz-gguf: llama.cpp's tokenizer: $text"* ]] || { echo "$code: $output"; false; }
+		[ "$(grep -c "llama.cpp's tokenizer" <<<"$output")" -eq 1 ] || { echo "$code: $output"; false; }
+	done <<-'END'
+		unshift @{$_->{normalizer}{normalizers}}, {type => "NFKC"}|text is taken as it is, here it goes through NFKC first
+		$_->{added_tokens}[1]{rstrip} = JSON::PP::true|rstrip of the token <s> is not looked at
+		$_->{pre_tokenizer} = {type => "Metaspace", prepend_scheme => "first"}|a space is put before text that follows a special token
+		$_->{added_tokens}[1]{content} = "<ab>"; $_->{added_tokens}[2]{content} = "b>cdef"|where special tokens lie over each other, as <ab> and b>cdef can
+	END
+}
+
 @test "mistakes on the command line" {
 	while IFS='|' read -r want args text; do
 		# shellcheck disable=SC2086 # words

@@ -292,6 +292,14 @@ place_rope(const struct request *r, struct plan *p, const struct qz_source *s)
 		p->rope_at++;
 }
 
+/* What llama.cpp does otherwise, a line each. */
+static void
+report_differences(const struct qz_buf *b)
+{
+	for (const char *s = b->data; s && *s; s += strcspn(s, "\n") + 1)
+		qz_say("llama.cpp's tokenizer: %.*s", (int)strcspn(s, "\n"), s);
+}
+
 /* The types for a size: errors are measured on a first reading. */
 static int
 choose_types(const struct request *r, const char *path, struct plan *p, const struct qz_ggufw *keys,
@@ -326,8 +334,9 @@ plan_model(const struct request *r, struct model *m, struct wishes *w, const cha
 {
 	const struct qz_config *c = qz_source_config(m->source);
 	struct qz_ggufw g = { 0 };
+	struct qz_buf differences = { 0 };
 	char id[256];
-	struct keys k = { .meta = { .config = c, .title = r->title },
+	struct keys k = { .meta = { .config = c, .title = r->title, .differences = &differences },
 		.imatrix = w->plan.imatrix,
 		.imatrix_path = r->imatrix,
 		.set = r->settings.items,
@@ -354,6 +363,9 @@ plan_model(const struct request *r, struct model *m, struct wishes *w, const cha
 		    f, r->output, r->split_max, r->digest && !r->like, &g, p, m->manifest, e);
 	if (ret == 0)
 		report(r, p, k.n_padding);
+	if (ret == 0)
+		report_differences(&differences);
+	qz_buf_free(&differences);
 	qz_ggufw_free(&g);
 	return ret;
 }
