@@ -57,6 +57,15 @@ replace(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
 	return 1;
 }
 
+static uint64_t
+load8(const char *s)
+{
+	uint64_t v;
+
+	memcpy(&v, s, 8);
+	return v;
+}
+
 /* Part by part: a character that may start one, with those that cannot.  A part of one plain
  * character stays as it is. */
 static int
@@ -68,6 +77,9 @@ form(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
 	unsigned len, next;
 
 	for (; i < n; i = end) {
+		/* ASCII is its own form; the last of a run may be the start of a part. */
+		while (n - i > 8 && !(load8(s + i) & 0x8080808080808080u))
+			i += 7;
 		bool keep = qz_uclass_at(r->u, s + i, &len) & plain;
 
 		for (end = i + len; end < n && !(qz_uclass_at(r->u, s + end, &next) & starts);

@@ -40,12 +40,17 @@ load_vocab(struct qz_tokenizer *t, const struct qz_json *model, struct qz_err *e
 {
 	const struct qz_json *vocab = qz_json_get(model, "vocab");
 	const char *type = qz_json_string(qz_json_get(model, "type"), NULL);
+	size_t n_bytes = 0;
 	int64_t id;
 
 	if (type && strcmp(type, "BPE"))
 		return qz_fail(e, QZ_EDATA, "the type %.60s is not supported", type);
 	if (!qz_json_is(vocab, QZ_JSON_OBJECT) || !qz_json_count(vocab))
 		return qz_fail(e, QZ_EDATA, "no vocab");
+	for (const struct qz_json *c = qz_json_first(vocab); c; c = qz_json_next(c))
+		n_bytes += strlen(qz_json_key(c)) + 1;
+	if (qz_vocab_reserve(&t->vocab, qz_json_count(vocab), n_bytes, e) < 0)
+		return -1;
 	for (const struct qz_json *c = qz_json_first(vocab); c; c = qz_json_next(c)) {
 		const char *s = qz_json_key(c);
 
@@ -153,7 +158,7 @@ static int
 load_tokenizer_json(struct qz_tokenizer *t, const struct qz_json *root, struct qz_err *e)
 {
 	const struct qz_json *model = qz_json_get(root, "model");
-	int bytes = 0;
+	int bytes;
 
 	if (!qz_json_is(model, QZ_JSON_OBJECT))
 		return qz_fail(e, QZ_EDATA, "no object \"model\"");
@@ -165,8 +170,7 @@ load_tokenizer_json(struct qz_tokenizer *t, const struct qz_json *root, struct q
 		return -1;
 	if (load_vocab(t, model, e) < 0 || qz_bpe_load(&t->bpe, &t->vocab, model, e) < 0)
 		return qz_at(e, "model");
-	if (qz_pretokenizer_ends_in_bytes(&t->pretokenizer))
-		bytes = qz_bpe_use_bytes(&t->bpe, e);
+	bytes = qz_bpe_use_bytes(&t->bpe, qz_pretokenizer_ends_in_bytes(&t->pretokenizer), e);
 	if (bytes < 0)
 		return -1;
 	t->pretokenizer.bytes = bytes;
