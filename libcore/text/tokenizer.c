@@ -335,6 +335,7 @@ struct job {
 	bool parse_special;
 	const struct qz_span *plain;
 	size_t n_plain;
+	size_t *hidden;
 };
 
 static int
@@ -388,6 +389,7 @@ encode_around(const struct job *j, const struct qz_added *set, const struct qz_t
 		ret = token ? put_id(j->ids, token->id, qz_text_end(t, end - 1), e)
 			    : step(j, &part, first && !at, e);
 	}
+	*j->hidden += scan.hidden;
 	return ret;
 }
 
@@ -437,7 +439,8 @@ qz_encode(const struct qz_tokenizer *t, const char *s, size_t n, unsigned flags,
     const struct qz_span *plain, size_t n_plain, struct qz_encoding *enc, struct qz_err *e)
 {
 	struct qz_ids ids = { enc->ids, enc->ends, enc->n, enc->cap };
-	struct job j = { t, NULL, &ids, (flags & QZ_SPECIAL_PARSE) != 0, plain, n_plain };
+	struct job j = { t, NULL, &ids, (flags & QZ_SPECIAL_PARSE) != 0, plain, n_plain,
+		&enc->plain_specials };
 	struct qz_text text = { s, n, NULL, 0 };
 	bool add = flags & QZ_SPECIAL_ADD;
 	int ret;

@@ -49,7 +49,8 @@ struct qz_encoding {
 	               * start have 0, at the end the text's length; a mark that a
 	               * normalizer or pre-tokenizer puts before text ends with that text's
 	               * first byte, parts of a character it composed all end where it ends */
-	size_t n, cap;              /* n < cap after qz_encode: one more may be added */
+	size_t n, cap;         /* n < cap after qz_encode: one more may be added */
+	size_t plain_specials; /* added to: texts of special tokens that plain spans made plain */
 	struct qz_scratch *scratch; /* the tokenizer's; freed by qz_encoding_free */
 };
 

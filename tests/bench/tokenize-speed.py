@@ -204,7 +204,7 @@ def programs(model, texts):
     for threads in THREADS:
         times = {"qz-tokenize": [], "script": []}
         with tempfile.TemporaryDirectory() as d:
-            sides = {"qz-tokenize": [os.path.join(ROOT, "build/bin/qz-tokenize"), "-q", "-m", os.path.dirname(path), "-f", "text", "--special", "none", "-o", d + "/a.qz", texts],
+            sides = {"qz-tokenize": [os.path.join(ROOT, "build/bin/qz-tokenize"), "-q", "-m", os.path.dirname(path), "-f", "text", "--special", "none", "-j", str(threads), "-o", d + "/a.qz", texts],
                      "script": [sys.executable, __file__, "--peer", "program", path, texts, d + "/b.ids"]}
             for _ in range(RUNS):
                 for side, args in sides.items():
