@@ -7,53 +7,9 @@
 
 enum {
 	SCAN_MAX = 40, /* symbols: above it a heap is faster */
-	WORD_BYTES = 32,
-	WORD_IDS = 6,
-	CACHE_BITS = 15,
 	NO_CODE = 256,
+	PART = 64, /* above QZ_WORD_BYTES */
 };
-
-/* The bytes of a word of up to WORD_BYTES, overlapping where it is shorter: with n they tell it. */
-struct key {
-	uint64_t v[4];
-};
-
-struct qz_bpe_word { /* 64 bytes: a line of the processor's cache */
-	struct key key;
-	uint32_t ids[WORD_IDS];
-	uint8_t n, n_ids, ends[WORD_IDS];
-};
-_Static_assert(sizeof(struct qz_bpe_word) == 64, "one cache line");
-
-int
-qz_ids_room(struct qz_ids *ids, size_t n, struct qz_err *e)
-{
-	size_t cap = ids->cap ? ids->cap : 256, *ends;
-	uint32_t *v;
-
-	if (ids->cap - ids->n > n)
-		return 0;
-	while (cap - ids->n <= n)
-		cap *= 2;
-	v = realloc(ids->v, cap * sizeof *v);
-	if (v)
-		ids->v = v;
-	ends = realloc(ids->ends, cap * sizeof *ends);
-	if (ends)
-		ids->ends = ends;
-	if (!v || !ends)
-		return qz_nomem(e, cap * (sizeof *v + sizeof *ends));
-	ids->cap = cap;
-	return 0;
-}
-
-void
-qz_ids_clear(struct qz_ids *ids)
-{
-	free(ids->v);
-	free(ids->ends);
-	memset(ids, 0, sizeof *ids);
-}
 
 static int
 reserve(struct qz_bpe_work *w, size_t n, struct qz_err *e)
@@ -196,7 +152,7 @@ merge_scan(const struct qz_bpe *b, const struct symbols *y, size_t n)
 		at = least & 255;
 		right = next[at];
 		after = next[right];
-		id[at] = b->merges.to[least >> 8];
+		id[at] = qz_merges_to(&b->merges, id[at], id[right], least >> 8);
 		end[at] = end[right];
 		next[at] = (uint8_t)after;
 		prev[after] = (uint8_t)at;
@@ -270,7 +226,7 @@ renew(const struct qz_bpe *b, struct qz_bpe_work *w, size_t i, size_t n, struct 
 }
 
 /* The same for many symbols.  An entry of the heap is stale when its position has another rank by now:
- * a rank belongs to one pair, so an equal one is the same merge. */
+ * an equal one is as good as new. */
 static int
 merge_heap(const struct qz_bpe *b, struct qz_bpe_work *w, size_t *n_symbols, struct qz_err *e)
 {
@@ -293,7 +249,7 @@ merge_heap(const struct qz_bpe *b, struct qz_bpe_work *w, size_t *n_symbols, str
 		if (w->rank[i] != rank)
 			continue;
 		right = w->next[i];
-		w->id[i] = b->merges.to[rank];
+		w->id[i] = qz_merges_to(&b->merges, w->id[i], w->id[right], rank);
 		w->end[i] = w->end[right];
 		w->next[i] = w->next[right];
 		w->rank[right] = QZ_NO_MERGE;
@@ -328,9 +284,9 @@ find_bytes(const struct qz_bpe *b, const char *s, size_t n, char *word)
 	return qz_vocab_find_model(b->vocab, word, k);
 }
 
-/* A word of any length, without the cache. */
+/* By merges alone, without the cache. */
 static int
-encode_word(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
+merge_word(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
     struct qz_ids *out, struct qz_err *e)
 {
 	struct symbols y = { 0 };
@@ -338,16 +294,6 @@ encode_word(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t
 	/* At most one id a byte: unknowns are never more than characters. */
 	if (reserve(w, n, e) < 0)
 		return -1;
-	if (b->ignore_merges) {
-		uint32_t id = b->bytes ? find_bytes(b, s, n, (char *)w->prev)
-				       : qz_vocab_find_model(b->vocab, s, n);
-
-		if (id != QZ_ID_NONE) {
-			out->v[out->n] = id;
-			out->ends[out->n++] = n;
-			return 0;
-		}
-	}
 	y.id = w->id;
 	y.end = w->end;
 	y.code = w->rank; /* not yet in use */
@@ -366,109 +312,44 @@ encode_word(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t
 	return 0;
 }
 
-static uint64_t
-load8(const char *s)
+/* A word of any length, without the cache. */
+static int
+encode_word(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
+    struct qz_ids *out, struct qz_err *e)
 {
-	uint64_t v;
+	uint32_t id;
 
-	memcpy(&v, s, 8);
-	return v;
+	if (!b->ignore_merges)
+		return merge_word(b, w, s, n, out, e);
+	if (reserve(w, n, e) < 0)
+		return -1;
+	id = b->bytes ? find_bytes(b, s, n, (char *)w->prev) : qz_vocab_find_model(b->vocab, s, n);
+	if (id == QZ_ID_NONE)
+		return merge_word(b, w, s, n, out, e);
+	out->v[out->n] = id;
+	out->ends[out->n++] = n;
+	return 0;
 }
 
-static uint32_t
-load4(const char *s)
-{
-	uint32_t v;
-
-	memcpy(&v, s, 4);
-	return v;
-}
-
-static inline struct key
-key_of(const char *s, size_t n)
-{
-	struct key k = { { 0 } };
-
-	if (n >= 8) {
-		k.v[0] = load8(s);
-		k.v[1] = load8(s + n - 8);
-		if (n > 16)
-			k.v[2] = load8(s + 8);
-		if (n > 24)
-			k.v[3] = load8(s + 16);
-	} else if (n >= 4) {
-		k.v[0] = load4(s) | (uint64_t)load4(s + n - 4) << 32;
-	} else {
-		k.v[0] = (unsigned char)s[0] | (uint64_t)(unsigned char)s[n / 2] << 8 |
-			 (uint64_t)(unsigned char)s[n - 1] << 16;
-	}
-	return k;
-}
-
-static inline struct qz_bpe_word *
-slot_of_key(const struct qz_bpe_work *w, const struct key *k, size_t n)
-{
-	uint64_t h = (k->v[0] ^ n) * 0x9e3779b97f4a7c15u;
-
-	h = (h ^ h >> 32 ^ k->v[1]) * 0xd6e8feb86659fd93u;
-	if (n > 16)
-		h = (h ^ h >> 32 ^ k->v[2] ^ (k->v[3] << 29 | k->v[3] >> 35)) * 0xa0761d6478bd642fu;
-	return &w->cache[h >> (64 - CACHE_BITS)];
-}
-
-static inline bool
-same_word(const struct qz_bpe_word *c, const struct key *k, size_t n)
-{
-	return c->n == n && !((c->key.v[0] ^ k->v[0]) | (c->key.v[1] ^ k->v[1]) |
-				(c->key.v[2] ^ k->v[2]) | (c->key.v[3] ^ k->v[3]));
-}
-
-static inline void
-copy_word(const struct qz_bpe_word *c, struct qz_ids *out)
-{
-	for (size_t i = 0; i < WORD_IDS; i++) { /* room is for n + WORD_IDS */
-		out->v[out->n + i] = c->ids[i];
-		out->ends[out->n + i] = c->ends[i];
-	}
-	out->n += c->n_ids;
-}
-
-static void
-keep(struct qz_bpe_word *c, const struct key *k, size_t n, const struct qz_ids *out, size_t from)
-{
-	size_t n_ids = out->n - from;
-
-	if (n_ids > WORD_IDS)
-		return;
-	c->key = *k;
-	c->n = (uint8_t)n;
-	c->n_ids = (uint8_t)n_ids;
-	for (size_t i = 0; i < n_ids; i++) {
-		c->ids[i] = out->v[from + i];
-		c->ends[i] = (uint8_t)out->ends[from + i];
-	}
-}
-
-/* A part of a word that cannot be cut. */
+/* A part of a word that cannot be cut.  What is a token as a word need not be one as a part: with
+ * ignore_merges the cache holds both, apart by PART. */
 static int
 encode_part(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
     struct qz_ids *out, struct qz_err *e)
 {
-	size_t from = out->n;
-	struct qz_bpe_word *c;
-	struct key k;
+	size_t from = out->n, tag = b->ignore_merges ? n | PART : n;
+	struct qz_word *c;
+	struct qz_word_key k;
 
-	if (n > WORD_BYTES)
-		return encode_word(b, w, s, n, out, e);
-	k = key_of(s, n);
-	c = slot_of_key(w, &k, n);
-	if (same_word(c, &k, n)) {
-		copy_word(c, out);
+	if (n > QZ_WORD_BYTES)
+		return merge_word(b, w, s, n, out, e);
+	k = qz_word_key(s, n);
+	c = qz_words_slot(w->words, &k, tag);
+	if (qz_word_get(c, &k, tag, out))
 		return 0;
-	}
-	if (encode_word(b, w, s, n, out, e) < 0)
+	if (merge_word(b, w, s, n, out, e) < 0)
 		return -1;
-	keep(c, &k, n, out, from);
+	qz_word_keep(c, &k, tag, out, from);
 	return 0;
 }
 
@@ -494,7 +375,7 @@ encode_new(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t 
     struct qz_ids *out, struct qz_err *e)
 {
 	/* Bytes come as words of one kind: cutting those in ASCII finds little. */
-	if (b->joins && (!b->bytes || n > WORD_BYTES || (unsigned char)s[n - 1] >= 0x80))
+	if (b->joins && (!b->bytes || n > QZ_WORD_BYTES || (unsigned char)s[n - 1] >= 0x80))
 		return encode_parts(b, w, s, n, out, e);
 	return encode_word(b, w, s, n, out, e);
 }
@@ -504,21 +385,19 @@ static inline int
 encode_cached(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
     struct qz_ids *out, struct qz_err *e)
 {
-	struct qz_bpe_word *c;
+	struct qz_word *c;
 	size_t from = out->n;
-	struct key k;
+	struct qz_word_key k;
 
-	if (n > WORD_BYTES)
+	if (n > QZ_WORD_BYTES)
 		return encode_new(b, w, s, n, out, e);
-	k = key_of(s, n);
-	c = slot_of_key(w, &k, n);
-	if (same_word(c, &k, n)) {
-		copy_word(c, out);
+	k = qz_word_key(s, n);
+	c = qz_words_slot(w->words, &k, n);
+	if (qz_word_get(c, &k, n, out))
 		return 0;
-	}
 	if (encode_new(b, w, s, n, out, e) < 0)
 		return -1;
-	keep(c, &k, n, out, from);
+	qz_word_keep(c, &k, n, out, from);
 	return 0;
 }
 
@@ -555,13 +434,9 @@ qz_bpe_encode(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size
 {
 	size_t end, from;
 
-	if (!w->cache) {
-		w->cache = calloc((size_t)1 << CACHE_BITS, sizeof *w->cache);
-		if (!w->cache)
-			return qz_nomem(e, sizeof *w->cache << CACHE_BITS);
-		qz_huge(w->cache, sizeof *w->cache << CACHE_BITS);
-	}
-	if (qz_ids_room(out, n + WORD_IDS, e) < 0)
+	if (!w->words && !(w->words = qz_words_new(e)))
+		return -1;
+	if (qz_ids_room(out, n + QZ_WORD_IDS, e) < 0)
 		return -1;
 	if (!b->cuts)
 		return n ? encode_cached(b, w, s, n, out, e) : 0;
@@ -585,6 +460,6 @@ qz_bpe_work_clear(struct qz_bpe_work *w)
 	free(w->prev);
 	free(w->next);
 	free(w->heap);
-	free(w->cache);
+	free(w->words);
 	memset(w, 0, sizeof *w);
 }

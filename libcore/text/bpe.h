@@ -14,6 +14,7 @@
 #include "libcore/text/joins.h"
 #include "libcore/text/merges.h"
 #include "libcore/text/vocab.h"
+#include "libcore/text/words.h"
 
 struct qz_bpe {
 	const struct qz_vocab *vocab;
@@ -40,18 +41,17 @@ struct qz_bpe_work {
 	uint32_t *id, *end, *rank, *prev, *next; /* a symbol, its pair with the next one */
 	uint64_t *heap;                          /* rank << 32 | position */
 	size_t cap, heap_n, heap_cap;
-	struct qz_bpe_word *cache;
-};
-
-struct qz_ids { /* where ids are appended; the same members as in struct qz_encoding */
-	uint32_t *v;
-	size_t *ends;
-	size_t n, cap;
+	struct qz_word *words;
 };
 
 /* j: tokenizer.json's "model"; v already holds its vocabulary. */
 int qz_bpe_load(
     struct qz_bpe *b, const struct qz_vocab *v, const struct qz_json *j, struct qz_err *e);
+/* The same where pieces have an order instead of merges: two whose texts make a piece of rank r (not
+ * QZ_NO_MERGE) merge at that rank, the leftmost of equal ones first.  rank: (v->size), below n_ranks;
+ * pieces may share one.  A piece that cannot be made of single characters is made of none. */
+int qz_bpe_load_ranks(struct qz_bpe *b, const struct qz_vocab *v, const uint32_t *rank,
+    uint32_t n_ranks, struct qz_err *e);
 /* The last step of loading.  wanted: pieces be bytes, where every byte has its character in the vocabulary
  * (or unknown ones are dropped): 1 so it is, 0 pieces are characters. */
 int qz_bpe_use_bytes(struct qz_bpe *b, bool wanted, struct qz_err *e);
@@ -61,9 +61,5 @@ void qz_bpe_clear(struct qz_bpe *b);
 int qz_bpe_encode(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
     struct qz_ids *out, struct qz_err *e);
 void qz_bpe_work_clear(struct qz_bpe_work *w);
-
-/* At least n + 1 more ids fit. */
-int qz_ids_room(struct qz_ids *ids, size_t n, struct qz_err *e);
-void qz_ids_clear(struct qz_ids *ids);
 
 #endif

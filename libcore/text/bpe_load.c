@@ -5,7 +5,11 @@
 #include "libcore/base/utf8.h"
 #include "libcore/text/bpe.h"
 
-enum { BATCH = 64, /* merges looked up at once */ N_LETTERS = 0x144 /* of byte-level alphabets */ };
+enum {
+	BATCH = 64,        /* merges looked up at once */
+	PIECE_MAX = 4096,  /* bytes of a piece that is cut every way */
+	N_LETTERS = 0x144, /* of byte-level alphabets */
+};
 
 static const char under[] = "\xe2\x96\x81"; /* U+2581, which stands for a space */
 
@@ -35,6 +39,23 @@ merge_parts(const struct qz_json *j, const char **left, size_t *n_left, const ch
 	*right = space + 1;
 	*n_right = strlen(*right);
 	return 0;
+}
+
+static bool
+one_char(const char *s, size_t n)
+{
+	int len;
+
+	return n && n <= 4 && qz_utf8_get(s, n, &len) >= 0 && (size_t)len == n;
+}
+
+/* A piece that merges make, or a character that they start from. */
+static bool
+is_symbol(const struct qz_vocab *v, const uint32_t *rank, uint32_t id)
+{
+	return rank[id] != QZ_NO_MERGE ||
+	       (v->flags[id] & QZ_V_MODEL &&
+		   one_char(v->blob.data + v->entry[id].at, v->entry[id].n));
 }
 
 static bool
@@ -143,7 +164,8 @@ load_merges(struct qz_bpe *b, const struct qz_json *merges, struct qz_err *e)
 	if (!qz_json_is(merges, QZ_JSON_ARRAY))
 		return qz_fail(e, QZ_EDATA, "merges: is %s, not an array",
 		    qz_json_kind_name(qz_json_kind(merges)));
-	ret = qz_merges_new(&b->merges, qz_json_count(merges), b->vocab->size, e);
+	ret = qz_merges_new(
+	    &b->merges, qz_json_count(merges), qz_json_count(merges), b->vocab->size, e);
 	for (const struct qz_json *c = qz_json_first(merges); c && !ret; c = qz_json_next(c)) {
 		ret = merge_parts(c, &m[n].left.s, &m[n].left.n, &m[n].right.s, &m[n].right.n, e);
 		if (ret)
@@ -265,6 +287,130 @@ qz_bpe_load(struct qz_bpe *b, const struct qz_vocab *v, const struct qz_json *j,
 		return -1;
 	b->cuts = b->byte_fallback && complete(b->fallback_id) && !b->ignore_merges;
 	return load_merges(b, qz_json_get(j, "merges"), e);
+}
+
+/* Two parts of a piece. */
+struct cut {
+	uint32_t left, right, whole;
+};
+
+struct cuts {
+	struct cut *v;
+	size_t n, cap;
+};
+
+static int
+add_cut(struct cuts *c, struct cut cut, struct qz_err *e)
+{
+	if (c->n == c->cap) {
+		size_t cap = c->cap ? 2 * c->cap : 1 << 16;
+		struct cut *v = realloc(c->v, cap * sizeof *v);
+
+		if (!v)
+			return qz_nomem(e, cap * sizeof *v);
+		c->v = v;
+		c->cap = cap;
+	}
+	c->v[c->n++] = cut;
+	return 0;
+}
+
+/* Every way to cut a piece into two symbols. */
+static int
+find_cuts(struct cuts *c, const struct qz_vocab *v, const uint32_t *rank, uint32_t id,
+    bool *under_joins, struct qz_err *e)
+{
+	struct qz_vocab_query q[2 * BATCH];
+	size_t n, k = 0;
+	const char *s = qz_vocab_get(v, id, &n);
+
+	if (n > PIECE_MAX)
+		return qz_fail(
+		    e, QZ_EDATA, "\"%.60s...\" has %zu bytes, at most %d", s, n, PIECE_MAX);
+	for (size_t i = 1; i <= n; i++) {
+		if (i < n && ((unsigned char)s[i] & 0xc0) == 0x80)
+			continue;
+		if (i < n) {
+			q[2 * k] = (struct qz_vocab_query){ .s = s, .n = i };
+			q[2 * k++ + 1] = (struct qz_vocab_query){ .s = s + i, .n = n - i };
+		}
+		if (k < BATCH && i < n)
+			continue;
+		qz_vocab_find_many(v, q, 2 * k);
+		for (size_t j = 0; j < k; j++) {
+			uint32_t l = q[2 * j].id, r = q[2 * j + 1].id;
+
+			if (l == QZ_ID_NONE || r == QZ_ID_NONE || !is_symbol(v, rank, l) ||
+			    !is_symbol(v, rank, r))
+				continue;
+			*under_joins |= joins_under(
+			    q[2 * j].s, q[2 * j].n, q[2 * j + 1].s, q[2 * j + 1].n);
+			if (add_cut(c, (struct cut){ l, r, id }, e) < 0)
+				return -1;
+		}
+		k = 0;
+	}
+	return 0;
+}
+
+/* Whether merges of one rank make different ids. */
+static int
+find_ties(const struct cuts *c, const uint32_t *rank, uint32_t n_ranks, struct qz_err *e)
+{
+	uint32_t *whole = malloc((n_ranks + 1) * sizeof *whole);
+	int tied = 0;
+
+	if (!whole)
+		return qz_nomem(e, n_ranks * sizeof *whole);
+	memset(whole, 0xff, (n_ranks + 1) * sizeof *whole);
+	for (size_t i = 0; i < c->n; i++) {
+		uint32_t *w = &whole[rank[c->v[i].whole]];
+
+		tied |= *w != QZ_ID_NONE && *w != c->v[i].whole;
+		*w = c->v[i].whole;
+	}
+	free(whole);
+	return tied;
+}
+
+static int
+put_cuts(struct qz_bpe *b, const struct cuts *c, const uint32_t *rank, uint32_t n_ranks,
+    struct qz_err *e)
+{
+	int tied = find_ties(c, rank, n_ranks, e);
+
+	if (tied < 0 || (tied ? qz_merges_new_tied(&b->merges, c->n, b->vocab->size, e)
+			      : qz_merges_new(&b->merges, c->n, n_ranks, b->vocab->size, e)) < 0)
+		return -1;
+	for (size_t i = 0; i < c->n; i++) {
+		uint32_t r = rank[c->v[i].whole], index = tied ? (uint32_t)i : r;
+
+		qz_merges_put(&b->merges, c->v[i].left, c->v[i].right, index, c->v[i].whole);
+		if (tied)
+			b->merges.rank[i] = r;
+	}
+	return 0;
+}
+
+int
+qz_bpe_load_ranks(struct qz_bpe *b, const struct qz_vocab *v, const uint32_t *rank,
+    uint32_t n_ranks, struct qz_err *e)
+{
+	struct cuts c = { 0 };
+	bool under_joins = false;
+	int ret = 0;
+
+	b->vocab = v;
+	if (load_symbols(b, e) < 0)
+		return -1;
+	for (uint32_t id = 0; id < v->size && !ret; id++)
+		if (rank[id] != QZ_NO_MERGE && v->entry[id].n)
+			ret = find_cuts(&c, v, rank, id, &under_joins, e);
+	if (!ret)
+		ret = put_cuts(b, &c, rank, n_ranks, e);
+	free(c.v);
+	b->cuts = b->byte_fallback && complete(b->fallback_id) && !under_joins;
+	return ret;
 }
 
 /* Ranks of pairs of bytes, or of ASCII characters that are tokens. */

@@ -19,11 +19,19 @@
 struct qz_tokenizer;
 
 /* What a model carries, by file name; NULL members are absent.  Borrowed during the call only. */
+enum qz_text_file {
+	QZ_TEXT_JSON,   /* tokenizer.json */
+	QZ_TEXT_CONFIG, /* tokenizer_config.json: bos/eos/pad names, add_bos_token */
+	QZ_TEXT_SPM,    /* sentencepiece's tokenizer.model; read where there is no tokenizer.json */
+	QZ_TEXT_TEKKEN, /* Mistral's tekken.json; read where there is no tokenizer.json */
+	QZ_TEXT_FILES
+};
+extern const char *const qz_text_file_names[QZ_TEXT_FILES];
 struct qz_text_files {
-	const char *tokenizer_json;
-	size_t tokenizer_json_n;
-	const char *tokenizer_config; /* tokenizer_config.json: bos/eos/pad names, add_bos_token */
-	size_t tokenizer_config_n;
+	struct {
+		const char *s;
+		size_t n;
+	} file[QZ_TEXT_FILES];
 };
 
 /* NULL with a message that names the part that is wrong or not supported. */

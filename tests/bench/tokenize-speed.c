@@ -1,5 +1,5 @@
 /* Times qz_encode on documents in memory, for tokenize-speed.py.
- * usage: tokenize-speed TOKENIZER.json TEXTS THREADS RUNS      TEXTS: documents, each followed by a NUL
+ * usage: tokenize-speed TOKENIZER TEXTS THREADS RUNS      TEXTS: documents, each followed by a NUL
  * Prints a line a run: seconds, the number of ids, the XXH3-64 of all ids in order. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,6 +77,21 @@ run(struct job *j, struct qz_pool *pool, int n_parts)
 	qz_hash_free(h);
 }
 
+/* Which of a model's files this is, by its name. */
+static enum qz_text_file
+kind_of(const char *path)
+{
+	const char *end = path + strlen(path);
+
+	for (int i = 0; i < QZ_TEXT_FILES; i++) {
+		size_t n = strlen(qz_text_file_names[i]);
+
+		if ((size_t)(end - path) >= n && !strcmp(end - n, qz_text_file_names[i]))
+			return (enum qz_text_file)i;
+	}
+	return QZ_TEXT_JSON;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -94,8 +109,8 @@ main(int argc, char **argv)
 	if (qz_file_read(argv[1], &json, 1 << 28, &e) < 0 ||
 	    qz_file_read(argv[2], &text, 1 << 30, &e) < 0)
 		die(&e);
-	f.tokenizer_json = json.data;
-	f.tokenizer_json_n = json.n;
+	f.file[kind_of(argv[1])].s = json.data;
+	f.file[kind_of(argv[1])].n = json.n;
 	start = now();
 	j.t = t = qz_tokenizer_load(&f, &e);
 	if (!t)

@@ -207,7 +207,9 @@ open_shard(struct work *w, struct qz_err *e)
 
 	if (!h)
 		return qz_nomem(e, 1);
-	qz_hash_add(h, w->text.tokenizer_json.data, w->text.tokenizer_json.n);
+	for (int i = 0; i < QZ_TEXT_FILES; i++)
+		if (i != QZ_TEXT_CONFIG)
+			qz_hash_add(h, w->text.files[i].data, w->text.files[i].n);
 	qz_digest_hex(qz_hash_get128(h), hex);
 	qz_step_input(&w->step, "tokenizer", qz_hash_get128(h));
 	qz_hash_free(h);
@@ -218,13 +220,13 @@ open_shard(struct work *w, struct qz_err *e)
 		w->w = qz_shard_writer_new(
 		    w->out, "tokens", meta.data, NULL, 0, (int)zstd_level, e);
 	qz_buf_free(&meta);
-	if (!w->w || qz_shard_blob(w->w, "tokenizer.json", w->text.tokenizer_json.data,
-			 w->text.tokenizer_json.n, e) < 0)
+	if (!w->w)
 		return -1;
-	if (!w->text.tokenizer_config.n)
-		return 0;
-	return qz_shard_blob(w->w, "tokenizer_config.json", w->text.tokenizer_config.data,
-	    w->text.tokenizer_config.n, e);
+	for (int i = 0; i < QZ_TEXT_FILES; i++)
+		if (w->text.files[i].n && qz_shard_blob(w->w, qz_text_file_names[i],
+					      w->text.files[i].data, w->text.files[i].n, e) < 0)
+			return -1;
+	return 0;
 }
 
 static void
