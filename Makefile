@@ -14,7 +14,7 @@ SAN     ?=
 B       := build$(if $(SAN),/san)
 Q       := $(if $(V),,@)
 
-PKGS     = libzstd libcjson libarchive libxxhash libpcre2-8 libutf8proc
+PKGS     = libzstd libarchive libxxhash libpcre2-8 libutf8proc
 WARN     = -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
 CPPFLAGS += -I. -D_GNU_SOURCE= -D_FILE_OFFSET_BITS=64 -DQZ_VERSION='"$(VERSION)"' -DQZ_LIBDIR='"$(LIBDIR)/qz"'
 CFLAGS  ?= -O2 -g
@@ -86,6 +86,9 @@ $B/tests/unit/cudnn.t: $B/kernels/cuda/cudnn.o $B/kernels/cuda/library.o
 $B/tests/unit/library.t: $B/kernels/cuda/library.o
 
 $B/tests/interop/%: $B/tests/interop/%.o $B/libqz.a
+	$Q $(CC) $(LDFLAGS) -o $@ $< $B/libqz.a $(LDLIBS)
+
+$B/tests/bench/%: $B/tests/bench/%.o $B/libqz.a
 	$Q $(CC) $(LDFLAGS) -o $@ $< $B/libqz.a $(LDLIBS)
 
 $B/examples/%: examples/%.c

@@ -11,3 +11,5 @@ qz-tokenize -m base.qz --show 2 train.jsonl > /dev/null
 qz-tokenize -m base.qz -p ask -r say -l 256 --pack -o packed.qz faq.jsonl
 # Plain text, all of it learned:
 qz-tokenize -m base.qz -f text -l 256 -o text.qz story.txt
+# A book as rows of 256 tokens, with a histogram of lengths:
+qz-tokenize -m base.qz -f text -l 256 --cut split --stats -o book.qz story.txt

@@ -12,7 +12,6 @@ packages() {
 	build make             command -v make
 	build pkg-config       command -v pkg-config
 	build libzstd-dev      pkg-config --exists libzstd
-	build libcjson-dev     pkg-config --exists libcjson
 	build libarchive-dev   pkg-config --exists libarchive
 	build libxxhash-dev    pkg-config --exists libxxhash
 	build libpcre2-dev     pkg-config --exists libpcre2-8

@@ -25,7 +25,7 @@ function level(f) {
 }
 /^#include </ {
 	split($0, q, /[<>]/); inc = q[2]
-	if (inc ~ /^(zstd|xxhash|archive|archive_entry|cjson\/cJSON|cublasLt|pcre2|utf8proc|dlfcn)\.h$/) {
+	if (inc ~ /^(zstd|xxhash|archive|archive_entry|cublasLt|pcre2|utf8proc|dlfcn)\.h$/) {
 		where = inc (FILENAME ~ /^kernels\/cuda\// ? " in the plugin" : "")
 		if (where in by && by[where] != FILENAME) print FILENAME ": includes <" inc ">, as " by[where] " does"
 		by[where] = FILENAME

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static bool
 grow(struct qz_buf *b, size_t more)
@@ -100,4 +101,15 @@ int
 qz_buf_ok(const struct qz_buf *b, struct qz_err *e)
 {
 	return b->failed ? qz_nomem(e, b->n) : 0;
+}
+
+void
+qz_huge(void *p, size_t n)
+{
+	const uintptr_t page = 1 << 21;
+	uintptr_t from = ((uintptr_t)p + page - 1) & ~(page - 1),
+		  to = ((uintptr_t)p + n) & ~(page - 1);
+
+	if (n >= 2 * page && to > from)
+		madvise((void *)from, to - from, MADV_HUGEPAGE);
 }

@@ -1,7 +1,8 @@
-/* json - a read-only tree over cJSON, and a writer whose bytes are always the same.
+/* json - a read-only tree, and a writer whose bytes are always the same.
  *
- * Reading is strict: one value and nothing after it, valid UTF-8, depth at most 256, no NUL in a
- * string (\u0000 is refused), no key twice in an object.  Nodes belong to the document.
+ * Reading is strict (RFC 8259): one value and nothing after it but blanks, valid UTF-8 (a byte order mark
+ * may stand before it), depth at most 256, no NUL in a string (\u0000 is refused), no half of a
+ * surrogate pair, no key twice in an object.  Nodes belong to the document.
  * A getter on NULL or on a node of another kind returns the default, so that lookups can be chained. */
 #ifndef QZ_JSON_H
 #define QZ_JSON_H
@@ -38,6 +39,8 @@ const char *qz_json_key(const struct qz_json *child); /* of an object's child */
 size_t qz_json_count(const struct qz_json *container);
 const char *qz_json_string(const struct qz_json *j, const char *otherwise);
 double qz_json_number(const struct qz_json *j, double otherwise);
+bool qz_json_is_real(
+    const struct qz_json *j); /* a number with a point or an exponent: 1.0, not 1 */
 bool qz_json_bool(const struct qz_json *j, bool otherwise);
 /* A number that is whole and within lo..hi, or -1 and a message that names what was found. */
 int qz_json_int(const struct qz_json *j, int64_t lo, int64_t hi, int64_t *v, struct qz_err *e);

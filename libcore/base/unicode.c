@@ -272,3 +272,19 @@ qz_unicode_normalize(enum qz_form f, const char *s, size_t n, struct qz_buf *out
 	qz_buf_free(&wide);
 	return ret;
 }
+
+size_t
+qz_unicode_grapheme(const char *s, size_t n)
+{
+	utf8proc_int32_t state = 0, c, next;
+	size_t i;
+	int len;
+
+	c = qz_utf8_get(s, n, &len);
+	for (i = (size_t)len; i < n; i += (size_t)len, c = next) {
+		next = qz_utf8_get(s + i, n - i, &len);
+		if (utf8proc_grapheme_break_stateful(c, next, &state))
+			break;
+	}
+	return i;
+}

@@ -52,6 +52,9 @@ enum qz_category qz_unicode_category(uint32_t c);
 /* The lower case of one code point, without context: 1 or 2 code points; how many. */
 int qz_unicode_lower(uint32_t c, uint32_t out[2]);
 
+/* Bytes of the first grapheme cluster (UAX 29, extended) of s[0..n), valid UTF-8, n > 0. */
+size_t qz_unicode_grapheme(const char *s, size_t n);
+
 enum qz_form { QZ_NFC, QZ_NFD, QZ_NFKC, QZ_NFKD };
 
 /* The form of a text may be made in parts: a part starts before a character that `starts`, which never

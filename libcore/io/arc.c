@@ -12,6 +12,7 @@ enum {
 	MEMBERS_MAX = 1 << 20,
 	SKIP_FREE = 1 << 30, /* bytes that may be passed before the ratio counts */
 	SKIP_RATIO = 200,
+	N_ARCHIVES = 2,
 };
 
 struct qz_arc {
@@ -30,8 +31,9 @@ static const struct {
 	size_t at, n;
 	const char *bytes;
 } magics[] = {
-	{ 257, 5, "ustar" }, { 0, 4, "PK\3\4" }, { 0, 2, "\x1f\x8b" }, /* gzip */
-	{ 0, 4, "\x28\xb5\x2f\xfd" },                                  /* zstd */
+	{ 257, 5, "ustar" }, { 0, 4, "PK\3\4" }, /* the archives first: N_ARCHIVES */
+	{ 0, 2, "\x1f\x8b" },                    /* gzip */
+	{ 0, 4, "\x28\xb5\x2f\xfd" },            /* zstd */
 	{ 0, 6,
 	    "\xfd"
 	    "7zXZ\0" },
@@ -40,14 +42,26 @@ static const struct {
 	{ 0, 5, "\x5d\0\0\x80\0" },                    /* lzma */
 };
 
-bool
-qz_arc_is(const void *head, size_t n)
+static bool
+is_one_from(size_t first, const void *head, size_t n)
 {
-	for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
+	for (size_t i = first; i < sizeof magics / sizeof *magics; i++)
 		if (n >= magics[i].at + magics[i].n &&
 		    !memcmp((const char *)head + magics[i].at, magics[i].bytes, magics[i].n))
 			return true;
 	return false;
+}
+
+bool
+qz_arc_is(const void *head, size_t n)
+{
+	return is_one_from(0, head, n);
+}
+
+bool
+qz_arc_is_packed(const void *head, size_t n)
+{
+	return is_one_from(N_ARCHIVES, head, n);
 }
 
 static la_ssize_t
@@ -113,7 +127,7 @@ place(const struct qz_arc *arc, struct qz_err *e)
 
 /* Formats and filters are named one by one: "all" would let some of them start other programs. */
 static void
-support(struct archive *a)
+support(struct archive *a, bool raw)
 {
 	archive_read_support_filter_gzip(a);
 	archive_read_support_filter_bzip2(a);
@@ -123,12 +137,17 @@ support(struct archive *a)
 	archive_read_support_filter_lz4(a);
 	archive_read_support_filter_zstd(a);
 	archive_read_support_filter_compress(a);
+	if (raw) {
+		archive_read_support_format_raw(a);
+		archive_read_support_format_empty(a);
+		return;
+	}
 	archive_read_support_format_tar(a);
 	archive_read_support_format_zip(a);
 }
 
-struct qz_arc *
-qz_arc_open(struct qz_in *in, struct qz_err *e)
+static struct qz_arc *
+open_as(struct qz_in *in, bool raw, struct qz_err *e)
 {
 	struct qz_arc *arc = calloc(1, sizeof *arc);
 
@@ -139,7 +158,7 @@ qz_arc_open(struct qz_in *in, struct qz_err *e)
 	}
 	arc->in = in;
 	arc->e = e;
-	support(arc->a);
+	support(arc->a, raw);
 	archive_read_set_read_callback(arc->a, on_read);
 	archive_read_set_skip_callback(arc->a, on_skip);
 	if (qz_in_seekable(in))
@@ -151,6 +170,18 @@ qz_arc_open(struct qz_in *in, struct qz_err *e)
 		return NULL;
 	}
 	return arc;
+}
+
+struct qz_arc *
+qz_arc_open(struct qz_in *in, struct qz_err *e)
+{
+	return open_as(in, false, e);
+}
+
+struct qz_arc *
+qz_arc_open_raw(struct qz_in *in, struct qz_err *e)
+{
+	return open_as(in, true, e);
 }
 
 void

@@ -19,9 +19,12 @@ struct qz_arc_member {
 
 /* Do these first bytes of a file look like an archive, or like compressed data? */
 bool qz_arc_is(const void *head, size_t n);
+bool qz_arc_is_packed(const void *head, size_t n); /* compressed data only */
 
 /* in stands at the archive's start, is used from here on by the archive alone, and stays the caller's. */
 struct qz_arc *qz_arc_open(struct qz_in *in, struct qz_err *e);
+/* The same for one compressed file, data.jsonl.gz: its only member is what was compressed. */
+struct qz_arc *qz_arc_open_raw(struct qz_in *in, struct qz_err *e);
 void qz_arc_close(struct qz_arc *a);
 /* 1: a file, 0: there are no more, -1. */
 int qz_arc_next(struct qz_arc *a, const struct qz_arc_member **m, struct qz_err *e);

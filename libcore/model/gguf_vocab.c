@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "libcore/format/spm.h"
+#include "libcore/text/spm.h"
 #include "libcore/model/gguf_vocab_parts.h"
 
 #define SPACE_MARK "\xe2\x96\x81" /* U+2581 */

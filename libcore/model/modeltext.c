@@ -35,12 +35,13 @@ template_of(const struct qz_json *config)
 static int
 load_template(struct qz_model_text *m, const struct qz_buf *file, struct qz_err *e)
 {
+	const struct qz_buf *c = &m->files[QZ_TEXT_CONFIG];
 	struct qz_json *config = NULL;
 	const char *text = file->n ? file->data : NULL;
 	int ret = 0;
 
-	if (!text && m->tokenizer_config.n) {
-		config = qz_json_parse(m->tokenizer_config.data, m->tokenizer_config.n, e);
+	if (!text && c->n) {
+		config = qz_json_parse(c->data, c->n, e);
 		if (!config)
 			return qz_at(e, "tokenizer_config.json");
 		text = template_of(config);
@@ -53,15 +54,31 @@ load_template(struct qz_model_text *m, const struct qz_buf *file, struct qz_err 
 	return ret;
 }
 
+/* One file tells the tokenizer: the others are not carried on. */
+static void
+drop_unread(struct qz_model_text *m)
+{
+	static const enum qz_text_file order[] = { QZ_TEXT_JSON, QZ_TEXT_TEKKEN, QZ_TEXT_SPM };
+	bool found = false;
+
+	for (int i = 0; i < 3; i++) {
+		if (found)
+			qz_buf_free(&m->files[order[i]]);
+		found |= m->files[order[i]].n > 0;
+	}
+}
+
 static int
 load(struct qz_model_text *m, const struct qz_buf *jinja, struct qz_err *e)
 {
-	struct qz_text_files f = { m->tokenizer_json.data, m->tokenizer_json.n,
-		m->tokenizer_config.data, m->tokenizer_config.n };
+	struct qz_text_files f = { 0 };
 	const struct qz_tokenizer *t;
 
-	if (!m->tokenizer_json.n)
-		return qz_fail(e, QZ_EDATA, "the model carries no tokenizer.json");
+	drop_unread(m);
+	for (int i = 0; i < QZ_TEXT_FILES; i++) {
+		f.file[i].s = m->files[i].data;
+		f.file[i].n = m->files[i].n;
+	}
 	m->tokenizer = qz_tokenizer_load(&f, e);
 	if (!m->tokenizer)
 		return -1;
@@ -91,8 +108,8 @@ qz_model_text_load(struct qz_model_text *m, const struct qz_source *s, struct qz
 	int ret;
 
 	*m = (struct qz_model_text){ 0 };
-	keep(&m->tokenizer_json, s, "tokenizer.json");
-	keep(&m->tokenizer_config, s, "tokenizer_config.json");
+	for (int i = 0; i < QZ_TEXT_FILES; i++)
+		keep(&m->files[i], s, qz_text_file_names[i]);
 	keep(&jinja, s, "chat_template.jinja");
 	ret = load(m, &jinja, e);
 	qz_buf_free(&jinja);
@@ -118,12 +135,12 @@ static int
 open_folder(struct qz_model_text *m, const char *path, struct qz_err *e)
 {
 	struct qz_buf jinja = { 0 };
-	int ret = -1;
+	int ret = read_file(path, "chat_template.jinja", &jinja, e);
 
 	*m = (struct qz_model_text){ 0 };
-	if (read_file(path, "tokenizer.json", &m->tokenizer_json, e) == 0 &&
-	    read_file(path, "tokenizer_config.json", &m->tokenizer_config, e) == 0 &&
-	    read_file(path, "chat_template.jinja", &jinja, e) == 0)
+	for (int i = 0; i < QZ_TEXT_FILES && !ret; i++)
+		ret = read_file(path, qz_text_file_names[i], &m->files[i], e);
+	if (!ret)
 		ret = load(m, &jinja, e);
 	qz_buf_free(&jinja);
 	return ret < 0 ? qz_at(e, "%s", path) : 0;
@@ -152,8 +169,8 @@ qz_model_text_free(struct qz_model_text *m)
 {
 	qz_tokenizer_free(m->tokenizer);
 	qz_template_free(m->template);
-	qz_buf_free(&m->tokenizer_json);
-	qz_buf_free(&m->tokenizer_config);
+	for (int i = 0; i < QZ_TEXT_FILES; i++)
+		qz_buf_free(&m->files[i]);
 	free(m->bos);
 	free(m->eos);
 	free(m->pad);

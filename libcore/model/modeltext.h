@@ -11,7 +11,7 @@
 struct qz_model_text {
 	struct qz_tokenizer *tokenizer;
 	struct qz_template *template;                   /* NULL: the model has none */
-	struct qz_buf tokenizer_json, tokenizer_config; /* as the model has them */
+	struct qz_buf files[QZ_TEXT_FILES]; /* as the model has them; of the tokenizer, those in use */
 	char *bos, *eos, *pad, *unk; /* texts of the special tokens, "" where there is none */
 };
 

@@ -15,6 +15,7 @@ static const struct {
 	{ "special_tokens_map.json", 16 << 20, false },
 	{ "added_tokens.json", 16 << 20, false },
 	{ "tokenizer.model", 32 << 20, false },
+	{ "tekken.json", 128 << 20, false },
 	{ "vocab.json", 32 << 20, false },
 	{ "merges.txt", 32 << 20, false },
 	{ "chat_template.jinja", 1 << 20, false },

@@ -200,6 +200,7 @@ find(const struct qz_added *a, const struct qz_uclass *u, struct qz_added_scan *
 		}
 		t = longest(a, scan, at, &hides);
 		scan->from = t ? at + t->n : hides ? pass_over(scan, at, hides) : at + 1;
+		scan->hidden += !t && hides;
 		if (!t || (t->special && !scan->parse_special))
 			continue;
 		scan->next_at = at;

@@ -46,6 +46,7 @@ struct qz_added_scan {
 	    *plain; /* places in the given text where special tokens are none; ascending */
 	size_t n_plain;
 	size_t from, done; /* where to look next; up to where text is given out; zero to start */
+	size_t hidden;     /* out: special tokens that plain spans hid */
 	const struct qz_added_token *next;
 	size_t next_at, next_end;
 	bool over;

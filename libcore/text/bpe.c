@@ -7,54 +7,14 @@
 
 enum {
 	SCAN_MAX = 40, /* symbols: above it a heap is faster */
-	WORD_BYTES = 28,
-	WORD_IDS = 6,
-	CACHE_BITS = 15,
+	NO_CODE = 256,
+	PART = 64, /* above QZ_WORD_BYTES */
 };
-#define NO_PAIR UINT32_MAX
-
-struct qz_bpe_word { /* 64 bytes: a line of the processor's cache */
-	uint32_t ids[WORD_IDS];
-	uint32_t hash; /* other bits than the index */
-	uint8_t n, n_ids, ends[WORD_IDS];
-	char s[WORD_BYTES];
-};
-_Static_assert(sizeof(struct qz_bpe_word) == 64, "one cache line");
-
-int
-qz_ids_room(struct qz_ids *ids, size_t n, struct qz_err *e)
-{
-	size_t cap = ids->cap ? ids->cap : 256, *ends;
-	uint32_t *v;
-
-	if (ids->cap - ids->n > n)
-		return 0;
-	while (cap - ids->n <= n)
-		cap *= 2;
-	v = realloc(ids->v, cap * sizeof *v);
-	if (v)
-		ids->v = v;
-	ends = realloc(ids->ends, cap * sizeof *ends);
-	if (ends)
-		ids->ends = ends;
-	if (!v || !ends)
-		return qz_nomem(e, cap * (sizeof *v + sizeof *ends));
-	ids->cap = cap;
-	return 0;
-}
-
-void
-qz_ids_clear(struct qz_ids *ids)
-{
-	free(ids->v);
-	free(ids->ends);
-	memset(ids, 0, sizeof *ids);
-}
 
 static int
 reserve(struct qz_bpe_work *w, size_t n, struct qz_err *e)
 {
-	uint32_t **arrays[] = { &w->id, &w->end, &w->rank, &w->to, &w->prev, &w->next };
+	uint32_t **arrays[] = { &w->id, &w->end, &w->rank, &w->prev, &w->next };
 	size_t cap = w->cap ? w->cap : 256;
 
 	if (n <= w->cap)
@@ -95,14 +55,15 @@ falls_back(const struct qz_bpe *b, const char *s, int len)
 }
 
 struct symbols {
-	uint32_t *id, *end;
+	uint32_t *id, *end, *code; /* code: the byte that it is, for duo, or NO_CODE */
 	size_t n;
 };
 
 static void
-add(struct symbols *y, uint32_t id, size_t end)
+add(struct symbols *y, uint32_t id, size_t end, uint32_t code)
 {
 	y->id[y->n] = id;
+	y->code[y->n] = code;
 	y->end[y->n++] = (uint32_t)end;
 }
 
@@ -127,20 +88,20 @@ start_chars(const struct qz_bpe *b, const char *s, size_t n, struct symbols *y)
 		end = i + (size_t)len;
 		if (known != QZ_ID_NONE) {
 			if (waits)
-				add(y, b->unk, i);
+				add(y, b->unk, i, NO_CODE);
 			waits = 0;
-			add(y, known, end);
+			add(y, known, end, c < 128 ? c : NO_CODE);
 		} else if (falls_back(b, s + i, len)) {
 			for (; i < end; i++)
-				add(y, b->fallback_id[(unsigned char)s[i]], i + 1);
+				add(y, b->fallback_id[(unsigned char)s[i]], i + 1, NO_CODE);
 		} else if (b->unk != QZ_ID_NONE) {
 			if (waits && !b->fuse_unk)
-				add(y, b->unk, waits);
+				add(y, b->unk, waits, NO_CODE);
 			waits = end;
 		}
 	}
 	if (waits)
-		add(y, b->unk, n);
+		add(y, b->unk, n, NO_CODE);
 }
 
 static void
@@ -150,50 +111,65 @@ start_bytes(const struct qz_bpe *b, const char *s, size_t n, struct symbols *y)
 		uint32_t id = b->byte_id[(unsigned char)s[i]];
 
 		if (id != QZ_ID_NONE)
-			add(y, id, i + 1);
+			add(y, id, i + 1, (unsigned char)s[i]);
 	}
 }
 
-static void
-look(const struct qz_bpe *b, uint32_t left, uint32_t right, uint32_t *rank, uint32_t *to)
+/* A pair as the scan sees it: rank << 8 | place, so that the least is the leftmost of the least rank. */
+static uint32_t
+place(uint32_t rank, size_t at)
 {
-	const struct qz_pair *p = qz_bpe_pair(b, left, right);
-
-	*rank = p ? p->rank : NO_PAIR;
-	*to = p ? p->id : 0;
+	return rank == QZ_NO_MERGE ? QZ_NO_MERGE : rank << 8 | (uint32_t)at;
 }
 
-/* Merges n > 1 symbols in place; how many are left. */
+/* Merges n > 1 symbols in place; how many are left.  Symbols keep their places until the end, chained. */
 static size_t
-merge_scan(const struct qz_bpe *b, uint32_t *id, uint32_t *end, size_t n)
+merge_scan(const struct qz_bpe *b, const struct symbols *y, size_t n)
 {
-	uint32_t rank[SCAN_MAX], to[SCAN_MAX];
+	uint32_t pair[SCAN_MAX], *id = y->id, *end = y->end;
+	uint8_t next[SCAN_MAX + 1], prev[SCAN_MAX + 1];
+	size_t k = 0;
 
-	for (size_t i = 0; i + 1 < n; i++)
-		look(b, id[i], id[i + 1], &rank[i], &to[i]);
-	rank[n - 1] = NO_PAIR;
+	for (size_t i = 0; i + 1 < n; i++) {
+		uint32_t l = y->code[i], r = y->code[i + 1];
+
+		pair[i] = place((l | r) < NO_CODE ? b->duo[l << 8 | r]
+						  : qz_merges_rank(&b->merges, id[i], id[i + 1]),
+		    i);
+	}
+	for (size_t i = 0; i < n; i++) {
+		next[i] = (uint8_t)(i + 1);
+		prev[i + 1] = (uint8_t)i;
+	}
 	for (;;) {
-		uint32_t least = NO_PAIR;
-		size_t at = 0;
+		uint32_t least = QZ_NO_MERGE;
+		size_t at, right, after;
 
 		for (size_t i = 0; i + 1 < n; i++)
-			if (rank[i] < least) {
-				least = rank[i];
-				at = i;
-			}
-		if (least == NO_PAIR)
-			return n;
-		id[at] = to[at];
-		n--;
-		memmove(id + at + 1, id + at + 2, (n - at - 1) * sizeof *id);
-		memmove(end + at, end + at + 1, (n - at) * sizeof *end);
-		memmove(rank + at, rank + at + 1, (n - at) * sizeof *rank);
-		memmove(to + at, to + at + 1, (n - at) * sizeof *to);
-		if (at + 1 < n)
-			look(b, id[at], id[at + 1], &rank[at], &to[at]);
+			least = pair[i] < least ? pair[i] : least;
+		if (least == QZ_NO_MERGE)
+			break;
+		at = least & 255;
+		right = next[at];
+		after = next[right];
+		id[at] = qz_merges_to(&b->merges, id[at], id[right], least >> 8);
+		end[at] = end[right];
+		next[at] = (uint8_t)after;
+		prev[after] = (uint8_t)at;
+		pair[at] = QZ_NO_MERGE;
+		if (after < n) {
+			pair[right] = QZ_NO_MERGE;
+			pair[at] = place(qz_merges_rank(&b->merges, id[at], id[after]), at);
+		}
 		if (at)
-			look(b, id[at - 1], id[at], &rank[at - 1], &to[at - 1]);
+			pair[prev[at]] = place(
+			    qz_merges_rank(&b->merges, id[prev[at]], id[at]), prev[at]);
 	}
+	for (size_t i = 0; i < n; i = next[i]) {
+		id[k] = id[i];
+		end[k++] = end[i];
+	}
+	return k;
 }
 
 static void
@@ -242,15 +218,15 @@ static int
 renew(const struct qz_bpe *b, struct qz_bpe_work *w, size_t i, size_t n, struct qz_err *e)
 {
 	if (w->next[i] == n) {
-		w->rank[i] = NO_PAIR;
+		w->rank[i] = QZ_NO_MERGE;
 		return 0;
 	}
-	look(b, w->id[i], w->id[w->next[i]], &w->rank[i], &w->to[i]);
-	return w->rank[i] == NO_PAIR ? 0 : push(w, w->rank[i], i, e);
+	w->rank[i] = qz_merges_rank(&b->merges, w->id[i], w->id[w->next[i]]);
+	return w->rank[i] == QZ_NO_MERGE ? 0 : push(w, w->rank[i], i, e);
 }
 
 /* The same for many symbols.  An entry of the heap is stale when its position has another rank by now:
- * a rank belongs to one pair, so an equal one is the same merge. */
+ * an equal one is as good as new. */
 static int
 merge_heap(const struct qz_bpe *b, struct qz_bpe_work *w, size_t *n_symbols, struct qz_err *e)
 {
@@ -273,10 +249,10 @@ merge_heap(const struct qz_bpe *b, struct qz_bpe_work *w, size_t *n_symbols, str
 		if (w->rank[i] != rank)
 			continue;
 		right = w->next[i];
-		w->id[i] = w->to[i];
+		w->id[i] = qz_merges_to(&b->merges, w->id[i], w->id[right], rank);
 		w->end[i] = w->end[right];
 		w->next[i] = w->next[right];
-		w->rank[right] = NO_PAIR;
+		w->rank[right] = QZ_NO_MERGE;
 		if (w->next[i] < n)
 			w->prev[w->next[i]] = i;
 		if (renew(b, w, i, n, e) < 0)
@@ -292,34 +268,41 @@ merge_heap(const struct qz_bpe *b, struct qz_bpe_work *w, size_t *n_symbols, str
 	return 0;
 }
 
-/* A word of any length, without the cache. */
+/* The token that is exactly these bytes, written in their characters; word: room for 2 n. */
+static uint32_t
+find_bytes(const struct qz_bpe *b, const char *s, size_t n, char *word)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *c = b->letters[(unsigned char)s[i]];
+
+		word[k] = c[0];
+		word[k + 1] = c[1];
+		k += b->n_letters[(unsigned char)s[i]];
+	}
+	return qz_vocab_find_model(b->vocab, word, k);
+}
+
+/* By merges alone, without the cache. */
 static int
-encode_word(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
+merge_word(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
     struct qz_ids *out, struct qz_err *e)
 {
 	struct symbols y = { 0 };
 
-	if (b->ignore_merges) {
-		uint32_t id = b->bytes ? qz_vocab_find(&b->raw, s, n)
-				       : qz_vocab_find_model(b->vocab, s, n);
-
-		if (id != QZ_ID_NONE) {
-			out->v[out->n] = id;
-			out->ends[out->n++] = n;
-			return 0;
-		}
-	}
 	/* At most one id a byte: unknowns are never more than characters. */
 	if (reserve(w, n, e) < 0)
 		return -1;
 	y.id = w->id;
 	y.end = w->end;
+	y.code = w->rank; /* not yet in use */
 	if (b->bytes)
 		start_bytes(b, s, n, &y);
 	else
 		start_chars(b, s, n, &y);
 	if (y.n > 1 && y.n <= SCAN_MAX)
-		y.n = merge_scan(b, y.id, y.end, y.n);
+		y.n = merge_scan(b, &y, y.n);
 	else if (y.n > 1 && merge_heap(b, w, &y.n, e) < 0)
 		return -1;
 	for (size_t i = 0; i < y.n; i++) {
@@ -329,85 +312,92 @@ encode_word(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t
 	return 0;
 }
 
-static uint64_t
-load8(const char *s)
+/* A word of any length, without the cache. */
+static int
+encode_word(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
+    struct qz_ids *out, struct qz_err *e)
 {
-	uint64_t v;
+	uint32_t id;
 
-	memcpy(&v, s, 8);
-	return v;
+	if (!b->ignore_merges)
+		return merge_word(b, w, s, n, out, e);
+	if (reserve(w, n, e) < 0)
+		return -1;
+	id = b->bytes ? find_bytes(b, s, n, (char *)w->prev) : qz_vocab_find_model(b->vocab, s, n);
+	if (id == QZ_ID_NONE)
+		return merge_word(b, w, s, n, out, e);
+	out->v[out->n] = id;
+	out->ends[out->n++] = n;
+	return 0;
 }
 
-static uint32_t
-load4(const char *s)
+/* A part of a word that cannot be cut.  What is a token as a word need not be one as a part: with
+ * ignore_merges the cache holds both, apart by PART. */
+static int
+encode_part(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
+    struct qz_ids *out, struct qz_err *e)
 {
-	uint32_t v;
+	size_t from = out->n, tag = b->ignore_merges ? n | PART : n;
+	struct qz_word *c;
+	struct qz_word_key k;
 
-	memcpy(&v, s, 4);
-	return v;
+	if (n > QZ_WORD_BYTES)
+		return merge_word(b, w, s, n, out, e);
+	k = qz_word_key(s, n);
+	c = qz_words_slot(w->words, &k, tag);
+	if (qz_word_get(c, &k, tag, out))
+		return 0;
+	if (merge_word(b, w, s, n, out, e) < 0)
+		return -1;
+	qz_word_keep(c, &k, tag, out, from);
+	return 0;
 }
 
-/* Of 1 to WORD_BYTES bytes: every byte counts, some twice. */
-static uint64_t
-hash_word(const char *s, size_t n)
+static int
+encode_parts(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
+    struct qz_ids *out, struct qz_err *e)
 {
-	uint64_t a, b, h = n * 0xff51afd7ed558ccdu;
+	for (size_t i = 0, end; i < n; i = end) {
+		size_t from = out->n;
 
-	if (n >= 8) {
-		a = load8(s);
-		b = load8(s + n - 8);
-		if (n > 16)
-			h ^= load8(s + 8) * 0xc4ceb9fe1a85ec53u;
-		if (n > 24)
-			h ^= load8(s + 16) * 0x2545f4914f6cdd1du;
-	} else if (n >= 4) {
-		a = load4(s);
-		b = load4(s + n - 4);
-	} else {
-		a = (unsigned char)s[0];
-		b = (uint64_t)(unsigned char)s[n / 2] << 8 | (unsigned char)s[n - 1];
+		end = i + qz_joins_cut(b->joins, s + i, n - i);
+		if ((i || end < n ? encode_part(b, w, s + i, end - i, out, e)
+				  : encode_word(b, w, s, n, out, e)) < 0)
+			return -1;
+		for (; i && from < out->n; from++)
+			out->ends[from] += i;
 	}
-	h ^= a * 0x9e3779b97f4a7c15u;
-	h = (h ^ h >> 32) * 0xd6e8feb86659fd93u;
-	h ^= b * 0xa0761d6478bd642fu;
-	h = (h ^ h >> 32) * 0xd6e8feb86659fd93u;
-	return h ^ h >> 32;
+	return 0;
+}
+
+static int
+encode_new(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
+    struct qz_ids *out, struct qz_err *e)
+{
+	/* Bytes come as words of one kind: cutting those in ASCII finds little. */
+	if (b->joins && (!b->bytes || n > QZ_WORD_BYTES || (unsigned char)s[n - 1] >= 0x80))
+		return encode_parts(b, w, s, n, out, e);
+	return encode_word(b, w, s, n, out, e);
 }
 
 /* Through the cache, which holds the words seen last: one a slot. */
-static int
+static inline int
 encode_cached(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
     struct qz_ids *out, struct qz_err *e)
 {
-	struct qz_bpe_word *c;
-	size_t from = out->n, k;
-	uint64_t h;
+	struct qz_word *c;
+	size_t from = out->n;
+	struct qz_word_key k;
 
-	if (n > WORD_BYTES)
-		return encode_word(b, w, s, n, out, e);
-	h = hash_word(s, n);
-	c = &w->cache[h & ((1u << CACHE_BITS) - 1)];
-	if (c->hash == (uint32_t)(h >> 32) && c->n == n && !memcmp(c->s, s, n)) {
-		for (size_t i = 0; i < WORD_IDS; i++) { /* room is for n + WORD_IDS */
-			out->v[from + i] = c->ids[i];
-			out->ends[from + i] = c->ends[i];
-		}
-		out->n += c->n_ids;
+	if (n > QZ_WORD_BYTES)
+		return encode_new(b, w, s, n, out, e);
+	k = qz_word_key(s, n);
+	c = qz_words_slot(w->words, &k, n);
+	if (qz_word_get(c, &k, n, out))
 		return 0;
-	}
-	if (encode_word(b, w, s, n, out, e) < 0)
+	if (encode_new(b, w, s, n, out, e) < 0)
 		return -1;
-	k = out->n - from;
-	if (k > WORD_IDS)
-		return 0;
-	c->hash = (uint32_t)(h >> 32);
-	c->n = (uint8_t)n;
-	c->n_ids = (uint8_t)k;
-	memcpy(c->s, s, n);
-	for (size_t i = 0; i < k; i++) {
-		c->ids[i] = out->v[from + i];
-		c->ends[i] = (uint8_t)out->ends[from + i];
-	}
+	qz_word_keep(c, &k, n, out, from);
 	return 0;
 }
 
@@ -444,12 +434,9 @@ qz_bpe_encode(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size
 {
 	size_t end, from;
 
-	if (!w->cache) {
-		w->cache = calloc((size_t)1 << CACHE_BITS, sizeof *w->cache);
-		if (!w->cache)
-			return qz_nomem(e, sizeof *w->cache << CACHE_BITS);
-	}
-	if (qz_ids_room(out, n + WORD_IDS, e) < 0)
+	if (!w->words && !(w->words = qz_words_new(e)))
+		return -1;
+	if (qz_ids_room(out, n + QZ_WORD_IDS, e) < 0)
 		return -1;
 	if (!b->cuts)
 		return n ? encode_cached(b, w, s, n, out, e) : 0;
@@ -470,10 +457,9 @@ qz_bpe_work_clear(struct qz_bpe_work *w)
 	free(w->id);
 	free(w->end);
 	free(w->rank);
-	free(w->to);
 	free(w->prev);
 	free(w->next);
 	free(w->heap);
-	free(w->cache);
+	free(w->words);
 	memset(w, 0, sizeof *w);
 }

@@ -11,18 +11,15 @@
 #include <stdint.h>
 
 #include "libcore/base/json.h"
+#include "libcore/text/joins.h"
+#include "libcore/text/merges.h"
 #include "libcore/text/vocab.h"
-
-struct qz_pair {      /* of neighbours, and what they become; rank is the merge's index */
-	uint64_t key; /* left << 24 | right; all ones: free */
-	uint32_t rank, id;
-};
+#include "libcore/text/words.h"
 
 struct qz_bpe {
 	const struct qz_vocab *vocab;
-	struct qz_pair *pairs; /* open addressing */
-	uint64_t mask;
-	unsigned shift;
+	struct qz_merges merges;
+	uint32_t *duo; /* (256 x 256) ranks of pairs of single bytes, or of ASCII characters */
 	uint32_t byte_id[256];     /* byte-level: the id of the byte's character */
 	uint32_t fallback_id[256]; /* of <0x00> to <0xFF> */
 	uint32_t ascii_id[128];    /* one-character tokens: these, and by code point */
@@ -33,49 +30,36 @@ struct qz_bpe {
 	uint32_t unk; /* or QZ_ID_NONE */
 	bool cuts;    /* no merge joins U+2581 to what is before it, and nothing is unknown: a piece
 	                     may be cut before each U+2581 that follows something else */
-	struct qz_vocab raw; /* bytes and ignore_merges: ids by the bytes they stand for */
+	struct qz_joins *joins; /* where else it may be cut, or NULL */
+	bool merges_bytes;      /* there is a merge of a byte that was fallen back to */
+	char letters[256][2]; /* bytes: the UTF-8 of a byte's character, of n_letters[byte] bytes */
+	uint8_t n_letters[256];
 };
 
 /* One thread's memory, grown as needed and kept. */
 struct qz_bpe_work {
-	uint32_t *id, *end, *rank, *to, *prev, *next; /* a symbol, its pair with the next one */
-	uint64_t *heap;                               /* rank << 32 | position */
+	uint32_t *id, *end, *rank, *prev, *next; /* a symbol, its pair with the next one */
+	uint64_t *heap;                          /* rank << 32 | position */
 	size_t cap, heap_n, heap_cap;
-	struct qz_bpe_word *cache;
-};
-
-struct qz_ids { /* where ids are appended; the same members as in struct qz_encoding */
-	uint32_t *v;
-	size_t *ends;
-	size_t n, cap;
+	struct qz_word *words;
 };
 
 /* j: tokenizer.json's "model"; v already holds its vocabulary. */
 int qz_bpe_load(
     struct qz_bpe *b, const struct qz_vocab *v, const struct qz_json *j, struct qz_err *e);
-/* Lets pieces be bytes, where every byte has its character in the vocabulary (or unknown ones are
- * dropped): 1 done, 0 the vocabulary does not allow it. */
-int qz_bpe_use_bytes(struct qz_bpe *b, struct qz_err *e);
+/* The same where pieces have an order instead of merges: two whose texts make a piece of rank r (not
+ * QZ_NO_MERGE) merge at that rank, the leftmost of equal ones first.  rank: (v->size), below n_ranks;
+ * pieces may share one.  A piece that cannot be made of single characters is made of none. */
+int qz_bpe_load_ranks(struct qz_bpe *b, const struct qz_vocab *v, const uint32_t *rank,
+    uint32_t n_ranks, struct qz_err *e);
+/* The last step of loading.  wanted: pieces be bytes, where every byte has its character in the vocabulary
+ * (or unknown ones are dropped): 1 so it is, 0 pieces are characters. */
+int qz_bpe_use_bytes(struct qz_bpe *b, bool wanted, struct qz_err *e);
 void qz_bpe_clear(struct qz_bpe *b);
 
 /* Appends the ids of one piece, with their ends in it. */
 int qz_bpe_encode(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
     struct qz_ids *out, struct qz_err *e);
 void qz_bpe_work_clear(struct qz_bpe_work *w);
-
-/* At least n + 1 more ids fit. */
-int qz_ids_room(struct qz_ids *ids, size_t n, struct qz_err *e);
-void qz_ids_clear(struct qz_ids *ids);
-
-static inline const struct qz_pair *
-qz_bpe_pair(const struct qz_bpe *b, uint32_t left, uint32_t right)
-{
-	uint64_t key = (uint64_t)left << 24 | right, i = key * 0x9e3779b97f4a7c15u >> b->shift;
-
-	for (; b->pairs[i].key != key; i = (i + 1) & b->mask)
-		if (b->pairs[i].key == UINT64_MAX)
-			return NULL;
-	return &b->pairs[i];
-}
 
 #endif

@@ -5,34 +5,13 @@
 #include "libcore/base/utf8.h"
 #include "libcore/text/bpe.h"
 
-enum { MERGES_MAX = 1 << 24 };
+enum {
+	BATCH = 64,        /* merges looked up at once */
+	PIECE_MAX = 4096,  /* bytes of a piece that is cut every way */
+	N_LETTERS = 0x144, /* of byte-level alphabets */
+};
 
 static const char under[] = "\xe2\x96\x81"; /* U+2581, which stands for a space */
-
-static int
-alloc_pairs(struct qz_bpe *b, size_t n, struct qz_err *e)
-{
-	b->shift = 54; /* 1024 slots */
-	while (((uint64_t)1 << (64 - b->shift)) < 2 * n)
-		b->shift--;
-	b->mask = ((uint64_t)1 << (64 - b->shift)) - 1;
-	b->pairs = malloc((b->mask + 1) * sizeof *b->pairs);
-	if (!b->pairs)
-		return qz_nomem(e, (b->mask + 1) * sizeof *b->pairs);
-	memset(b->pairs, 0xff, (b->mask + 1) * sizeof *b->pairs);
-	return 0;
-}
-
-/* A pair that is there twice keeps its later rank. */
-static void
-put_pair(struct qz_bpe *b, uint32_t left, uint32_t right, uint32_t rank, uint32_t id)
-{
-	uint64_t key = (uint64_t)left << 24 | right, i = key * 0x9e3779b97f4a7c15u >> b->shift;
-
-	while (b->pairs[i].key != key && b->pairs[i].key != UINT64_MAX)
-		i = (i + 1) & b->mask;
-	b->pairs[i] = (struct qz_pair){ key, rank, id };
-}
 
 /* One merge: "left right", or ["left", "right"], whose parts may hold spaces. */
 static int
@@ -63,76 +42,29 @@ merge_parts(const struct qz_json *j, const char **left, size_t *n_left, const ch
 }
 
 static bool
+one_char(const char *s, size_t n)
+{
+	int len;
+
+	return n && n <= 4 && qz_utf8_get(s, n, &len) >= 0 && (size_t)len == n;
+}
+
+/* A piece that merges make, or a character that they start from. */
+static bool
+is_symbol(const struct qz_vocab *v, const uint32_t *rank, uint32_t id)
+{
+	return rank[id] != QZ_NO_MERGE ||
+	       (v->flags[id] & QZ_V_MODEL &&
+		   one_char(v->blob.data + v->entry[id].at, v->entry[id].n));
+}
+
+static bool
 joins_under(const char *left, size_t n, const char *right, size_t n_right)
 {
 	size_t m = sizeof under - 1;
 
 	return n_right >= m && !memcmp(right, under, m) &&
 	       !(n >= m && !memcmp(left + n - m, under, m));
-}
-
-static int
-load_merge(struct qz_bpe *b, const struct qz_json *j, uint32_t rank, struct qz_err *e)
-{
-	const char *left = "", *right = "";
-	size_t n = 0, m = 0;
-	uint32_t l, r, id;
-	char *both;
-
-	if (merge_parts(j, &left, &n, &right, &m, e) < 0)
-		return -1;
-	l = qz_vocab_find(b->vocab, left, n);
-	r = qz_vocab_find(b->vocab, right, m);
-	if (l == QZ_ID_NONE || r == QZ_ID_NONE)
-		return qz_fail(e, QZ_EDATA, "the piece \"%.*s\" is not in the vocabulary",
-		    (int)(l == QZ_ID_NONE ? (n < 100 ? n : 100) : (m < 100 ? m : 100)),
-		    l == QZ_ID_NONE ? left : right);
-	both = malloc(n + m); /* each at most QZ_TOKEN_MAX: they are in the vocabulary */
-	if (!both)
-		return qz_nomem(e, n + m);
-	memcpy(both, left, n);
-	memcpy(both + n, right, m);
-	id = qz_vocab_find(b->vocab, both, n + m);
-	free(both);
-	if (id == QZ_ID_NONE)
-		return qz_fail(e, QZ_EDATA,
-		    "\"%.*s\" and \"%.*s\" merge to what is not in the vocabulary",
-		    (int)(n < 100 ? n : 100), left, (int)(m < 100 ? m : 100), right);
-	if (joins_under(left, n, right, m))
-		b->cuts = false;
-	put_pair(b, l, r, rank, id);
-	return 0;
-}
-
-static int
-load_merges(struct qz_bpe *b, const struct qz_json *merges, struct qz_err *e)
-{
-	size_t n = qz_json_count(merges);
-	uint32_t rank = 0;
-
-	if (!qz_json_is(merges, QZ_JSON_ARRAY))
-		return qz_fail(e, QZ_EDATA, "merges: is %s, not an array",
-		    qz_json_kind_name(qz_json_kind(merges)));
-	if (n > MERGES_MAX)
-		return qz_fail(e, QZ_EDATA, "%zu merges, at most %d", n, MERGES_MAX);
-	if (alloc_pairs(b, n, e) < 0)
-		return -1;
-	for (const struct qz_json *c = qz_json_first(merges); c; c = qz_json_next(c), rank++)
-		if (load_merge(b, c, rank, e) < 0)
-			return qz_at(e, "merge %lu", (unsigned long)rank);
-	return 0;
-}
-
-static void
-put_char(struct qz_bpe *b, uint32_t c, uint32_t id)
-{
-	uint32_t i = c * 0x9e3779b9u & b->chars_mask;
-
-	while (b->chars[i])
-		i = (i + 1) & b->chars_mask;
-	b->chars[i] = (uint64_t)c << 32 | (id + 1);
-	if (c < 128)
-		b->ascii_id[c] = id;
 }
 
 /* "<0x0A>": its byte, or -1. */
@@ -147,6 +79,119 @@ byte_of_text(const char *s, size_t n)
 	hi = strchr(digits, s[3]);
 	lo = strchr(digits, s[4]);
 	return hi && lo ? (int)(hi - digits) << 4 | (int)(lo - digits) : -1;
+}
+
+struct merge {
+	struct qz_vocab_query left, right, both;
+};
+
+/* A byte's token "<0x0A>". */
+static bool
+is_fallback(const struct qz_bpe *b, uint32_t id)
+{
+	size_t n = 0;
+	const char *s = qz_vocab_get(b->vocab, id, &n);
+	int byte = n == 6 ? byte_of_text(s, n) : -1;
+
+	return byte >= 0 && b->fallback_id[byte] == id;
+}
+
+static int
+unknown_piece(const struct merge *m, struct qz_err *e)
+{
+	const struct qz_vocab_query *q = m->left.id == QZ_ID_NONE ? &m->left : &m->right;
+
+	return qz_fail(e, QZ_EDATA, "the piece \"%.*s\" is not in the vocabulary",
+	    (int)(q->n < 100 ? q->n : 100), q->s);
+}
+
+/* Merges rank to rank + n, whose parts are known: their ids, and those of what they make. */
+static int
+put_batch(struct qz_bpe *b, struct merge *m, size_t n, uint32_t rank, struct qz_buf *both,
+    struct qz_err *e)
+{
+	struct qz_vocab_query q[2 * BATCH];
+	size_t at = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		q[2 * i] = m[i].left;
+		q[2 * i + 1] = m[i].right;
+	}
+	qz_vocab_find_many(b->vocab, q, 2 * n);
+	qz_buf_clear(both);
+	for (size_t i = 0; i < n; i++) {
+		m[i].left.id = q[2 * i].id;
+		m[i].right.id = q[2 * i + 1].id;
+		if (m[i].left.id == QZ_ID_NONE || m[i].right.id == QZ_ID_NONE)
+			return unknown_piece(&m[i], e), qz_at(e, "merge %zu", rank + i);
+		qz_buf_add(
+		    both, m[i].left.s, m[i].left.n); /* bounded: they are in the vocabulary */
+		qz_buf_add(both, m[i].right.s, m[i].right.n);
+	}
+	if (qz_buf_ok(both, e) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++) {
+		q[i].s = both->data + at;
+		q[i].n = m[i].left.n + m[i].right.n;
+		at += q[i].n;
+	}
+	qz_vocab_find_many(b->vocab, q, n);
+	for (size_t i = 0; i < n; i++) {
+		if (q[i].id == QZ_ID_NONE) {
+			qz_fail(e, QZ_EDATA,
+			    "\"%.*s\" and \"%.*s\" merge to what is not in the vocabulary",
+			    (int)(m[i].left.n < 100 ? m[i].left.n : 100), m[i].left.s,
+			    (int)(m[i].right.n < 100 ? m[i].right.n : 100), m[i].right.s);
+			return qz_at(e, "merge %zu", rank + i);
+		}
+		b->merges_bytes |= is_fallback(b, m[i].left.id) || is_fallback(b, m[i].right.id);
+		if (b->cuts && joins_under(m[i].left.s, m[i].left.n, m[i].right.s, m[i].right.n))
+			b->cuts = false;
+		qz_merges_put(&b->merges, m[i].left.id, m[i].right.id, rank + (uint32_t)i, q[i].id);
+	}
+	return 0;
+}
+
+static int
+load_merges(struct qz_bpe *b, const struct qz_json *merges, struct qz_err *e)
+{
+	struct merge m[BATCH];
+	struct qz_buf both = { 0 };
+	uint32_t rank = 0;
+	size_t n = 0;
+	int ret;
+
+	if (!qz_json_is(merges, QZ_JSON_ARRAY))
+		return qz_fail(e, QZ_EDATA, "merges: is %s, not an array",
+		    qz_json_kind_name(qz_json_kind(merges)));
+	ret = qz_merges_new(
+	    &b->merges, qz_json_count(merges), qz_json_count(merges), b->vocab->size, e);
+	for (const struct qz_json *c = qz_json_first(merges); c && !ret; c = qz_json_next(c)) {
+		ret = merge_parts(c, &m[n].left.s, &m[n].left.n, &m[n].right.s, &m[n].right.n, e);
+		if (ret)
+			qz_at(e, "merge %zu", rank + n);
+		else if (++n == BATCH) {
+			ret = put_batch(b, m, n, rank, &both, e);
+			rank += (uint32_t)n;
+			n = 0;
+		}
+	}
+	if (!ret)
+		ret = put_batch(b, m, n, rank, &both, e);
+	qz_buf_free(&both);
+	return ret;
+}
+
+static void
+put_char(struct qz_bpe *b, uint32_t c, uint32_t id)
+{
+	uint32_t i = c * 0x9e3779b9u & b->chars_mask;
+
+	while (b->chars[i])
+		i = (i + 1) & b->chars_mask;
+	b->chars[i] = (uint64_t)c << 32 | (id + 1);
+	if (c < 128)
+		b->ascii_id[c] = id;
 }
 
 /* Tokens that a single character or byte can start from. */
@@ -244,48 +289,217 @@ qz_bpe_load(struct qz_bpe *b, const struct qz_vocab *v, const struct qz_json *j,
 	return load_merges(b, qz_json_get(j, "merges"), e);
 }
 
+/* Two parts of a piece. */
+struct cut {
+	uint32_t left, right, whole;
+};
+
+struct cuts {
+	struct cut *v;
+	size_t n, cap;
+};
+
 static int
-load_raw(struct qz_bpe *b, struct qz_err *e)
+add_cut(struct cuts *c, struct cut cut, struct qz_err *e)
 {
-	const struct qz_vocab *v = b->vocab;
-	struct qz_buf bytes = { 0 };
-	int len, byte, ret = 0;
-	size_t n;
+	if (c->n == c->cap) {
+		size_t cap = c->cap ? 2 * c->cap : 1 << 16;
+		struct cut *v = realloc(c->v, cap * sizeof *v);
 
-	for (uint32_t id = 0; id < v->size && !ret; id++) {
-		const char *s = qz_vocab_get(v, id, &n);
-
-		qz_buf_clear(&bytes);
-		for (size_t i = 0; s && i < n; i += (size_t)len) {
-			byte = qz_byte_of_char((uint32_t)qz_utf8_get(s + i, n - i, &len));
-			if (byte < 0)
-				s = NULL; /* no piece is ever written like this */
-			else
-				qz_buf_chr(&bytes, (char)byte);
-		}
-		if (s)
-			ret = qz_buf_ok(&bytes, e) < 0
-				  ? -1
-				  : qz_vocab_put(&b->raw, bytes.data, bytes.n, id, QZ_V_MODEL, e);
+		if (!v)
+			return qz_nomem(e, cap * sizeof *v);
+		c->v = v;
+		c->cap = cap;
 	}
-	qz_buf_free(&bytes);
-	return ret;
+	c->v[c->n++] = cut;
+	return 0;
+}
+
+/* Every way to cut a piece into two symbols. */
+static int
+find_cuts(struct cuts *c, const struct qz_vocab *v, const uint32_t *rank, uint32_t id,
+    bool *under_joins, struct qz_err *e)
+{
+	struct qz_vocab_query q[2 * BATCH];
+	size_t n, k = 0;
+	const char *s = qz_vocab_get(v, id, &n);
+
+	if (n > PIECE_MAX)
+		return qz_fail(
+		    e, QZ_EDATA, "\"%.60s...\" has %zu bytes, at most %d", s, n, PIECE_MAX);
+	for (size_t i = 1; i <= n; i++) {
+		if (i < n && ((unsigned char)s[i] & 0xc0) == 0x80)
+			continue;
+		if (i < n) {
+			q[2 * k] = (struct qz_vocab_query){ .s = s, .n = i };
+			q[2 * k++ + 1] = (struct qz_vocab_query){ .s = s + i, .n = n - i };
+		}
+		if (k < BATCH && i < n)
+			continue;
+		qz_vocab_find_many(v, q, 2 * k);
+		for (size_t j = 0; j < k; j++) {
+			uint32_t l = q[2 * j].id, r = q[2 * j + 1].id;
+
+			if (l == QZ_ID_NONE || r == QZ_ID_NONE || !is_symbol(v, rank, l) ||
+			    !is_symbol(v, rank, r))
+				continue;
+			*under_joins |= joins_under(
+			    q[2 * j].s, q[2 * j].n, q[2 * j + 1].s, q[2 * j + 1].n);
+			if (add_cut(c, (struct cut){ l, r, id }, e) < 0)
+				return -1;
+		}
+		k = 0;
+	}
+	return 0;
+}
+
+/* Whether merges of one rank make different ids. */
+static int
+find_ties(const struct cuts *c, const uint32_t *rank, uint32_t n_ranks, struct qz_err *e)
+{
+	uint32_t *whole = malloc((n_ranks + 1) * sizeof *whole);
+	int tied = 0;
+
+	if (!whole)
+		return qz_nomem(e, n_ranks * sizeof *whole);
+	memset(whole, 0xff, (n_ranks + 1) * sizeof *whole);
+	for (size_t i = 0; i < c->n; i++) {
+		uint32_t *w = &whole[rank[c->v[i].whole]];
+
+		tied |= *w != QZ_ID_NONE && *w != c->v[i].whole;
+		*w = c->v[i].whole;
+	}
+	free(whole);
+	return tied;
+}
+
+static int
+put_cuts(struct qz_bpe *b, const struct cuts *c, const uint32_t *rank, uint32_t n_ranks,
+    struct qz_err *e)
+{
+	int tied = find_ties(c, rank, n_ranks, e);
+
+	if (tied < 0 || (tied ? qz_merges_new_tied(&b->merges, c->n, b->vocab->size, e)
+			      : qz_merges_new(&b->merges, c->n, n_ranks, b->vocab->size, e)) < 0)
+		return -1;
+	for (size_t i = 0; i < c->n; i++) {
+		uint32_t r = rank[c->v[i].whole], index = tied ? (uint32_t)i : r;
+
+		qz_merges_put(&b->merges, c->v[i].left, c->v[i].right, index, c->v[i].whole);
+		if (tied)
+			b->merges.rank[i] = r;
+	}
+	return 0;
 }
 
 int
-qz_bpe_use_bytes(struct qz_bpe *b, struct qz_err *e)
+qz_bpe_load_ranks(struct qz_bpe *b, const struct qz_vocab *v, const uint32_t *rank,
+    uint32_t n_ranks, struct qz_err *e)
 {
-	b->bytes = complete(b->byte_id) || (!b->byte_fallback && b->unk == QZ_ID_NONE);
-	if (b->bytes && b->ignore_merges && load_raw(b, e) < 0)
+	struct cuts c = { 0 };
+	bool under_joins = false;
+	int ret = 0;
+
+	b->vocab = v;
+	if (load_symbols(b, e) < 0)
 		return -1;
-	return b->bytes;
+	for (uint32_t id = 0; id < v->size && !ret; id++)
+		if (rank[id] != QZ_NO_MERGE && v->entry[id].n)
+			ret = find_cuts(&c, v, rank, id, &under_joins, e);
+	if (!ret)
+		ret = put_cuts(b, &c, rank, n_ranks, e);
+	free(c.v);
+	b->cuts = b->byte_fallback && complete(b->fallback_id) && !under_joins;
+	return ret;
+}
+
+/* Ranks of pairs of bytes, or of ASCII characters that are tokens. */
+static int
+load_duo(struct qz_bpe *b, struct qz_err *e)
+{
+	const uint32_t *id = b->bytes ? b->byte_id : b->ascii_id;
+	size_t n = b->bytes ? 256 : 128;
+
+	b->duo = malloc((1 << 16) * sizeof *b->duo);
+	if (!b->duo)
+		return qz_nomem(e, (1 << 16) * sizeof *b->duo);
+	memset(b->duo, 0xff, (1 << 16) * sizeof *b->duo);
+	for (size_t l = 0; l < n; l++)
+		for (size_t r = 0; r < n && id[l] != QZ_ID_NONE; r++)
+			if (id[r] != QZ_ID_NONE)
+				b->duo[l << 8 | r] = qz_merges_rank(&b->merges, id[l], id[r]);
+	return 0;
+}
+
+/* The bytes that a piece of a byte-level vocabulary stands for; false: none. */
+static bool
+piece_bytes(const int16_t *byte, const char *s, size_t n, struct qz_buf *bytes)
+{
+	char *out;
+	int len;
+
+	qz_buf_clear(bytes);
+	out = qz_buf_room(bytes, n);
+	for (size_t i = 0; i < n && out; i += (size_t)len) {
+		uint32_t c = (uint32_t)qz_utf8_get(s + i, n - i, &len);
+
+		if (c >= N_LETTERS || byte[c] < 0)
+			return false;
+		*out++ = (char)byte[c];
+	}
+	bytes->n = out ? (size_t)(out - bytes->data) : 0;
+	return out;
+}
+
+/* Only where every character becomes tokens of its own, whatever stands beside it. */
+static int
+load_joins(struct qz_bpe *b, struct qz_err *e)
+{
+	const struct qz_vocab *v = b->vocab;
+	struct qz_buf bytes = { 0 };
+	int16_t byte[N_LETTERS];
+	size_t n;
+
+	for (uint32_t c = 0; c < N_LETTERS; c++)
+		byte[c] = (int16_t)qz_byte_of_char(c);
+	if (b->bytes ? !complete(b->byte_id)
+		     : !b->byte_fallback || !complete(b->fallback_id) || b->merges_bytes)
+		return 0;
+	b->joins = qz_joins_new(e);
+	if (!b->joins)
+		return -1;
+	for (uint32_t id = 0; id < v->size; id++) {
+		const char *s = qz_vocab_get(v, id, &n);
+
+		if (s && !b->bytes)
+			qz_joins_add(b->joins, s, n);
+		else if (s && piece_bytes(byte, s, n, &bytes))
+			qz_joins_add(b->joins, bytes.data, bytes.n);
+	}
+	n = bytes.failed;
+	qz_buf_free(&bytes);
+	return n ? qz_nomem(e, 1) : 0;
+}
+
+int
+qz_bpe_use_bytes(struct qz_bpe *b, bool wanted, struct qz_err *e)
+{
+	b->bytes = wanted && (complete(b->byte_id) || (!b->byte_fallback && b->unk == QZ_ID_NONE));
+	for (int byte = 0; byte < 256; byte++) {
+		char utf8[4];
+
+		b->n_letters[byte] = (uint8_t)qz_utf8_put(qz_byte_char((unsigned char)byte), utf8);
+		memcpy(b->letters[byte], utf8, 2);
+	}
+	return load_duo(b, e) < 0 || load_joins(b, e) < 0 ? -1 : b->bytes;
 }
 
 void
 qz_bpe_clear(struct qz_bpe *b)
 {
-	free(b->pairs);
+	qz_merges_clear(&b->merges);
+	free(b->duo);
+	free(b->joins);
 	free(b->chars);
-	qz_vocab_clear(&b->raw);
 	memset(b, 0, sizeof *b);
 }

@@ -23,10 +23,14 @@ data_string(struct qz_jctx *c, const char *s, int32_t message)
 	return v;
 }
 
+/* As Python reads it: with a point or an exponent it is a float. */
 static struct qz_jv
-json_number(double f)
+json_number(const struct qz_json *j)
 {
-	return f == floor(f) && fabs(f) < 0x1p53 ? qz_jv_int((int64_t)f) : qz_jv_float(f);
+	double f = qz_json_number(j, 0);
+	bool whole = !qz_json_is_real(j) && f == floor(f) && fabs(f) < 0x1p53;
+
+	return whole ? qz_jv_int((int64_t)f) : qz_jv_float(f);
 }
 
 /* The reader has bounded the depth. */
@@ -42,7 +46,7 @@ qz_jv_json(struct qz_jctx *c, const struct qz_json *j, int32_t message)
 		v = qz_jv_bool(qz_json_bool(j, false));
 		break;
 	case QZ_JSON_NUMBER:
-		v = json_number(qz_json_number(j, 0));
+		v = json_number(j);
 		break;
 	case QZ_JSON_STRING:
 		return data_string(c, qz_json_string(j, ""), message);

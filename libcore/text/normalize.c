@@ -4,31 +4,13 @@
 #include <string.h>
 
 #include "libcore/base/utf8.h"
+#include "libcore/text/normalize_impl.h"
 
 enum { STEPS_MAX = 64 };
 
-enum kind { PREPEND, REPLACE, FORM, LOWERCASE, STRIP };
-
-struct qz_norm_step {
-	enum kind kind;
-	enum qz_form form;
-	struct qz_pattern pattern;
-	char *text; /* what is put before, or in place of */
-	size_t n;
-	bool left, right; /* STRIP */
-};
-
-struct run {
-	const struct qz_uclass *u;
-	struct qz_regex_match *m;
-	struct qz_text t; /* in; a step that only cuts changes it */
-	struct qz_textbuf *out;
-	struct qz_buf part;
-};
-
 /* A step writes its text to out and returns 1, or changes t at most and returns 0. */
 static int
-prepend(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
+prepend(const struct qz_norm_step *p, struct qz_norm_run *r, struct qz_err *e)
 {
 	(void)e;
 	if (!r->t.n || !p->n)
@@ -39,7 +21,7 @@ prepend(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
 }
 
 static int
-replace(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
+replace(const struct qz_norm_step *p, struct qz_norm_run *r, struct qz_err *e)
 {
 	struct qz_pattern_scan scan = { 0, SIZE_MAX };
 	size_t from = 0, at, end;
@@ -57,10 +39,19 @@ replace(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
 	return 1;
 }
 
+static uint64_t
+load8(const char *s)
+{
+	uint64_t v;
+
+	memcpy(&v, s, 8);
+	return v;
+}
+
 /* Part by part: a character that may start one, with those that cannot.  A part of one plain
  * character stays as it is. */
 static int
-form(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
+form(const struct qz_norm_step *p, struct qz_norm_run *r, struct qz_err *e)
 {
 	unsigned plain = (unsigned)QZ_U_PLAIN << p->form, starts = (unsigned)QZ_U_STARTS << p->form;
 	const char *s = r->t.s;
@@ -68,6 +59,9 @@ form(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
 	unsigned len, next;
 
 	for (; i < n; i = end) {
+		/* ASCII is its own form; the last of a run may be the start of a part. */
+		while (n - i > 8 && !(load8(s + i) & 0x8080808080808080u))
+			i += 7;
 		bool keep = qz_uclass_at(r->u, s + i, &len) & plain;
 
 		for (end = i + len; end < n && !(qz_uclass_at(r->u, s + end, &next) & starts);
@@ -91,7 +85,7 @@ form(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
 }
 
 static int
-lowercase(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
+lowercase(const struct qz_norm_step *p, struct qz_norm_run *r, struct qz_err *e)
 {
 	uint32_t c[2];
 	char utf8[4];
@@ -110,7 +104,7 @@ lowercase(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
 }
 
 static int
-strip(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
+strip(const struct qz_norm_step *p, struct qz_norm_run *r, struct qz_err *e)
 {
 	size_t at = 0, n = r->t.n;
 	unsigned len;
@@ -131,32 +125,34 @@ strip(const struct qz_norm_step *p, struct run *r, struct qz_err *e)
 
 static const struct type {
 	const char *name;
-	enum kind kind;
+	enum qz_step_kind kind;
 	enum qz_form form;
-	int (*run)(const struct qz_norm_step *p, struct run *r, struct qz_err *e);
+	int (*run)(const struct qz_norm_step *p, struct qz_norm_run *r, struct qz_err *e);
 	const char *text; /* the member with the text */
 } types[] = {
-	{ "Prepend", PREPEND, 0, prepend, "prepend" },
-	{ "Replace", REPLACE, 0, replace, "content" },
-	{ "NFC", FORM, QZ_NFC, form, NULL },
-	{ "NFD", FORM, QZ_NFD, form, NULL },
-	{ "NFKC", FORM, QZ_NFKC, form, NULL },
-	{ "NFKD", FORM, QZ_NFKD, form, NULL },
-	{ "Lowercase", LOWERCASE, 0, lowercase, NULL },
-	{ "Strip", STRIP, 0, strip, NULL },
+	{ "Prepend", QZ_STEP_PREPEND, 0, prepend, "prepend" },
+	{ "Replace", QZ_STEP_REPLACE, 0, replace, "content" },
+	{ "NFC", QZ_STEP_FORM, QZ_NFC, form, NULL },
+	{ "NFD", QZ_STEP_FORM, QZ_NFD, form, NULL },
+	{ "NFKC", QZ_STEP_FORM, QZ_NFKC, form, NULL },
+	{ "NFKD", QZ_STEP_FORM, QZ_NFKD, form, NULL },
+	{ "Lowercase", QZ_STEP_LOWERCASE, 0, lowercase, NULL },
+	{ "Strip", QZ_STEP_STRIP, 0, strip, NULL },
+	{ "Precompiled", QZ_STEP_PRECOMPILED, 0, qz_norm_precompiled, "precompiled_charsmap" },
+	{ NULL, QZ_STEP_SPM, 0, qz_norm_spm, NULL },
 };
 
 static const struct type *
 type_by_name(const char *name)
 {
 	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-		if (!strcmp(types[i].name, name))
+		if (types[i].name && !strcmp(types[i].name, name))
 			return &types[i];
 	return NULL;
 }
 
 static int (*step_run(const struct qz_norm_step *p))(
-    const struct qz_norm_step *, struct run *, struct qz_err *)
+    const struct qz_norm_step *, struct qz_norm_run *, struct qz_err *)
 {
 	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
 		if (types[i].kind == p->kind)
@@ -171,7 +167,8 @@ load_step(struct qz_norm_step *p, const struct type *t, const struct qz_json *j,
 	p->form = t->form;
 	p->left = qz_json_bool(qz_json_get(j, "strip_left"), true);
 	p->right = qz_json_bool(qz_json_get(j, "strip_right"), true);
-	if (t->kind == REPLACE && qz_pattern_load(&p->pattern, qz_json_get(j, "pattern"), e) < 0)
+	if (t->kind == QZ_STEP_REPLACE &&
+	    qz_pattern_load(&p->pattern, qz_json_get(j, "pattern"), e) < 0)
 		return -1;
 	if (t->text) {
 		const char *text = qz_json_string(qz_json_get(j, t->text), NULL);
@@ -184,6 +181,8 @@ load_step(struct qz_norm_step *p, const struct type *t, const struct qz_json *j,
 			return qz_nomem(e, p->n + 1);
 		memcpy(p->text, text, p->n + 1);
 	}
+	if (t->kind == QZ_STEP_PRECOMPILED && p->n)
+		return qz_charsmap_load64(&p->map, p->text, e);
 	return 0;
 }
 
@@ -207,7 +206,7 @@ load(struct qz_normalizer *n, const struct qz_json *j, struct qz_err *e)
 		return qz_fail(e, QZ_EDATA, "the type %.60s is not supported", name);
 	if (n->n == STEPS_MAX)
 		return qz_fail(e, QZ_EDATA, "more than %d steps", STEPS_MAX);
-	if (t->kind == FORM)
+	if (t->kind == QZ_STEP_FORM)
 		n->forms |= 1u << t->form;
 	return load_step(&n->steps[n->n++], t, j, e) < 0 ? qz_at(e, "%s", name) : 0;
 }
@@ -223,11 +222,36 @@ qz_normalizer_load(struct qz_normalizer *n, const struct qz_json *j, struct qz_e
 	return load(n, j, e) < 0 ? qz_at(e, "normalizer") : 0;
 }
 
+int
+qz_normalizer_spm(struct qz_normalizer *n, const struct qz_spm *spm, struct qz_err *e)
+{
+	struct qz_norm_step *p;
+
+	n->steps = calloc(1, sizeof *n->steps);
+	if (!n->steps)
+		return qz_nomem(e, sizeof *n->steps);
+	n->n = 1;
+	p = &n->steps[0];
+	p->kind = QZ_STEP_SPM;
+	p->dummy_prefix = spm->dummy_prefix;
+	p->trims = spm->trims;
+	p->escapes = spm->escapes;
+	if (spm->n_charsmap && qz_charsmap_load(&p->map, spm->charsmap, spm->n_charsmap, e) < 0)
+		return -1;
+	for (size_t i = 0; i < spm->n; i++)
+		if (spm->pieces[i].type == QZ_SPM_USER &&
+		    qz_trie_put(&p->user, spm->pieces[i].text, spm->pieces[i].n, 1, e) < 0)
+			return -1;
+	return 0;
+}
+
 void
 qz_normalizer_clear(struct qz_normalizer *n)
 {
 	for (size_t i = 0; i < n->n; i++) {
 		qz_pattern_clear(&n->steps[i].pattern);
+		qz_charsmap_clear(&n->steps[i].map);
+		qz_trie_clear(&n->steps[i].user);
 		free(n->steps[i].text);
 	}
 	free(n->steps);
@@ -239,7 +263,7 @@ qz_normalizer_run(const struct qz_normalizer *n, const struct qz_uclass *u,
     struct qz_regex_match *m, struct qz_text *t, struct qz_textbuf *a, struct qz_textbuf *b,
     struct qz_err *e)
 {
-	struct run r = { .u = u, .m = m, .t = *t, .out = a };
+	struct qz_norm_run r = { .u = u, .m = m, .t = *t, .out = a };
 	int ret = 0;
 
 	for (size_t i = 0; i < n->n && ret >= 0; i++) {

@@ -9,6 +9,7 @@
 #include "libcore/base/json.h"
 #include "libcore/text/align.h"
 #include "libcore/text/regex.h"
+#include "libcore/text/spm.h"
 #include "libcore/text/uclass.h"
 
 struct qz_normalizer {
@@ -19,6 +20,8 @@ struct qz_normalizer {
 
 /* j may be NULL or null: no steps.  n zeroed to start. */
 int qz_normalizer_load(struct qz_normalizer *n, const struct qz_json *j, struct qz_err *e);
+/* sentencepiece's, by its model. */
+int qz_normalizer_spm(struct qz_normalizer *n, const struct qz_spm *spm, struct qz_err *e);
 void qz_normalizer_clear(struct qz_normalizer *n);
 
 /* Normalizes t in place: it then lies in memory of a or b, or is (part of) what it was. */

@@ -5,7 +5,8 @@
 #include <stdbool.h>
 
 #include "libcore/base/json.h"
-#include "libcore/text/bpe.h"
+#include "libcore/text/ids.h"
+#include "libcore/text/vocab.h"
 
 struct qz_post {
 	struct qz_ids before, after;

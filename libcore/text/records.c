@@ -14,8 +14,8 @@ fill(struct qz_records *r, struct qz_err *e)
 
 	if (r->eof)
 		return 0;
-	if (have > QZ_RECORD_MAX) {
-		qz_fail(e, QZ_EDATA, "a record of more than %d MiB", QZ_RECORD_MAX >> 20);
+	if (have > r->max) {
+		qz_fail(e, QZ_EDATA, "a record of more than %zu MiB", r->max >> 20);
 		return qz_at(e, "line %llu", (unsigned long long)r->line);
 	}
 	if (r->at > CHUNK) { /* what is given out makes room */

@@ -12,6 +12,7 @@ enum qz_records_kind { QZ_RECORDS_UNKNOWN, QZ_RECORDS_LINES, QZ_RECORDS_ARRAY, Q
 
 struct qz_records {
 	qz_read_fn *read;
+	size_t max; /* bytes of a record */
 	void *arg;
 	struct qz_buf window;
 	size_t at;     /* the first byte that is not given out */

@@ -5,27 +5,9 @@
 
 #include "libcore/base/hash.h"
 #include "libcore/base/utf8.h"
-#include "libcore/text/added.h"
-#include "libcore/text/bpe.h"
-#include "libcore/text/decode.h"
-#include "libcore/text/normalize.h"
-#include "libcore/text/post.h"
-#include "libcore/text/split.h"
+#include "libcore/text/tokenizer_impl.h"
 
 enum { TEXT_MAX = 1 << 30 };
-
-struct qz_tokenizer {
-	struct qz_vocab vocab;
-	struct qz_uclass *classes;
-	struct qz_normalizer normalizer;
-	struct qz_pretokenizer pretokenizer;
-	struct qz_bpe bpe;
-	struct qz_post post;
-	struct qz_decoder decoder;
-	struct qz_added raw, normalized;
-	int64_t bos, eos, pad, unk;
-	struct qz_digest digest; /* of its files: whose words a scratch has cached */
-};
 
 struct qz_scratch {
 	struct qz_digest digest;
@@ -33,19 +15,22 @@ struct qz_scratch {
 	struct qz_textbuf a, b; /* of the normalizer */
 	struct qz_cuts cuts;
 	struct qz_bpe_work bpe;
+	struct qz_unigram_work unigram;
 };
 
 static int
-load_vocab(struct qz_tokenizer *t, const struct qz_json *model, struct qz_err *e)
+load_bpe_vocab(struct qz_tokenizer *t, const struct qz_json *model, struct qz_err *e)
 {
 	const struct qz_json *vocab = qz_json_get(model, "vocab");
-	const char *type = qz_json_string(qz_json_get(model, "type"), NULL);
+	size_t n_bytes = 0;
 	int64_t id;
 
-	if (type && strcmp(type, "BPE"))
-		return qz_fail(e, QZ_EDATA, "the type %.60s is not supported", type);
 	if (!qz_json_is(vocab, QZ_JSON_OBJECT) || !qz_json_count(vocab))
 		return qz_fail(e, QZ_EDATA, "no vocab");
+	for (const struct qz_json *c = qz_json_first(vocab); c; c = qz_json_next(c))
+		n_bytes += strlen(qz_json_key(c)) + 1;
+	if (qz_vocab_reserve(&t->vocab, qz_json_count(vocab), n_bytes, e) < 0)
+		return -1;
 	for (const struct qz_json *c = qz_json_first(vocab); c; c = qz_json_next(c)) {
 		const char *s = qz_json_key(c);
 
@@ -55,6 +40,33 @@ load_vocab(struct qz_tokenizer *t, const struct qz_json *model, struct qz_err *e
 			return qz_at(e, "vocab");
 	}
 	return 0;
+}
+
+static int
+load_bpe(struct qz_tokenizer *t, const struct qz_json *model, struct qz_err *e)
+{
+	int bytes;
+
+	if (load_bpe_vocab(t, model, e) < 0 || qz_bpe_load(&t->bpe, &t->vocab, model, e) < 0)
+		return -1;
+	bytes = qz_bpe_use_bytes(&t->bpe, qz_pretokenizer_ends_in_bytes(&t->pretokenizer), e);
+	t->pretokenizer.bytes = bytes > 0;
+	return bytes < 0 ? -1 : 0;
+}
+
+/* Old files say no type: an object is BPE's vocabulary, an array Unigram's. */
+static int
+load_model(struct qz_tokenizer *t, const struct qz_json *model, struct qz_err *e)
+{
+	const char *type = qz_json_string(qz_json_get(model, "type"), NULL);
+
+	if (!type)
+		type = qz_json_is(qz_json_get(model, "vocab"), QZ_JSON_ARRAY) ? "Unigram" : "BPE";
+	if (!strcmp(type, "BPE"))
+		return load_bpe(t, model, e);
+	if (!strcmp(type, "Unigram"))
+		return qz_unigram_load(&t->unigram, &t->vocab, model, e);
+	return qz_fail(e, QZ_EDATA, "the type %.60s is not supported", type);
 }
 
 /* One added token: into the vocabulary, or found there. */
@@ -153,7 +165,6 @@ static int
 load_tokenizer_json(struct qz_tokenizer *t, const struct qz_json *root, struct qz_err *e)
 {
 	const struct qz_json *model = qz_json_get(root, "model");
-	int bytes = 0;
 
 	if (!qz_json_is(model, QZ_JSON_OBJECT))
 		return qz_fail(e, QZ_EDATA, "no object \"model\"");
@@ -163,39 +174,37 @@ load_tokenizer_json(struct qz_tokenizer *t, const struct qz_json *root, struct q
 	t->classes = qz_uclass_new(t->normalizer.forms, e);
 	if (!t->classes)
 		return -1;
-	if (load_vocab(t, model, e) < 0 || qz_bpe_load(&t->bpe, &t->vocab, model, e) < 0)
+	if (load_model(t, model, e) < 0)
 		return qz_at(e, "model");
-	if (qz_pretokenizer_ends_in_bytes(&t->pretokenizer))
-		bytes = qz_bpe_use_bytes(&t->bpe, e);
-	if (bytes < 0)
-		return -1;
-	t->pretokenizer.bytes = bytes;
 	if (load_all_added(t, qz_json_get(root, "added_tokens"), e) < 0 ||
 	    qz_post_load(&t->post, &t->vocab, qz_json_get(root, "post_processor"), e) < 0)
 		return -1;
 	return qz_decoder_load(&t->decoder, qz_json_get(root, "decoder"), e);
 }
 
-/* A string, or an object with "content"; -1 when absent or not in the vocabulary. */
-static int64_t
-named_id(const struct qz_tokenizer *t, const struct qz_json *config, const char *member)
+/* A string, or an object with "content"; -1 where it is not in the vocabulary. */
+static void
+name_id(const struct qz_tokenizer *t, const struct qz_json *config, const char *member, int64_t *id)
 {
 	const struct qz_json *j = qz_json_get(config, member);
 	const char *s = qz_json_string(j, qz_json_string(qz_json_get(j, "content"), NULL));
 
-	return s ? qz_vocab_id(t, s, strlen(s)) : -1;
+	if (s)
+		*id = qz_vocab_id(t, s, strlen(s));
 }
 
 /* tokenizer.json's template is the truth; only without one do these names count. */
 static int
 load_config(struct qz_tokenizer *t, const struct qz_json *config, struct qz_err *e)
 {
-	t->bos = named_id(t, config, "bos_token");
-	t->eos = named_id(t, config, "eos_token");
-	t->pad = named_id(t, config, "pad_token");
-	t->unk = named_id(t, config, "unk_token");
+	name_id(t, config, "bos_token", &t->bos);
+	name_id(t, config, "eos_token", &t->eos);
+	name_id(t, config, "pad_token", &t->pad);
+	name_id(t, config, "unk_token", &t->unk);
 	if (t->post.says)
 		return 0;
+	if (qz_json_get(config, "add_bos_token"))
+		qz_ids_clear(&t->post.before);
 	if (qz_json_bool(qz_json_get(config, "add_bos_token"), false)) {
 		if (t->bos < 0)
 			return qz_fail(
@@ -212,22 +221,8 @@ load_config(struct qz_tokenizer *t, const struct qz_json *config, struct qz_err 
 	return 0;
 }
 
-static int
-load_file(struct qz_tokenizer *t, const char *name, const char *text, size_t n,
-    int (*load)(struct qz_tokenizer *t, const struct qz_json *j, struct qz_err *e),
-    struct qz_err *e)
-{
-	struct qz_json *j = qz_json_parse(text, n, e);
-	int ret = j ? 0 : -1;
-
-	if (j && !qz_json_is(j, QZ_JSON_OBJECT))
-		ret = qz_fail(
-		    e, QZ_EDATA, "is %s, not an object", qz_json_kind_name(qz_json_kind(j)));
-	if (!ret)
-		ret = load(t, j, e);
-	qz_json_free(j);
-	return ret ? qz_at(e, "%s", name) : 0;
-}
+const char *const qz_text_file_names[QZ_TEXT_FILES] = { "tokenizer.json", "tokenizer_config.json",
+	"tokenizer.model", "tekken.json" };
 
 static int
 digest_files(struct qz_tokenizer *t, const struct qz_text_files *f, struct qz_err *e)
@@ -236,23 +231,52 @@ digest_files(struct qz_tokenizer *t, const struct qz_text_files *f, struct qz_er
 
 	if (!h)
 		return qz_nomem(e, 0);
-	qz_hash_add(h, f->tokenizer_json, f->tokenizer_json_n);
+	for (int i = 0; i < QZ_TEXT_FILES; i++)
+		if (f->file[i].s)
+			qz_hash_add(h, f->file[i].s, f->file[i].n);
 	t->digest = qz_hash_get128(h);
 	qz_hash_free(h);
+	return 0;
+}
+
+static int
+load_json(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_file i,
+    int (*load)(struct qz_tokenizer *t, const struct qz_json *j, struct qz_err *e),
+    struct qz_err *e)
+{
+	struct qz_json *j = qz_json_parse(f->file[i].s, f->file[i].n, e);
+	int ret = j ? 0 : -1;
+
+	if (j && !qz_json_is(j, QZ_JSON_OBJECT))
+		ret = qz_fail(
+		    e, QZ_EDATA, "is %s, not an object", qz_json_kind_name(qz_json_kind(j)));
+	if (!ret)
+		ret = load(t, j, e);
+	qz_json_free(j);
+	return ret ? qz_at(e, "%s", qz_text_file_names[i]) : 0;
+}
+
+/* Of several files the first. */
+static int
+load_first(struct qz_tokenizer *t, const struct qz_text_files *f, struct qz_err *e)
+{
+	if (f->file[QZ_TEXT_JSON].s)
+		return load_json(t, f, QZ_TEXT_JSON, load_tokenizer_json, e);
+	if (f->file[QZ_TEXT_TEKKEN].s)
+		return load_json(t, f, QZ_TEXT_TEKKEN, qz_tokenizer_from_tekken, e);
+	if (!f->file[QZ_TEXT_SPM].s)
+		return qz_fail(e, QZ_EDATA, "no tokenizer.json, tekken.json or tokenizer.model");
+	if (qz_tokenizer_from_spm(t, f->file[QZ_TEXT_SPM].s, f->file[QZ_TEXT_SPM].n, e) < 0)
+		return qz_at(e, "tokenizer.model");
 	return 0;
 }
 
 struct qz_tokenizer *
 qz_tokenizer_load(const struct qz_text_files *f, struct qz_err *e)
 {
-	struct qz_tokenizer *t;
+	struct qz_tokenizer *t = calloc(1, sizeof *t);
 	int ret;
 
-	if (!f->tokenizer_json) {
-		qz_fail(e, QZ_EDATA, "no tokenizer.json");
-		return NULL;
-	}
-	t = calloc(1, sizeof *t);
 	if (!t) {
 		qz_nomem(e, sizeof *t);
 		return NULL;
@@ -260,11 +284,9 @@ qz_tokenizer_load(const struct qz_text_files *f, struct qz_err *e)
 	t->bos = t->eos = t->pad = t->unk = -1;
 	ret = digest_files(t, f, e);
 	if (!ret)
-		ret = load_file(t, "tokenizer.json", f->tokenizer_json, f->tokenizer_json_n,
-		    load_tokenizer_json, e);
-	if (!ret && f->tokenizer_config)
-		ret = load_file(t, "tokenizer_config.json", f->tokenizer_config,
-		    f->tokenizer_config_n, load_config, e);
+		ret = load_first(t, f, e);
+	if (!ret && f->file[QZ_TEXT_CONFIG].s)
+		ret = load_json(t, f, QZ_TEXT_CONFIG, load_config, e);
 	if (!ret)
 		return t;
 	qz_tokenizer_free(t);
@@ -281,6 +303,7 @@ qz_tokenizer_free(struct qz_tokenizer *t)
 	qz_decoder_clear(&t->decoder);
 	qz_post_clear(&t->post);
 	qz_bpe_clear(&t->bpe);
+	qz_unigram_clear(&t->unigram);
 	qz_pretokenizer_clear(&t->pretokenizer);
 	qz_normalizer_clear(&t->normalizer);
 	qz_uclass_free(t->classes);
@@ -298,6 +321,7 @@ scratch_free(struct qz_scratch *w)
 	qz_textbuf_free(&w->b);
 	qz_cuts_clear(&w->cuts);
 	qz_bpe_work_clear(&w->bpe);
+	qz_unigram_work_clear(&w->unigram);
 	free(w);
 }
 
@@ -331,6 +355,7 @@ struct job {
 	bool parse_special;
 	const struct qz_span *plain;
 	size_t n_plain;
+	size_t *hidden;
 };
 
 static int
@@ -341,6 +366,16 @@ put_id(struct qz_ids *ids, uint32_t id, size_t end, struct qz_err *e)
 	ids->v[ids->n] = id;
 	ids->ends[ids->n++] = end;
 	return 0;
+}
+
+static int
+encode_piece(const struct job *j, const char *s, size_t n, struct qz_err *e)
+{
+	const struct qz_tokenizer *t = j->t;
+
+	if (t->unigram.vocab)
+		return qz_unigram_encode(&t->unigram, &j->w->unigram, s, n, j->ids, e);
+	return qz_bpe_encode(&t->bpe, &j->w->bpe, s, n, j->ids, e);
 }
 
 /* Normalized text without added tokens. */
@@ -357,7 +392,7 @@ encode_plain(const struct job *j, const struct qz_text *t, bool first, struct qz
 		struct qz_piece v = c->pieces.v[i];
 		size_t k = ids->n;
 
-		if (qz_bpe_encode(&j->t->bpe, &j->w->bpe, c->t.s + v.at, v.n, ids, e) < 0)
+		if (encode_piece(j, c->t.s + v.at, v.n, e) < 0)
 			return -1;
 		for (; k < ids->n; k++)
 			ids->ends[k] = qz_text_end(&c->t, v.at + ids->ends[k] - 1);
@@ -384,6 +419,7 @@ encode_around(const struct job *j, const struct qz_added *set, const struct qz_t
 		ret = token ? put_id(j->ids, token->id, qz_text_end(t, end - 1), e)
 			    : step(j, &part, first && !at, e);
 	}
+	*j->hidden += scan.hidden;
 	return ret;
 }
 
@@ -433,7 +469,8 @@ qz_encode(const struct qz_tokenizer *t, const char *s, size_t n, unsigned flags,
     const struct qz_span *plain, size_t n_plain, struct qz_encoding *enc, struct qz_err *e)
 {
 	struct qz_ids ids = { enc->ids, enc->ends, enc->n, enc->cap };
-	struct job j = { t, NULL, &ids, (flags & QZ_SPECIAL_PARSE) != 0, plain, n_plain };
+	struct job j = { t, NULL, &ids, (flags & QZ_SPECIAL_PARSE) != 0, plain, n_plain,
+		&enc->plain_specials };
 	struct qz_text text = { s, n, NULL, 0 };
 	bool add = flags & QZ_SPECIAL_ADD;
 	int ret;

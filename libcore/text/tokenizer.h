@@ -19,11 +19,19 @@
 struct qz_tokenizer;
 
 /* What a model carries, by file name; NULL members are absent.  Borrowed during the call only. */
+enum qz_text_file {
+	QZ_TEXT_JSON,   /* tokenizer.json */
+	QZ_TEXT_CONFIG, /* tokenizer_config.json: bos/eos/pad names, add_bos_token */
+	QZ_TEXT_SPM,    /* sentencepiece's tokenizer.model; read where there is no tokenizer.json */
+	QZ_TEXT_TEKKEN, /* Mistral's tekken.json; read where there is no tokenizer.json */
+	QZ_TEXT_FILES
+};
+extern const char *const qz_text_file_names[QZ_TEXT_FILES];
 struct qz_text_files {
-	const char *tokenizer_json;
-	size_t tokenizer_json_n;
-	const char *tokenizer_config; /* tokenizer_config.json: bos/eos/pad names, add_bos_token */
-	size_t tokenizer_config_n;
+	struct {
+		const char *s;
+		size_t n;
+	} file[QZ_TEXT_FILES];
 };
 
 /* NULL with a message that names the part that is wrong or not supported. */
@@ -49,7 +57,8 @@ struct qz_encoding {
 	               * start have 0, at the end the text's length; a mark that a
 	               * normalizer or pre-tokenizer puts before text ends with that text's
 	               * first byte, parts of a character it composed all end where it ends */
-	size_t n, cap;              /* n < cap after qz_encode: one more may be added */
+	size_t n, cap;         /* n < cap after qz_encode: one more may be added */
+	size_t plain_specials; /* added to: texts of special tokens that plain spans made plain */
 	struct qz_scratch *scratch; /* the tokenizer's; freed by qz_encoding_free */
 };
 

@@ -5,11 +5,10 @@
 
 #include "libcore/base/hash.h"
 
+/* The slot of a text, from where its hash puts it. */
 static uint32_t
-slot_of(const struct qz_vocab *v, const char *s, size_t n)
+slot_from(const struct qz_vocab *v, uint32_t i, const char *s, size_t n)
 {
-	uint32_t i = (uint32_t)qz_hash64(s, n) & v->mask;
-
 	for (; v->slots[i]; i = (i + 1) & v->mask) {
 		const struct qz_vocab_entry *t = &v->entry[v->slots[i] - 1];
 
@@ -19,10 +18,17 @@ slot_of(const struct qz_vocab *v, const char *s, size_t n)
 	return i;
 }
 
-static int
-rehash(struct qz_vocab *v, struct qz_err *e)
+static uint32_t
+slot_of(const struct qz_vocab *v, const char *s, size_t n)
 {
-	uint32_t *old = v->slots, n_old = v->slots ? v->mask + 1 : 0, n = n_old ? 2 * n_old : 1024;
+	return slot_from(v, (uint32_t)qz_hash64(s, n) & v->mask, s, n);
+}
+
+/* n slots, a power of two. */
+static int
+rehash(struct qz_vocab *v, uint32_t n, struct qz_err *e)
+{
+	uint32_t *old = v->slots, n_old = v->slots ? v->mask + 1 : 0;
 	uint32_t *slots = calloc(n, sizeof *slots);
 
 	if (!slots)
@@ -85,7 +91,8 @@ qz_vocab_put(
 		    (unsigned long)id, n, QZ_TOKEN_MAX);
 	if (v->blob.n > UINT32_MAX - 2 * QZ_TOKEN_MAX)
 		return qz_fail(e, QZ_EDATA, "texts of more than 4 GiB");
-	if (reach(v, id, e) < 0 || (v->used >= v->mask / 2 && rehash(v, e) < 0))
+	if (reach(v, id, e) < 0 ||
+	    (v->used >= v->mask / 2 && rehash(v, v->slots ? 2 * (v->mask + 1) : 1024, e) < 0))
 		return -1;
 	if (v->entry[id].n)
 		return qz_fail(e, QZ_EDATA, "id %lu is there twice, as \"%s\" and \"%.*s\"",
@@ -105,6 +112,41 @@ qz_vocab_put(
 	qz_buf_add(&v->blob, s, n);
 	qz_buf_chr(&v->blob, '\0');
 	return qz_buf_ok(&v->blob, e);
+}
+
+int
+qz_vocab_reserve(struct qz_vocab *v, size_t n, size_t n_bytes, struct qz_err *e)
+{
+	uint32_t slots = 1024;
+
+	if (n > QZ_ID_MAX)
+		return qz_fail(e, QZ_EDATA, "%zu texts, at most %d", n, QZ_ID_MAX);
+	while (slots / 2 <= n + 1)
+		slots *= 2;
+	if ((!v->slots || slots > v->mask + 1) && rehash(v, slots, e) < 0)
+		return -1;
+	if (!qz_buf_room(&v->blob, n_bytes))
+		return qz_nomem(e, n_bytes);
+	v->blob.n -= n_bytes;
+	return 0;
+}
+
+void
+qz_vocab_find_many(const struct qz_vocab *v, struct qz_vocab_query *q, size_t n_queries)
+{
+	for (size_t i = 0; i < n_queries; i++) {
+		q[i].id = QZ_ID_NONE;
+		q[i].slot = v->slots ? (uint32_t)qz_hash64(q[i].s, q[i].n) & v->mask : 0;
+		__builtin_prefetch(v->slots ? &v->slots[q[i].slot] : NULL);
+	}
+	for (size_t i = 0; i < n_queries && v->slots; i++)
+		if (v->slots[q[i].slot])
+			__builtin_prefetch(&v->entry[v->slots[q[i].slot] - 1]);
+	for (size_t i = 0; i < n_queries && v->slots; i++)
+		if (v->slots[q[i].slot])
+			__builtin_prefetch(v->blob.data + v->entry[v->slots[q[i].slot] - 1].at);
+	for (size_t i = 0; i < n_queries && v->slots; i++)
+		q[i].id = v->slots[slot_from(v, q[i].slot, q[i].s, q[i].n)] - 1;
 }
 
 uint32_t

@@ -34,6 +34,16 @@ struct qz_vocab {
 int qz_vocab_put(
     struct qz_vocab *v, const char *s, size_t n, uint32_t id, unsigned flags, struct qz_err *e);
 uint32_t qz_vocab_find(const struct qz_vocab *v, const char *s, size_t n); /* or QZ_ID_NONE */
+/* Many at once, whose waits for memory overlap. */
+struct qz_vocab_query {
+	const char *s;
+	size_t n;
+	uint32_t id;   /* out */
+	uint32_t slot; /* inner */
+};
+void qz_vocab_find_many(const struct qz_vocab *v, struct qz_vocab_query *q, size_t n_queries);
+/* Room for n texts of n_bytes in all: spares growing. */
+int qz_vocab_reserve(struct qz_vocab *v, size_t n, size_t n_bytes, struct qz_err *e);
 /* The same among the model's own texts. */
 uint32_t qz_vocab_find_model(const struct qz_vocab *v, const char *s, size_t n);
 const char *qz_vocab_get(const struct qz_vocab *v, uint32_t id, size_t *n); /* NULL: a gap */

@@ -9,7 +9,7 @@ setup() {
 	for tool in gcc make mandoc bats shellcheck perl gnuplot python3; do
 		fake "$tool" 'exit 0'
 	done
-	fake pkg-config '[ "$2" != libcjson ]'
+	fake pkg-config '[ "$2" != libutf8proc ]'
 	fake id 'echo 1000'
 	fake apt-get "echo \"\$*\" >>'$BATS_TEST_TMPDIR/log'"
 	PATH=$stub:$PATH
@@ -28,7 +28,7 @@ fake() { printf '#!/bin/sh\n%s\n' "$2" >"$stub/$1" && chmod +x "$stub/$1"; }
 @test "not root: one command to run, exit 1" {
 	run "$deps" build
 	[ "$status" -eq 1 ]
-	[[ "${lines[1]}" == *"sudo apt-get update && sudo apt-get install -y --no-install-recommends libcjson-dev" ]]
+	[[ "${lines[1]}" == *"sudo apt-get update && sudo apt-get install -y --no-install-recommends libutf8proc-dev" ]]
 	[ "${#lines[@]}" -eq 2 ]
 	[ ! -e "$BATS_TEST_TMPDIR/log" ]
 }
@@ -39,7 +39,7 @@ fake() { printf '#!/bin/sh\n%s\n' "$2" >"$stub/$1" && chmod +x "$stub/$1"; }
 	run "$deps" build
 	[ "$status" -eq 0 ]
 	grep -q update "$BATS_TEST_TMPDIR/log"
-	grep -q 'install -y --no-install-recommends libcjson-dev' "$BATS_TEST_TMPDIR/log"
+	grep -q 'install -y --no-install-recommends libutf8proc-dev' "$BATS_TEST_TMPDIR/log"
 	[ "$(wc -l <"$BATS_TEST_TMPDIR/log")" -eq 2 ]
 }
 
@@ -47,7 +47,7 @@ fake() { printf '#!/bin/sh\n%s\n' "$2" >"$stub/$1" && chmod +x "$stub/$1"; }
 	for goal in check demo experiment interop; do
 		run "$deps" "$goal"
 		[ "$status" -eq 1 ]
-		[[ "$output" == *libcjson-dev* ]]
+		[[ "$output" == *libutf8proc-dev* ]]
 	done
 }
 

@@ -63,6 +63,21 @@ answer(const struct qz_tokenizer *t, const char *line, struct qz_buf *text, stru
 	qz_buf_free(&out);
 }
 
+/* Which of a model's files this is, by its name. */
+static enum qz_text_file
+kind_of(const char *path)
+{
+	const char *end = path + strlen(path);
+
+	for (int i = 0; i < QZ_TEXT_FILES; i++) {
+		size_t n = strlen(qz_text_file_names[i]);
+
+		if ((size_t)(end - path) >= n && !strcmp(end - n, qz_text_file_names[i]))
+			return (enum qz_text_file)i;
+	}
+	return QZ_TEXT_JSON;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -76,8 +91,8 @@ main(int argc, char **argv)
 
 	if (argc != 2)
 		return 2;
-	json = read_file(argv[1], &f.tokenizer_json_n);
-	f.tokenizer_json = json;
+	json = read_file(argv[1], &f.file[kind_of(argv[1])].n);
+	f.file[kind_of(argv[1])].s = json;
 	t = qz_tokenizer_load(&f, &e);
 	free(json);
 	if (!t) {

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import unicodedata
-import unicodedata
 
 sys.path = [p for p in sys.path if os.path.abspath(p or ".") != os.path.dirname(os.path.abspath(__file__))]
 try:
@@ -28,38 +27,14 @@ ap.add_argument("--only", help="run the rows whose name has this in it")
 args = ap.parse_args()
 shared = os.environ.get("QZ_SHARED", "../shared")
 
-RANGES = [(0x20, 0x7e)] * 6 + [(0x0, 0x1f), (0x80, 0x24f), (0x300, 0x36f), (0x370, 0x52f), (0x590, 0x6ff),
-    (0x900, 0xdff), (0xe00, 0xeff), (0x1100, 0x11ff), (0x1e00, 0x20cf), (0x2100, 0x2bff), (0x3000, 0x30ff),
-    (0x4e00, 0x4fff), (0xac00, 0xad00), (0xd700, 0xd7ff), (0xf900, 0xfb4f), (0xfe00, 0xfeff), (0xff00, 0xffef),
-    (0x10000, 0x103ff), (0x1d100, 0x1d7ff), (0x1f000, 0x1faff), (0x20000, 0x200ff),
-    (0xe0100, 0xe01ef)]
-WORDS = ["the", " quick", "Hello", " world", "'s", "'LL", "'\u017f", " 123", "4567", "\n", "\n\n", "  ", "\t", " \n ",
-    "\r\n", "don't", "\u2581", "e\u0301", "\u00e9", "\u212b", "\ufb01", "\uff21", "\u1100\u1161\u11a8", "<s>", "</s>", "<unk>",
-    "<|im_end|>", "<|im_start|>", "<0x0A>", " <mask> ", "[A]", "[B]", "abab", "(", ").", "--", "\u00a0", "\u3000", "\U0001f469\u200d\U0001f680",
-    "\u1e9b\u0323", "\u0130", "\u03a3", "_x1", "!!", "?"]
-
+sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+from strings import RANGES, texts
 
 # Characters whose place among marks the package does not know: its tables of normalization are older than
 # Unicode 12 (U+0EBA has no class there).  They say nothing about either side.
 NFD = tokenizers.normalizers.NFD()
 OLD = {chr(c) for lo, hi in RANGES for c in range(lo, hi + 1) if NFD.normalize_str("a\u0304" + chr(c) + "\u0334")
        != unicodedata.normalize("NFD", "a\u0304" + chr(c) + "\u0334")}
-
-
-def texts(rng, n):
-    yield ""
-    for w in WORDS:
-        yield w
-    for _ in range(n):
-        parts = []
-        for _ in range(rng.randint(1, 12)):
-            if rng.random() < 0.5:
-                parts.append(rng.choice(WORDS))
-            else:
-                lo, hi = rng.choice(RANGES)
-                letters = (chr(rng.randint(lo, hi)) for _ in range(rng.randint(1, 4)))
-                parts.append("".join(c for c in letters if c not in OLD))
-        yield "".join(parts)
 
 
 def run_driver(path, lines):
@@ -90,7 +65,7 @@ def check(name, path, flags=(0, 1, 2, 3), decode=True, ends=True, oldest=False):
         return
     rng = random.Random(args.seed)
     ref = tokenizers.Tokenizer.from_file(path)
-    all_texts = list(texts(rng, args.n))
+    all_texts = list(texts(rng, args.n, OLD))
     if oldest:  # PCRE2 may have older tables than the reference: characters of Unicode 14 (Python 3.11) at most
         all_texts = ["".join(c for c in t if unicodedata.category(c) != "Cn") for t in all_texts]
     jobs = [(f, t) for t in all_texts for f in flags]

@@ -48,7 +48,8 @@ run(struct qz_docs_options *o, const char *input, size_t n, size_t step, struct 
 			qz_buf_str(out, s->from_data ? "" : "`");
 			qz_buf_str(out, s->trained ? "»" : "");
 		}
-		qz_buf_fmt(out, "%s%s|", doc->needs_bos ? "B" : "", doc->needs_eos ? "E" : "");
+		qz_buf_fmt(out, "%s%s%s|", doc->needs_bos ? "B" : "", doc->needs_eos ? "E" : "",
+		    doc->repaired ? "R" : "");
 	}
 	if (got < 0)
 		qz_buf_fmt(out, "! %s", e.msg);
@@ -74,7 +75,7 @@ static const struct {
 	enum qz_docs_format format;
 	const char *prompt, *response;
 	int64_t skip;
-	bool all;
+	bool all, repair;
 } rows[] = {
 	{ .name = "messages",
 	    .input =
@@ -213,6 +214,26 @@ static const struct {
 	{ .name = "text that is not UTF-8",
 	    .input = "ab\xff",
 	    .want = "! line 1: byte 2 is not valid UTF-8" },
+	{ .name = "JSON that is not UTF-8",
+	    .input = "{\"text\":\"a\"}\n{\"text\":\"b\xc3\"}\n",
+	    .want = "1:«`a`»BE|! line 2: JSON: byte 10 is not valid UTF-8" },
+	{ .name = "half a surrogate pair",
+	    .input = "{\"text\":\"a\\ud83d\"}\n",
+	    .want = "! line 1: JSON: half of a surrogate pair, \\ud83d, at byte 10" },
+	{ .name = "NUL in JSON",
+	    .input = "{\"text\":\"a\\u0000\"}\n",
+	    .want = "! line 1: JSON: a NUL in a string at byte 10" },
+	{ .name = "text that is not UTF-8, repaired",
+	    .input = "a\xff\xe2\x96z\xf0\x9f\x98",
+	    .want = "1:«`a\xef\xbf\xbd\xef\xbf\xbdz\xef\xbf\xbd`»BER|text",
+	    .repair = true },
+	{ .name = "JSON that is not text, repaired",
+	    .input = "{\"text\":\"\xc3\\ud83d\\ud83d\\ude00\\udc00\\u0089\\ude00\\\\ud800\"}\n{"
+		     "\"text\":\"b\"}",
+	    .want = "1:«`"
+		    "\xef\xbf\xbd\xef\xbf\xbd\xf0\x9f\x98\x80\xef\xbf\xbd\xc2\x89\xef\xbf\xbd\\ud80"
+		    "0`»BER|2:«`b`»BE|text",
+	    .repair = true },
 	{ .name = "a user's template with a known answer field",
 	    .input = "{\"ask\":\"Hi\",\"response\":\"Yes\"}",
 	    .want = "1:`Q `Hi` A `«Yes»«`</s>`»B|jinja",
@@ -238,6 +259,7 @@ check(size_t i, const struct qz_template *model, const struct qz_template *user,
 		.user_template = user,
 		.vars = { .bos_token = "<s>", .eos_token = "</s>" },
 		.train_all = rows[i].all,
+		.repair = rows[i].repair,
 		.skip_bad = rows[i].skip };
 	struct qz_buf out = { 0 };
 
@@ -330,7 +352,7 @@ static void
 check_bounds(void)
 {
 	struct qz_err e = { 0 };
-	struct qz_docs_options o = { 0 };
+	struct qz_docs_options o = { .record_max = 8 << 20 };
 	const struct qz_doc *doc;
 	bool begun = false;
 	struct qz_docs *d = qz_docs_new(&o, read_endless, &begun, &e);

@@ -2,7 +2,7 @@
 #include "libcore/model/gguf_meta.h"
 
 #include "libcore/base/le.h"
-#include "libcore/format/spm.h"
+#include "libcore/text/spm.h"
 #include "libcore/io/in.h"
 #include "libcore/model/gguf_name.h"
 #include "libcore/model/gguf_vocab.h"

@@ -45,7 +45,8 @@ load(const struct qz_gguf_tokens *v, struct qz_buf *json, struct qz_buf *config,
 	qz_buf_clear(config);
 	if (qz_gguf_tokens_to_json(v, json, config, e) < 0)
 		return NULL;
-	f = (struct qz_text_files){ json->data, json->n, config->data, config->n };
+	f = (struct qz_text_files){ .file = {
+					{ json->data, json->n }, { config->data, config->n } } };
 	return qz_tokenizer_load(&f, e);
 }
 

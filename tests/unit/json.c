@@ -19,9 +19,37 @@ static const struct {
 	{ "\"a\\u0000b\"", "JSON: a NUL in a string at byte 2", 1 },
 	{ "\"a\nb\"", "JSON: a control character in a string at byte 2", 1 },
 	{ "\"\xff\"", "JSON: byte 1 is not valid UTF-8", 1 },
-	{ "\"\\ud83d\"", NULL, 1 },
-	{ "{\"a\":}", NULL, 1 },
-	{ "[1,", NULL, 1 },
+	{ "\"a\\ud83d\"", "JSON: half of a surrogate pair, \\ud83d, at byte 2", 1 },
+	{ "\"\\ud83dx\\ude00\"", "JSON: half of a surrogate pair, \\ud83d, at byte 1", 1 },
+	{ "\"\\ud83d\\u0041\"", "JSON: half of a surrogate pair, \\ud83d, at byte 1", 1 },
+	{ "\"\\ude00\"", "JSON: half of a surrogate pair, \\ude00, at byte 1", 1 },
+	{ "\"\\u12\"", "JSON: not well-formed at byte 1 of 6", 1 },
+	{ "\"\\q\"", "JSON: not well-formed at byte 1 of 4", 1 },
+	{ "\"\\", "JSON: not well-formed at byte 1 of 2", 1 },
+	{ "\"abcdefghijk", "JSON: not well-formed at byte 12 of 12", 1 },
+	{ "\"0123456789abcde\\/\"", "\"0123456789abcde/\"", 0 },
+	{ "\xef\xbb\xbf{}", "{}", 0 },
+	{ "{\"a\":}", "JSON: not well-formed at byte 5 of 6", 1 },
+	{ "{\"a\" 1}", "JSON: not well-formed at byte 5 of 7", 1 },
+	{ "{a:1}", "JSON: not well-formed at byte 1 of 5", 1 },
+	{ "{\"a\":1,}", "JSON: not well-formed at byte 7 of 8", 1 },
+	{ "[1,]", "JSON: not well-formed at byte 3 of 4", 1 },
+	{ "[1,", "JSON: not well-formed at byte 3 of 3", 1 },
+	{ "[1 2]", "JSON: not well-formed at byte 3 of 5", 1 },
+	{ "[1}", "JSON: not well-formed at byte 2 of 3", 1 },
+	{ "01", "JSON: not well-formed at byte 1 of 2", 1 },
+	{ "1.", "JSON: not well-formed at byte 2 of 2", 1 },
+	{ ".5", "JSON: not well-formed at byte 0 of 2", 1 },
+	{ "+1", "JSON: not well-formed at byte 0 of 2", 1 },
+	{ "1e", "JSON: not well-formed at byte 2 of 2", 1 },
+	{ "-", "JSON: not well-formed at byte 1 of 1", 1 },
+	{ "NaN", "JSON: not well-formed at byte 0 of 3", 1 },
+	{ "nul", "JSON: not well-formed at byte 0 of 3", 1 },
+	{ "12345678901234567890", "1.2345678901234567e+19", 0 },
+	{ "-0", "-0", 0 },
+	{ "[[],{},[{}]]", "[[],{},[{}]]", 0 },
+	{ "{\"a\":{\"b\":[1,[2,3],4],\"c\":{}},\"d\":5}",
+	    "{\"a\":{\"b\":[1,[2,3],4],\"c\":{}},\"d\":5}", 0 },
 };
 
 static void
@@ -60,6 +88,31 @@ deep(void)
 	qz_buf_free(&b);
 }
 
+/* Objects with many keys, one of them twice or none. */
+static void
+many_keys(void)
+{
+	for (int twice = 0; twice < 2; twice++) {
+		struct qz_buf b = { 0 };
+		struct qz_err e;
+		struct qz_json *j;
+
+		qz_buf_chr(&b, '{');
+		for (int i = 0; i < 1000; i++)
+			qz_buf_fmt(
+			    &b, "%s\"k%d\":[%d]", i ? "," : "", twice && i == 900 ? 17 : i, i);
+		qz_buf_chr(&b, '}');
+		j = qz_json_parse(b.data, b.n, &e);
+		ok((j == NULL) == (twice == 1), "1000 keys, %s", twice ? "one twice" : "all different");
+		if (twice)
+			is(e.msg, "JSON: the key \"k17\" is there twice", "and says which");
+		ok(!j || qz_json_number(qz_json_first(qz_json_get(j, "k999")), 0) == 999,
+		    "the last is found");
+		qz_buf_free(&b);
+		qz_json_free(j);
+	}
+}
+
 static void
 getters(void)
 {
@@ -78,6 +131,8 @@ getters(void)
 	is(qz_json_string(qz_json_get(qz_json_get(j, "s"), "deeper"), "none"), "none",
 	    "look-ups can be chained");
 	ok(qz_json_bool(qz_json_get(j, "b"), false), "a boolean");
+	ok(qz_json_is_real(qz_json_get(j, "h")) && !qz_json_is_real(qz_json_get(j, "n")),
+	    "1.5 has a point, 3 has none");
 	qz_json_free(j);
 }
 
@@ -86,6 +141,7 @@ main(void)
 {
 	table();
 	deep();
+	many_keys();
 	getters();
 	return done();
 }

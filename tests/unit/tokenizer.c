@@ -21,7 +21,9 @@
 static struct qz_tokenizer *
 load(const char *json, const char *config, struct qz_err *e)
 {
-	struct qz_text_files f = { json, strlen(json), config, config ? strlen(config) : 0 };
+	struct qz_text_files f = { .file = { [QZ_TEXT_JSON] = { json, strlen(json) },
+				       [QZ_TEXT_CONFIG] = {
+					   config, config ? strlen(config) : 0 } } };
 
 	memset(e, 0, sizeof *e);
 	return qz_tokenizer_load(&f, e);
@@ -33,8 +35,16 @@ static const struct {
 	{ "{\"model\":{", NULL, "tokenizer.json: JSON: not well-formed" },
 	{ "[1]", NULL, "tokenizer.json: is an array, not an object" },
 	{ "{}", NULL, "no object \"model\"" },
+	{ "{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", NULL,
+	    "model: the type WordPiece is not supported" },
 	{ "{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}", NULL,
-	    "model: the type Unigram is not supported" },
+	    "model: vocab: is an array, expected an array of some" },
+	{ "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}}", NULL,
+	    "model: vocab[0]: expected [\"piece\", score]" },
+	{ "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",-1],[\"a\",-2]]}}", NULL,
+	    "model: vocab[1]: \"a\" is there twice" },
+	{ "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",-1]],\"unk_id\":1}}", NULL,
+	    "model: unk_id: is 1, not a whole number within 0..0" },
 	{ "{\"model\":{\"type\":\"BPE\",\"merges\":[]}}", NULL, "model: no vocab" },
 	{ "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1}}}", NULL,
 	    "vocab: the id of \"a\": is -1, not" },
@@ -59,8 +69,15 @@ static const struct {
 	    "dropout 0.1 is not supported" },
 	{ "{\"model\":{\"end_of_word_suffix\":\"</w>\"," VOCAB ",\"merges\":[]}}", NULL,
 	    "end_of_word_suffix \"</w>\" is not supported" },
+	{ "{\"normalizer\":{\"type\":\"BertNormalizer\"}," MODEL "}", NULL,
+	    "normalizer: the type BertNormalizer is not supported" },
 	{ "{\"normalizer\":{\"type\":\"Precompiled\"}," MODEL "}", NULL,
-	    "normalizer: the type Precompiled is not supported" },
+	    "normalizer: Precompiled: no string \"precompiled_charsmap\"" },
+	{ "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"a!\"}," MODEL "}",
+	    NULL, "normalizer: Precompiled: charsmap: byte 1 is no base64" },
+	{ "{\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAEAAA==\"}," MODEL
+	  "}",
+	    NULL, "normalizer: Precompiled: charsmap: a trie of 256 bytes in 4" },
 	{ "{\"normalizer\":{\"type\":\"Prepend\"}," MODEL "}", NULL,
 	    "normalizer: Prepend: no string" },
 	{ "{\"normalizer\":{\"type\":\"Sequence\"}," MODEL "}", NULL,
@@ -262,6 +279,35 @@ check_input(void)
 	qz_tokenizer_free(t);
 }
 
+/* ignore_merges is about whole words: the part of a word that no token joins to the rest is merged. */
+static void
+check_parts(void)
+{
+	static const struct {
+		const char *text, *want;
+	} rows[] = { { "ab", "3/2" }, { "ab\xc3\xa9", "0 1 2/1 2 4" }, { "ab", "3/2" },
+		{ "\xc3\xa9"
+		  "ab\xc3\xa9",
+		    "2 0 1 2/2 3 4 6" } };
+	struct qz_err e;
+	struct qz_tokenizer *t = load("{\"model\":{\"type\":\"BPE\",\"ignore_merges\":true,"
+				      "\"vocab\":{\"a\":0,\"b\":1,\"\xc3\xa9\":2,\"ab\":3},"
+				      "\"merges\":[]}}",
+	    NULL, &e);
+
+	if (!ok(t != NULL, "loads"))
+		return;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct qz_encoding enc = { 0 };
+
+		if (ok(qz_encode(t, rows[i].text, strlen(rows[i].text), 0, NULL, 0, &enc, &e) == 0,
+			"row %zu", i))
+			is(show(&enc), rows[i].want, rows[i].text);
+		qz_encoding_free(&enc);
+	}
+	qz_tokenizer_free(t);
+}
+
 /* One word of a million letters: a quadratic merge would take hours. */
 static void
 check_long(void)
@@ -327,6 +373,7 @@ main(void)
 	check_refused();
 	check_encoded();
 	check_input();
+	check_parts();
 	check_long();
 	check_hostile();
 	return done();

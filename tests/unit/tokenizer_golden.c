@@ -20,11 +20,11 @@ load(const char *model, struct qz_err *e)
 	char name[200], *json, *config;
 
 	snprintf(name, sizeof name, "models/%s/tokenizer.json", model);
-	json = shared_bytes(name, &f.tokenizer_json_n);
+	json = shared_bytes(name, &f.file[QZ_TEXT_JSON].n);
 	snprintf(name, sizeof name, "models/%s/tokenizer_config.json", model);
-	config = shared_bytes(name, &f.tokenizer_config_n);
-	f.tokenizer_json = json;
-	f.tokenizer_config = config;
+	config = shared_bytes(name, &f.file[QZ_TEXT_CONFIG].n);
+	f.file[QZ_TEXT_JSON].s = json;
+	f.file[QZ_TEXT_CONFIG].s = config;
 	t = qz_tokenizer_load(&f, e);
 	free(json);
 	free(config);

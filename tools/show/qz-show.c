@@ -60,10 +60,11 @@ static int
 keep_tokenizer(
     struct view *v, struct qz_shard_reader *r, const struct qz_record *rec, struct qz_err *e)
 {
-	struct qz_buf *b = !strcmp(rec->name, "tokenizer.json")          ? &v->rows.tokenizer_json
-			   : !strcmp(rec->name, "tokenizer_config.json") ? &v->rows.tokenizer_config
-									 : NULL;
+	struct qz_buf *b = NULL;
 
+	for (int i = 0; i < QZ_TEXT_FILES; i++)
+		if (!strcmp(rec->name, qz_text_file_names[i]))
+			b = &v->rows.files[i];
 	if (!b || v->rows.json)
 		return 0;
 	qz_buf_clear(b);

@@ -9,12 +9,17 @@
 static int
 load_tokenizer(struct show_rows *s, struct qz_err *e)
 {
-	struct qz_text_files f = { s->tokenizer_json.data, s->tokenizer_json.n,
-		s->tokenizer_config.data, s->tokenizer_config.n };
+	struct qz_text_files f = { 0 };
+	bool any = false;
 
 	if (s->t || s->json)
 		return 0;
-	if (!s->tokenizer_json.n)
+	for (int i = 0; i < QZ_TEXT_FILES; i++) {
+		f.file[i].s = s->files[i].data;
+		f.file[i].n = s->files[i].n;
+		any |= i != QZ_TEXT_CONFIG && s->files[i].n;
+	}
+	if (!any)
 		return qz_fail(e, QZ_EDATA, "the shard carries no tokenizer: --json shows the ids");
 	s->t = qz_tokenizer_load(&f, e);
 	return s->t ? 0 : -1;
@@ -99,6 +104,6 @@ void
 show_rows_free(struct show_rows *s)
 {
 	qz_tokenizer_free(s->t);
-	qz_buf_free(&s->tokenizer_json);
-	qz_buf_free(&s->tokenizer_config);
+	for (int i = 0; i < QZ_TEXT_FILES; i++)
+		qz_buf_free(&s->files[i]);
 }

@@ -4,6 +4,7 @@
 
 #include "libcore/io/out.h"
 #include "libcore/shard/reader.h"
+#include "libcore/text/tokenizer.h"
 
 /* One record in the list of a shard, after its data has been checked. */
 void show_head(const struct qz_json *head, const char *name, struct qz_buf *out);
@@ -14,9 +15,9 @@ int show_provenance(const char *chain, struct qz_buf *out, struct qz_err *e);
 /* Rows of a tokens record, until *left is 0: as JSON lines, or drawn with the shard's own tokenizer. */
 struct show_rows {
 	bool json;
-	int64_t left;                                   /* -1: all */
-	uint64_t number;                                /* of the next row */
-	struct qz_buf tokenizer_json, tokenizer_config; /* seen as blobs before */
+	int64_t left;                       /* -1: all */
+	uint64_t number;                    /* of the next row */
+	struct qz_buf files[QZ_TEXT_FILES]; /* seen as blobs before */
 	struct qz_tokenizer *t;
 };
 int show_rows(struct show_rows *s, struct qz_shard_reader *r, const struct qz_record *rec,

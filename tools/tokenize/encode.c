@@ -75,52 +75,93 @@ add_end(struct encoder *en, const struct qz_doc *doc, struct qz_err *e)
 	return 0;
 }
 
-static void
-check_tokens(const struct encoder *en, struct report *r)
+/* The last thing to learn must be an end: a special token, or the end token by name. */
+static bool
+ends_well(const struct encoder *en, size_t n)
 {
-	int64_t bos = qz_vocab_bos(en->t), eos = qz_vocab_eos(en->t);
-	const uint32_t *ids = en->enc.ids;
-	size_t n = en->enc.n, last = n;
-	bool ended = false;
+	int64_t eos = qz_vocab_eos(en->t);
 
-	r->double_bos += bos >= 0 && n > 1 && ids[0] == (uint32_t)bos && ids[1] == (uint32_t)bos;
-	/* The last thing to learn must be an end: a special token, or the end token by name. */
-	while (last > 0 && !en->mask[last - 1])
-		last--;
-	if (last > 0)
-		ended = qz_vocab_is_special(en->t, ids[last - 1]) ||
-			(eos >= 0 && ids[last - 1] == (uint32_t)eos);
-	r->no_end += !ended;
+	while (n > 0 && !en->mask[n - 1])
+		n--;
+	return n > 0 && (qz_vocab_is_special(en->t, en->enc.ids[n - 1]) ||
+			    (eos >= 0 && en->enc.ids[n - 1] == (uint32_t)eos));
 }
 
-/* The kept part: *from .. *from + *n of the tokens; the first token of a row stays (BOS). */
-static void
-cut_long(struct encoder *en, struct report *r, size_t *from, size_t *n)
+/* Does a user's field hold the text of a special token, as text or taken for the token? */
+static bool
+has_typed_special(const struct encoder *en, const struct qz_doc *doc)
 {
-	size_t over = en->length && *n > en->length ? *n - (size_t)en->length : 0;
+	size_t s = 0;
 
-	if (!over)
-		return;
-	if (en->cut == CUT_DROP) {
-		r->dropped++;
-		*n = 0;
-		return;
+	if (!en->parse_special)
+		return en->enc.plain_specials > 0;
+	for (size_t i = 0; i < en->enc.n; i++) {
+		size_t end = en->enc.ends[i];
+
+		if (!end || !qz_vocab_is_special(en->t, en->enc.ids[i]))
+			continue;
+		while (s + 1 < doc->n_segments && end > doc->segments[s].at + doc->segments[s].n)
+			s++;
+		/* the end token that was added stands behind all text */
+		if (doc->n_segments && doc->segments[s].from_data &&
+		    !(i + 1 == en->enc.n && doc->needs_eos))
+			return true;
 	}
-	r->truncated++;
-	*n = (size_t)en->length;
+	return false;
+}
+
+/* Tokens from..from + n as a row of their own. */
+static int
+put_row(struct encoder *en, size_t from, size_t n, struct counts *c, struct tokens *out,
+    struct qz_err *e)
+{
+	size_t trained = 0;
+
+	en->mask[from] = 0; /* nothing comes before the first token of a row: it cannot be learnt */
+	for (size_t i = from; i < from + n; i++)
+		trained += en->mask[i];
+	if (!trained) {
+		c->untrained++;
+		return 0;
+	}
+	c->tokens += n;
+	c->trained += trained;
+	return tokens_add(out, en->enc.ids + from, en->mask + from, n, e);
+}
+
+/* A document that is longer than a row. */
+static int
+put_long(struct encoder *en, struct counts *c, struct tokens *out, struct qz_err *e)
+{
+	size_t n = en->enc.n, row = (size_t)en->length;
+
+	if (en->cut == CUT_DROP) {
+		c->dropped++;
+		return 0;
+	}
+	c->truncated++;
 	if (en->cut == CUT_START)
-		*from = over;
+		return put_row(en, n - row, row, c, out, e);
+	if (en->cut == CUT_END)
+		return put_row(en, 0, row, c, out, e);
+	for (size_t at = 0; at < n; at += row)
+		if (put_row(en, at, n - at < row ? n - at : row, c, out, e) < 0)
+			return -1;
+	return 0;
 }
 
 int
-encode_doc(struct encoder *en, const struct qz_doc *doc, struct report *r, const uint32_t **ids,
-    size_t *n, struct qz_err *e)
+encode_doc(struct encoder *en, const struct qz_doc *doc, struct counts *c, struct tokens *out,
+    struct qz_err *e)
 {
 	unsigned flags = QZ_SPECIAL_PARSE |
 			 (en->add_special && doc->needs_bos ? QZ_SPECIAL_ADD : 0);
-	size_t n_plain, from = 0, trained = 0;
+	int64_t bos = qz_vocab_bos(en->t);
+	const uint32_t *ids;
+	bool is_long;
+	size_t n_plain;
 
-	en->enc.n = 0;
+	en->enc.n = en->enc.plain_specials = 0;
 	if (find_plain(en, doc, &n_plain, e) < 0 ||
 	    qz_encode(en->t, doc->text.data ? doc->text.data : "", doc->text.n, flags, en->plain,
 		n_plain, &en->enc, e) < 0)
@@ -130,26 +171,20 @@ encode_doc(struct encoder *en, const struct qz_doc *doc, struct report *r, const
 	set_mask(en, doc, 0);
 	if (add_end(en, doc, e) < 0)
 		return -1;
-	r->docs++;
-	*n = en->enc.n;
-	cut_long(en, r, &from, n);
-	en->mask[from] = 0; /* nothing comes before the first token of a row: it cannot be learnt */
-	for (size_t i = from; i < from + *n; i++)
-		trained += en->mask[i];
-	if (*n && !trained) {
-		r->untrained++;
-		*n = 0;
+	c->docs++;
+	c->repaired += doc->repaired;
+	c->special_in_data += has_typed_special(en, doc);
+	ids = en->enc.ids;
+	if (!en->enc.n) {
+		c->untrained++;
+		return 0;
 	}
-	if (*n && from + *n == en->enc.n)
-		check_tokens(en, r);
-	else if (*n)
-		r->no_end++;
-	r->tokens += *n;
-	r->trained += *n ? trained : 0;
-	*ids = en->enc.ids + from;
-	if (from)
-		memmove(en->mask, en->mask + from, *n);
-	return 0;
+	c->double_bos += bos >= 0 && en->enc.n > 1 && ids[0] == (uint32_t)bos &&
+			 ids[1] == (uint32_t)bos;
+	is_long = en->length && en->enc.n > en->length;
+	c->no_end += !(is_long && en->cut == CUT_DROP) &&
+		     ((is_long && en->cut == CUT_END) || !ends_well(en, en->enc.n));
+	return is_long ? put_long(en, c, out, e) : put_row(en, 0, en->enc.n, c, out, e);
 }
 
 void
@@ -158,4 +193,29 @@ encoder_free(struct encoder *en)
 	qz_encoding_free(&en->enc);
 	free(en->mask);
 	free(en->plain);
+}
+
+int
+tokens_add(struct tokens *t, const uint32_t *ids, const uint8_t *mask, size_t n, struct qz_err *e)
+{
+	size_t cap = t->cap;
+
+	if (room(&t->ids, &cap, t->n + n, sizeof *t->ids, e) < 0 ||
+	    room(&t->mask, &t->cap, t->n + n, 1, e) < 0 ||
+	    room(&t->ends, &t->docs_cap, t->n_docs + 1, sizeof *t->ends, e) < 0)
+		return -1;
+	memcpy(t->ids + t->n, ids, n * sizeof *ids);
+	memcpy(t->mask + t->n, mask, n);
+	t->n += n;
+	t->ends[t->n_docs++] = t->n;
+	return 0;
+}
+
+void
+tokens_free(struct tokens *t)
+{
+	free(t->ids);
+	free(t->mask);
+	free(t->ends);
+	*t = (struct tokens){ 0 };
 }

@@ -8,14 +8,13 @@
 #include "libcore/model/modeltext.h"
 #include "libcore/shard/provenance.h"
 #include "tools/common/cli.h"
-#include "tools/common/meter.h"
 #include "tools/common/rowview.h"
 #include "tools/tokenize/tokenize.h"
 
 static const char *model, *format = "auto", *prompt_field, *response_field, *output;
-static const char *train_on = "response", *special = "auto", *cut = "end";
-static int64_t length, show, skip_bad, zstd_level;
-static bool pack, parse_special;
+static const char *train_on = "response", *special = "auto", *cut = "end", *invalid = "refuse";
+static int64_t length, show, skip_bad, zstd_level, seed = 42;
+static bool pack, by_length, parse_special, stats, as_json;
 
 static const struct qz_opt opts[] = {
 	{ 'm', "model", QZ_OPT_STR, &model, "MODEL",
@@ -26,7 +25,8 @@ static const struct qz_opt opts[] = {
 	    "Read data of this format: auto, chat, prompt, alpaca, dolly, text, or a template "
 	    "FILE.jinja. Auto looks at the fields of the first record and says what it took.",
 	    0, 0, NULL },
-	{ 'p', "prompt", QZ_OPT_STR, &prompt_field, "FIELD", "Take prompts from this field.", 0, 0,
+	{ 'p', "prompt", QZ_OPT_STR, &prompt_field, "FIELD",
+	    "Take prompts from this field. In a chat it is the field with the messages.", 0, 0,
 	    NULL },
 	{ 'r', "response", QZ_OPT_STR, &response_field, "FIELD", "Take responses from this field.",
 	    0, 0, NULL },
@@ -44,15 +44,36 @@ static const struct qz_opt opts[] = {
 	    "a row.",
 	    0, 1 << 24, NULL },
 	{ 0, "cut", QZ_OPT_STR, &cut, "WHAT",
-	    "Of a document that is too long cut its end, its start, or drop it.", 0, 0,
-	    "end|start|drop" },
+	    "Of a document that is too long cut its end, its start, drop it, or split it into "
+	    "rows. "
+	    "Split suits plain text: the document goes on in the next row.",
+	    0, 0, "end|start|drop|split" },
 	{ 0, "pack", QZ_OPT_FLAG, &pack, NULL,
-	    "Put several documents into a row of --length tokens. They never attend to each other.",
+	    "Put several documents into a row of --length tokens. They never attend to each other. "
+	    "The longest of some 32,000 documents are placed first, each in the first row with "
+	    "room.",
 	    0, 0, NULL },
+	{ 0, "by-length", QZ_OPT_FLAG, &by_length, NULL,
+	    "Write the rows of some 32,000 documents with the longest first. Batches of like rows "
+	    "need little padding.",
+	    0, 0, NULL },
+	{ 0, "seed", QZ_OPT_INT, &seed, "N", "Shuffle packed rows by this seed.", 0, 1e15, NULL },
+	{ 0, "invalid", QZ_OPT_STR, &invalid, "WHAT",
+	    "Refuse bytes that are not UTF-8 and half surrogate pairs in JSON, or replace them "
+	    "with "
+	    "U+FFFD.",
+	    0, 0, "refuse|replace" },
 	{ 0, "skip-bad", QZ_OPT_INT, &skip_bad, "N",
-	    "Pass over up to N broken records. They are counted.", 0, 1e15, NULL },
+	    "Pass over up to N broken records. They are named and counted.", 0, 1e15, NULL },
 	{ 0, "show", QZ_OPT_INT, &show, "N",
 	    "Draw the first N rows with what is trained in colour.", 0, 1e9, NULL },
+	{ 0, "stats", QZ_OPT_FLAG, &stats, NULL, "Add a histogram of lengths to the report.", 0, 0,
+	    NULL },
+	{ 0, "json", QZ_OPT_FLAG, &as_json, NULL, "Print the report as a line of JSON.", 0, 0,
+	    NULL },
+	{ 'j', "threads", QZ_OPT_INT, &qz_threads, "N",
+	    "Use N threads. 0 takes all processors; the output does not depend on it.", 0, 1024,
+	    NULL },
 	{ 0, "zstd", QZ_OPT_INT, &zstd_level, "LEVEL",
 	    "Compress the shard at this level. 0 stores it as it is.", 0, 19, NULL },
 	{ 'o', "output", QZ_OPT_STR, &output, "FILE",
@@ -63,38 +84,22 @@ static const struct qz_opt opts[] = {
 static const struct qz_tool tool = { "qz-tokenize", "turn training data into tokens", "[DATA...]",
 	opts, "qz-tokenize -m base.qz -o train.qz chats.jsonl" };
 
+enum { TOLD_MAX = 10 }; /* broken records that are named, of each file */
+
 struct work {
 	struct qz_model_text text;
 	struct qz_template *user_template;
-	struct encoder en;
+	struct job job;
 	struct packer packer;
+	struct lengths lengths;
 	struct qz_out *out;
 	struct qz_shard_writer *w;
 	struct qz_step step;
 	struct report *reports;
-	enum qz_docs_format found;
+	const char *file; /* at hand */
+	uint64_t told;
 	struct qz_rowview view;
 };
-
-/* The data as it passes: hashed for provenance, counted for the meter. */
-struct input {
-	struct qz_in *in;
-	struct qz_hash *hash;
-	struct qz_meter *meter;
-};
-
-static int64_t
-read_data(void *arg, void *data, size_t n, struct qz_err *e)
-{
-	struct input *i = arg;
-	int64_t got = qz_in_some(i->in, data, n, e);
-
-	if (got > 0) {
-		qz_hash_add(i->hash, data, (size_t)got);
-		qz_meter_add(i->meter, (uint64_t)got);
-	}
-	return got;
-}
 
 static int
 see(void *arg, uint64_t row, const uint32_t *ids, const uint8_t *mask, uint64_t n,
@@ -119,8 +124,9 @@ docs_options(struct work *w, struct qz_docs_options *o, struct qz_err *e)
 	*o = (struct qz_docs_options){ .prompt_field = prompt_field,
 		.response_field = response_field,
 		.model_template = w->text.template,
-		.train_all = w->en.train_all,
+		.train_all = w->job.encoder.train_all,
 		.skip_bad = skip_bad,
+		.repair = !strcmp(invalid, "replace"),
 		.vars = { .bos_token = w->text.bos,
 		    .eos_token = w->text.eos,
 		    .pad_token = w->text.pad,
@@ -133,58 +139,62 @@ docs_options(struct work *w, struct qz_docs_options *o, struct qz_err *e)
 		qz_usage(
 		    "--format: '%s' is none of auto, chat, prompt, alpaca, dolly, text, FILE.jinja",
 		    format);
+	o->format = QZ_DOCS_JINJA;
+	o->user_template = w->user_template;
+	if (w->user_template)
+		return 0;
 	if (qz_file_read(format, &source, 1 << 20, e) < 0)
 		return -1;
 	w->user_template = qz_template_new(source.data ? source.data : "", source.n, e);
 	qz_buf_free(&source);
-	o->format = QZ_DOCS_JINJA;
 	o->user_template = w->user_template;
 	return w->user_template ? 0 : qz_at(e, "%s", format);
 }
 
 static int
-add_docs(struct work *w, struct qz_docs *docs, struct report *r, struct qz_err *e)
+take(void *arg, const uint32_t *ids, const uint8_t *mask, size_t n, struct qz_err *e)
 {
-	const struct qz_doc *doc;
-	const uint32_t *ids;
-	size_t n;
-	int got;
+	struct work *w = arg;
 
-	while ((got = qz_docs_next(docs, &doc, e)) > 0) {
-		if (encode_doc(&w->en, doc, r, &ids, &n, e) < 0)
-			return qz_at(e, "line %llu", (unsigned long long)doc->line);
-		if (n && packer_add(&w->packer, ids, w->en.mask, n, e) < 0)
-			return -1;
-	}
-	w->found = qz_docs_found(docs);
-	r->bad = qz_docs_skipped(docs);
-	return got;
+	lengths_add(&w->lengths, n);
+	return packer_add(&w->packer, ids, mask, n, e);
+}
+
+static void
+skip(void *arg, const struct qz_err *e)
+{
+	struct work *w = arg;
+
+	if (w->told++ < TOLD_MAX)
+		qz_say("%s: %s: passed over", w->file, e->msg);
+	if (w->told == TOLD_MAX)
+		qz_say("%s: further broken records are only counted", w->file);
 }
 
 static int
 add_file(struct work *w, const char *path, struct report *r, struct qz_err *e)
 {
-	struct qz_meter meter;
-	struct input i = { qz_in_open(path, e), qz_hash_new(), &meter };
 	struct qz_docs_options o;
+	struct data *data = data_open(path, e);
 	struct qz_docs *docs = NULL;
 	int ret = -1;
 
-	if (i.in && i.hash && docs_options(w, &o, e) == 0) {
-		qz_meter_start(&meter, "tokenize",
-		    qz_in_size(i.in) > 0 ? (uint64_t)qz_in_size(i.in) : 0, NULL);
-		r->name = path;
-		docs = qz_docs_new(&o, read_data, &i, e);
-		ret = docs ? add_docs(w, docs, r, e) : -1;
-		qz_meter_stop(&meter);
+	r->name = path;
+	if (data && docs_options(w, &o, e) == 0) {
+		w->file = data_name(data);
+		w->told = 0;
+		docs = qz_docs_new(&o, data_read, data, e);
+		w->job.options = &o;
+		ret = docs ? run_batches(&w->job, docs, &r->c, e) : -1;
+		if (docs)
+			r->format = qz_docs_format_name(qz_docs_found(docs));
 		if (ret < 0)
-			qz_at(e, "%s", qz_in_name(i.in));
+			qz_at(e, "%s", w->file);
 		else
-			qz_step_input(&w->step, "data", qz_hash_get128(i.hash));
+			qz_step_input(&w->step, "data", data_digest(data));
 	}
 	qz_docs_free(docs);
-	qz_hash_free(i.hash);
-	qz_in_close(i.in);
+	data_close(data);
 	return ret;
 }
 
@@ -197,7 +207,9 @@ open_shard(struct work *w, struct qz_err *e)
 
 	if (!h)
 		return qz_nomem(e, 1);
-	qz_hash_add(h, w->text.tokenizer_json.data, w->text.tokenizer_json.n);
+	for (int i = 0; i < QZ_TEXT_FILES; i++)
+		if (i != QZ_TEXT_CONFIG)
+			qz_hash_add(h, w->text.files[i].data, w->text.files[i].n);
 	qz_digest_hex(qz_hash_get128(h), hex);
 	qz_step_input(&w->step, "tokenizer", qz_hash_get128(h));
 	qz_hash_free(h);
@@ -208,24 +220,30 @@ open_shard(struct work *w, struct qz_err *e)
 		w->w = qz_shard_writer_new(
 		    w->out, "tokens", meta.data, NULL, 0, (int)zstd_level, e);
 	qz_buf_free(&meta);
-	if (!w->w || qz_shard_blob(w->w, "tokenizer.json", w->text.tokenizer_json.data,
-			 w->text.tokenizer_json.n, e) < 0)
+	if (!w->w)
 		return -1;
-	if (!w->text.tokenizer_config.n)
-		return 0;
-	return qz_shard_blob(w->w, "tokenizer_config.json", w->text.tokenizer_config.data,
-	    w->text.tokenizer_config.n, e);
+	for (int i = 0; i < QZ_TEXT_FILES; i++)
+		if (w->text.files[i].n && qz_shard_blob(w->w, qz_text_file_names[i],
+					      w->text.files[i].data, w->text.files[i].n, e) < 0)
+			return -1;
+	return 0;
 }
 
 static void
 note_options(struct work *w)
 {
-	qz_step_option_str(&w->step, "format", qz_docs_format_name(w->found));
+	qz_step_option_str(&w->step, "format", w->reports[0].format);
 	qz_step_option_str(&w->step, "train_on", train_on);
 	qz_step_option_str(&w->step, "special", special);
 	qz_step_option_num(&w->step, "length", (double)length);
 	qz_step_option_str(&w->step, "cut", cut);
 	qz_step_option_num(&w->step, "pack", pack);
+	if (pack)
+		qz_step_option_num(&w->step, "seed", (double)seed);
+	if (by_length)
+		qz_step_option_num(&w->step, "by_length", 1);
+	if (strcmp(invalid, "refuse") != 0)
+		qz_step_option_str(&w->step, "invalid", invalid);
 	qz_step_option_num(&w->step, "parse_special", parse_special);
 }
 
@@ -251,8 +269,8 @@ check_trained(const struct work *w, int n, struct qz_err *e)
 	uint64_t docs = 0, trained = 0;
 
 	for (int i = 0; i < n; i++) {
-		docs += w->reports[i].docs;
-		trained += w->reports[i].trained;
+		docs += w->reports[i].c.docs;
+		trained += w->reports[i].c.trained;
 	}
 	if (!docs)
 		return qz_fail(
@@ -265,6 +283,38 @@ check_trained(const struct work *w, int n, struct qz_err *e)
 	return 0;
 }
 
+static enum cut
+cut_by_name(void)
+{
+	static const char *const names[] = { "end", "start", "drop", "split" };
+	int i = 0;
+
+	while (strcmp(cut, names[i]) != 0) /* the table of options has checked it */
+		i++;
+	return (enum cut)i;
+}
+
+static void
+configure(struct work *w)
+{
+	w->job = (struct job){ .pool = w->job.pool, .take = take, .skip = skip, .arg = w };
+	w->job.encoder = (struct encoder){ .t = w->text.tokenizer,
+		.add_special = !strcmp(special, "auto"),
+		.parse_special = parse_special,
+		.train_all = !strcmp(train_on, "all"),
+		.length = (uint64_t)length,
+		.cut = cut_by_name() };
+	w->packer = (struct packer){ .w = w->w,
+		.order = pack        ? ORDER_PACK
+			 : by_length ? ORDER_LENGTH
+				     : ORDER_INPUT,
+		.length = (uint64_t)length,
+		.seed = (uint64_t)seed,
+		.show = (uint64_t)show,
+		.see = see,
+		.arg = w };
+}
+
 static int
 tokenize(struct work *w, char **files, int n, struct qz_err *e)
 {
@@ -272,58 +322,64 @@ tokenize(struct work *w, char **files, int n, struct qz_err *e)
 
 	if (qz_model_text_open(&w->text, model, e) < 0 || open_shard(w, e) < 0)
 		return -1;
+	w->job.pool = qz_pool_new((int)qz_threads, e);
+	if (!w->job.pool)
+		return -1;
 	qz_rowview_init(&w->view, w->text.tokenizer, STDERR_FILENO);
-	w->en = (struct encoder){ .t = w->text.tokenizer,
-		.add_special = !strcmp(special, "auto"),
-		.parse_special = parse_special,
-		.train_all = !strcmp(train_on, "all"),
-		.length = (uint64_t)length,
-		.cut = !strcmp(cut, "end")     ? CUT_END
-		       : !strcmp(cut, "start") ? CUT_START
-					       : CUT_DROP };
-	w->packer = (struct packer){ .w = w->w,
-		.length = pack ? (uint64_t)length : 0,
-		.show = (uint64_t)show,
-		.see = see,
-		.arg = w };
+	configure(w);
 	for (int i = 0; i < n; i++) {
 		struct report *r = &w->reports[i];
 
-		if (add_file(w, files[i], r, e) < 0)
+		/* Rows do not span files: each is counted for itself. */
+		if (add_file(w, files[i], r, e) < 0 || packer_flush(&w->packer, e) < 0)
 			return -1;
-		if (packer_flush(&w->packer, e) <
-		    0) /* rows do not span files: each is counted for itself */
-			return -1;
-		r->rows = w->packer.rows - before;
+		r->c.rows = w->packer.rows - before;
+		r->c.capacity = pack ? r->c.rows * (uint64_t)length : 0;
 		before = w->packer.rows;
 	}
 	return check_trained(w, n, e) < 0 ? -1 : close_shard(w, e);
 }
 
 static int
-run(char **files, int n, struct qz_err *e)
+report(const struct work *w, size_t n, struct qz_err *e)
 {
-	struct work w = { 0 };
+	struct report_style style = { .cut = cut_by_name(),
+		.parse_special = parse_special,
+		.stats = stats,
+		.json = as_json,
+		.width = w->view.width };
 	struct qz_buf text = { 0 };
 	int ret;
 
-	w.reports = calloc((size_t)n, sizeof *w.reports);
-	ret = w.reports ? tokenize(&w, files, n, e) : qz_nomem(e, 1);
-	if (ret == 0 && !qz_quiet) {
-		report_put(w.reports, (size_t)n, qz_docs_format_name(w.found), &text);
-		ret = write(STDERR_FILENO, text.data, text.n) < 0
-			  ? qz_fail_errno(e, "<stderr>: cannot write")
-			  : 0;
-	}
+	report_put(w->reports, n, &w->lengths, &style, &text);
+	ret = write(STDERR_FILENO, text.data, text.n) < 0
+		  ? qz_fail_errno(e, "<stderr>: cannot write")
+		  : 0;
 	qz_buf_free(&text);
-	packer_free(&w.packer);
-	encoder_free(&w.en);
-	qz_shard_writer_free(w.w);
-	qz_out_close(w.out);
-	qz_template_free(w.user_template);
-	qz_model_text_free(&w.text);
-	qz_step_free(&w.step);
-	free(w.reports);
+	return ret;
+}
+
+static int
+run(char **files, int n, struct qz_err *e)
+{
+	struct work *w = calloc(1, sizeof *w);
+	int ret;
+
+	if (!w)
+		return qz_nomem(e, sizeof *w);
+	w->reports = calloc((size_t)n, sizeof *w->reports);
+	ret = w->reports ? tokenize(w, files, n, e) : qz_nomem(e, 1);
+	if (ret == 0 && (!qz_quiet || stats))
+		ret = report(w, (size_t)n, e);
+	packer_free(&w->packer);
+	qz_pool_free(w->job.pool);
+	qz_shard_writer_free(w->w);
+	qz_out_close(w->out);
+	qz_template_free(w->user_template);
+	qz_model_text_free(&w->text);
+	qz_step_free(&w->step);
+	free(w->reports);
+	free(w);
 	return ret;
 }
 
@@ -338,6 +394,10 @@ main(int argc, char **argv)
 		qz_usage("--model MODEL is needed: its tokenizer and chat template are used");
 	if (pack && !length)
 		qz_usage("--pack needs --length N, the tokens of a row");
+	if (pack && by_length)
+		qz_usage("--pack and --by-length are two ways to order rows: choose one");
+	if (!strcmp(cut, "split") && !length)
+		qz_usage("--cut split needs --length N, the tokens of a row");
 	if (run(first < argc ? argv + first : standard_input, first < argc ? argc - first : 1, &e) <
 	    0)
 		qz_die(&e);

@@ -1,4 +1,4 @@
-#include "libcore/format/spm.h"
+#include "libcore/text/spm.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -97,39 +97,48 @@ read_piece(const struct field *in, struct qz_spm_piece *p, struct qz_err *e)
 	return 0;
 }
 
-/* The last value of a varint field of a message, or `otherwise`. */
-static bool
-read_number(const struct field *in, uint32_t number, uint64_t *v)
+/* The fields of trainer_spec or normalizer_spec that matter, by number: bools and one model type. */
+static int
+read_spec(struct qz_spm *s, const struct field *in, bool trainer, struct qz_err *e)
 {
+	const struct {
+		bool trainer;
+		uint32_t number;
+		bool *to;
+	} flags[] = { { true, 24, &s->suffix }, { true, 35, &s->byte_fallback },
+		{ false, 3, &s->dummy_prefix }, { false, 4, &s->trims },
+		{ false, 5, &s->escapes } };
 	struct cursor c = { in->data, in->data + in->n };
 	struct field f;
 
 	while (c.p < c.end) {
 		if (!get_field(&c, &f))
-			return false;
-		if (f.number == number && f.wire == VARINT)
-			*v = f.value;
+			return qz_fail(e, QZ_EDATA, "a damaged specification");
+		if (trainer && f.number == 3 && f.wire == VARINT) {
+			if (f.value > 255)
+				return qz_fail(e, QZ_EDATA, "a damaged specification");
+			s->model_type = (int)f.value;
+		}
+		if (!trainer && f.number == 2 && f.wire == BYTES) {
+			s->charsmap = f.data;
+			s->n_charsmap = f.n;
+		}
+		for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+			if (flags[i].trainer == trainer && flags[i].number == f.number &&
+			    f.wire == VARINT)
+				*flags[i].to = f.value != 0;
 	}
-	return true;
+	return 0;
 }
 
 /* One field of the outermost message. */
 static int
 take(struct qz_spm *s, const struct field *f, size_t *cap, struct qz_err *e)
 {
-	uint64_t v;
-
 	if (f->wire != BYTES)
 		return 0;
-	if (f->number == 2 || f->number == 3) {
-		v = f->number == 2 ? (uint64_t)s->model_type : (uint64_t)s->dummy_prefix;
-		if (!read_number(f, 3, &v) || v > 255)
-			return qz_fail(e, QZ_EDATA, "a damaged specification");
-		if (f->number == 2)
-			s->model_type = (int)v;
-		else
-			s->dummy_prefix = v != 0;
-	}
+	if (f->number == 2 || f->number == 3)
+		return read_spec(s, f, f->number == 2, e);
 	if (f->number != 1)
 		return 0;
 	if (s->n == PIECES_MAX)
@@ -156,7 +165,9 @@ qz_spm_read(struct qz_spm *s, const void *data, size_t n, struct qz_err *e)
 	struct field f;
 	size_t cap = 0;
 
-	*s = (struct qz_spm){ .model_type = QZ_SPM_UNIGRAM, .dummy_prefix = true };
+	*s = (struct qz_spm){
+		.model_type = QZ_SPM_UNIGRAM, .dummy_prefix = true, .trims = true, .escapes = true
+	};
 	while (c.p < c.end) {
 		size_t at = (size_t)(c.p - (const uint8_t *)data);
 

@@ -1,0 +1,67 @@
+/* merges - which two neighbours become one, and in what order: a table from pairs of ids to ranks.
+ *
+ * An entry is one word, left id, right id and rank side by side, in open addressing at most two thirds
+ * full: 8 bytes a merge and one line of the processor's cache a look, since most looks find nothing. */
+#ifndef QZ_MERGES_H
+#define QZ_MERGES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libcore/base/err.h"
+
+enum { QZ_MERGES_MAX = (1 << 24) - 1 }; /* ranks fit in 24 bits, all ones is none */
+#define QZ_NO_MERGE UINT32_MAX
+
+struct qz_merges {
+	uint64_t *slots; /* left, right, index; all ones: free */
+	uint64_t mask;
+	unsigned shift, id_bits, rank_bits;
+	uint32_t *to; /* by index: the id that the pair becomes */
+	uint32_t
+	    *rank; /* by index; NULL: the index is the rank, and merges of one rank make one id */
+};
+
+/* Room for n merges of ids below n_ids, with indices below n_ranks.  Refused: when a pair and its index
+ * need more than 63 bits. */
+int qz_merges_new(struct qz_merges *m, size_t n, size_t n_ranks, uint32_t n_ids, struct qz_err *e);
+/* The same for merges whose ranks may be equal though they make different ids: indices below n. */
+int qz_merges_new_tied(struct qz_merges *m, size_t n, uint32_t n_ids, struct qz_err *e);
+void qz_merges_clear(struct qz_merges *m);
+/* A pair that is there twice keeps its later index. */
+void qz_merges_put(struct qz_merges *m, uint32_t left, uint32_t right, uint32_t index, uint32_t to);
+
+static inline uint64_t
+qz_merges_slot(const struct qz_merges *m, uint64_t key)
+{
+	return key * 0x9e3779b97f4a7c15u >> m->shift;
+}
+
+static inline uint32_t
+qz_merges_find(const struct qz_merges *m, uint32_t left, uint32_t right)
+{
+	uint64_t key = (uint64_t)left << m->id_bits | right, i = qz_merges_slot(m, key), v;
+
+	for (; (v = m->slots[i]) >> m->rank_bits != key; i = (i + 1) & m->mask)
+		if (v == UINT64_MAX)
+			return QZ_NO_MERGE;
+	return (uint32_t)(v & (((uint64_t)1 << m->rank_bits) - 1));
+}
+
+/* The rank of a pair, or QZ_NO_MERGE. */
+static inline uint32_t
+qz_merges_rank(const struct qz_merges *m, uint32_t left, uint32_t right)
+{
+	uint32_t i = qz_merges_find(m, left, right);
+
+	return i == QZ_NO_MERGE || !m->rank ? i : m->rank[i];
+}
+
+/* What a pair of this rank becomes. */
+static inline uint32_t
+qz_merges_to(const struct qz_merges *m, uint32_t left, uint32_t right, uint32_t rank)
+{
+	return m->to[m->rank ? qz_merges_find(m, left, right) : rank];
+}
+
+#endif

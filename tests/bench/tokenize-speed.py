@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+"""tokenize-speed.py [SHARED]: MB/s of text to ids, qz beside tokenizers, sentencepiece and tiktoken, and whole programs.
+
+The texts are made from what a Debian machine has: 20 MB of English from its manual pages, 20 MB of source code and of
+Chinese, Japanese and Korean translations; no line comes twice.  They are cut into documents of about 2 KB.  Tokenizers
+are those under SHARED/models (default ../shared).  Every program has the documents in memory as it wants them, runs
+on the same machine in turns, RUNS=5 times after one that does not count; figures are the median and (least to most).
+Ids must be equal: they are compared by their number and digest.  Peers come from PyPI: tokenizers, sentencepiece,
+tiktoken, xxhash.  THREADS="1 2".  Programs: qz-tokenize beside a script with encode_batch, JSON lines to ids in a file."""
+import glob, gzip, json, os, re, statistics, struct, subprocess, sys, tempfile, time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SHARED = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] != "--peer" else os.environ.get("QZ_SHARED", "../shared")
+RUNS = int(os.environ.get("RUNS", "5"))
+THREADS = [int(t) for t in os.environ.get("THREADS", "1 2").split()]
+SIZE = 20 << 20
+WORK = os.path.join(ROOT, "build", "bench")
+DRIVER = os.path.join(ROOT, "build", "tests", "bench", "tokenize-speed")
+
+
+# ---- texts
+
+def take(lines, seen, size):
+    """Lines that did not come before, up to so many bytes."""
+    out, n = [], 0
+    for line in lines:
+        key = line.strip()
+        if len(key) > 3 and key in seen:
+            continue
+        seen.add(key)
+        out.append(line)
+        n += len(line.encode())
+        if n >= size:
+            break
+    return out
+
+
+def read(path):
+    data = gzip.open(path).read() if path.endswith(".gz") else open(path, "rb").read()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return []
+    return [] if "\0" in text else text.splitlines(True)
+
+
+def manual(path):
+    """A page's prose: without requests and font changes."""
+    for line in read(path):
+        if not line.startswith((".", "'", "\\")):
+            yield re.sub(r"\\(f.|-|&|\(..|\*\(..|s[-+]?\d)", lambda m: "-" if m[0] == "\\-" else "", line)
+
+
+def translations(path):
+    """The second table of a .mo file: the translated messages."""
+    data = open(path, "rb").read()
+    magic, _, n, _, at = struct.unpack_from("<5I", data)
+    for i in range(n if magic == 0x950412DE else 0):
+        size, where = struct.unpack_from("<2I", data, at + 8 * i)
+        try:
+            yield data[where : where + size].decode().replace("\0", "\n") + "\n"
+        except UnicodeDecodeError:
+            return
+
+
+def many(reader, *patterns):
+    for p in patterns:
+        for f in sorted(glob.glob(p, recursive=True)):
+            if os.path.isfile(f):
+                yield from reader(f)
+
+
+def docs(lines):
+    """Documents of about 2 KB."""
+    out, doc, n = [], [], 0
+    for line in lines:
+        doc.append(line)
+        n += len(line)
+        if n >= 2000:
+            out.append("".join(doc))
+            doc, n = [], 0
+    return out
+
+
+def make_texts():
+    os.makedirs(WORK, exist_ok=True)
+    names = ["english", "mixed"]
+    if not all(os.path.exists(os.path.join(WORK, n + ".txt0")) for n in names):
+        english = take(many(manual, "/usr/share/man/man*/*.gz"), set(), SIZE)
+        seen = set()
+        cjk = take(many(translations, *("/usr/share/locale/%s/LC_MESSAGES/*.mo" % l for l in ("zh_CN", "ja", "ko", "zh_TW"))), seen, SIZE // 2)
+        code = take(many(read, "/usr/include/**/*.h", "/usr/lib/python3*/**/*.py"), seen, SIZE - sum(len(l.encode()) for l in cjk))
+        a, b = docs(code), docs(cjk)
+        both = [d for i in range(max(len(a), len(b))) for d in a[i : i + 1] + b[i : i + 1]]
+        for name, texts in (("english", docs(english)), ("mixed", both)):
+            with open(os.path.join(WORK, name + ".jsonl"), "w") as f:
+                f.writelines(json.dumps({"text": t}, ensure_ascii=False) + "\n" for t in texts)
+            with open(os.path.join(WORK, name + ".txt0"), "w", newline="") as f:
+                f.writelines(t + "\0" for t in texts)
+    return names
+
+
+# ---- peers: each prints what the driver prints
+
+def digest(lists):
+    import numpy, xxhash
+    ids = numpy.concatenate([numpy.asarray(l, dtype="<u4") for l in lists])
+    return len(ids), xxhash.xxh3_64_hexdigest(ids.tobytes())
+
+
+def tiktoken_of(path):
+    """A byte-level tokenizer.json as tiktoken wants it, or None."""
+    import tiktoken
+    j = json.load(open(path))
+    pre = j["pre_tokenizer"]
+    if j["model"]["type"] != "BPE" or not pre or pre.get("type") != "Sequence" or "Regex" not in str(pre):
+        return None
+    printable = [b for b in range(256) if 0x21 <= b <= 0x7E or 0xA1 <= b <= 0xFF and b != 0xAD]
+    others = [b for b in range(256) if b not in printable]
+    byte = {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+    # tiktoken merges by rank of the result; so do these models' ids.
+    ranks = {bytes(byte[c] for c in t): i for t, i in j["model"]["vocab"].items()}
+    pattern = pre["pretokenizers"][0]["pattern"]["Regex"]
+    return tiktoken.Encoding("x", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+
+
+def peer(kind, path, texts_file, threads, runs):
+    texts = open(texts_file, newline="").read().split("\0")[:-1]
+    if kind == "tokenizers":
+        import tokenizers
+        t = tokenizers.Tokenizer.from_file(path)
+        t.encode_special_tokens = True
+        encode = lambda: [e.ids for e in t.encode_batch_fast(texts, add_special_tokens=False)]
+    elif kind == "tiktoken":
+        t = tiktoken_of(path)
+        encode = lambda: t.encode_ordinary_batch(texts, num_threads=threads)
+    else:
+        import sentencepiece
+        t = sentencepiece.SentencePieceProcessor(model_file=path)
+        encode = lambda: t.encode(texts, num_threads=threads)
+    for _ in range(runs):
+        start = time.perf_counter()
+        ids = encode()
+        took = time.perf_counter() - start
+        print("%.6f %d %s" % (took, *digest(ids)), flush=True)
+
+
+def program_peer(path, texts_file, out):
+    """What a script does: JSON lines, encode_batch, ids in a file."""
+    import numpy, tokenizers
+    t = tokenizers.Tokenizer.from_file(path)
+    with open(texts_file) as f, open(out, "wb") as o:
+        while lines := f.readlines(4 << 20):
+            for e in t.encode_batch_fast([json.loads(l)["text"] for l in lines], add_special_tokens=False):
+                o.write(numpy.asarray(e.ids, dtype="<u4").tobytes())
+
+
+# ---- the comparison
+
+def command(kind, path, texts, threads, runs):
+    env = dict(os.environ, RAYON_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="true")
+    if kind == "qz":
+        args = [DRIVER, path, texts, str(threads), str(runs)]
+    else:
+        args = [sys.executable, __file__, "--peer", kind, path, texts, str(threads), str(runs)]
+    out = subprocess.run(args, env=env, capture_output=True, text=True)
+    if out.returncode:
+        sys.exit("%s: %s" % (kind, out.stderr))
+    lines = [l.split() for l in out.stdout.splitlines()]
+    return [float(l[0]) for l in lines], lines[-1][1:]
+
+
+def spread(size, seconds):
+    rates = sorted(size / 1e6 / s for s in seconds)
+    return "%.1f (%.1f to %.1f)" % (statistics.median(rates), rates[0], rates[-1])
+
+
+def compare(model, texts):
+    """Rounds: each program once a round, a process of its own, the first run of which does not count."""
+    path = os.path.join(SHARED, "models", model, "tokenizer.json")
+    spm = os.path.join(SHARED, "models", model, "tokenizer.model")
+    size = os.path.getsize(texts)
+    kinds = [("qz", path), ("tokenizers", path)]
+    if os.path.exists(spm):
+        kinds.append(("sentencepiece", spm))
+    if tiktoken_of(path):
+        kinds.append(("tiktoken", path))
+    for threads in THREADS:
+        times, ids = {k: [] for k, _ in kinds}, {}
+        rounds = max(1, (RUNS + 1) // 2)
+        for _ in range(rounds):
+            for kind, p in kinds:
+                runs, ids[kind] = command(kind, p, texts, threads, 3)
+                times[kind] += runs[1:]
+        for kind, _ in kinds:
+            ratio = statistics.median(times[kind]) / statistics.median(times["qz"])
+            same = "equal" if ids[kind] == ids["qz"] else "other (%s)" % ids[kind][0]
+            print("| %-22s | %-7s | %d | %-13s | %-24s | %5.1f | %s |" % (model, os.path.basename(texts)[:-5], threads, kind, spread(size, times[kind]), ratio, same), flush=True)
+
+
+def programs(model, texts):
+    path = os.path.join(SHARED, "models", model, "tokenizer.json")
+    size = os.path.getsize(texts)
+    for threads in THREADS:
+        times = {"qz-tokenize": [], "script": []}
+        with tempfile.TemporaryDirectory() as d:
+            sides = {"qz-tokenize": [os.path.join(ROOT, "build/bin/qz-tokenize"), "-q", "-m", os.path.dirname(path), "-f", "text", "--special", "none", "-j", str(threads), "-o", d + "/a.qz", texts],
+                     "script": [sys.executable, __file__, "--peer", "program", path, texts, d + "/b.ids"]}
+            for _ in range(RUNS):
+                for side, args in sides.items():
+                    start = time.perf_counter()
+                    subprocess.run(args, check=True, env=dict(os.environ, RAYON_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="true"))
+                    times[side].append(time.perf_counter() - start)
+        for side in sides:
+            ratio = statistics.median(times[side]) / statistics.median(times["qz-tokenize"])
+            print("| %-22s | %-7s | %d | %-13s | %-24s | %5.1f | whole program |" % (model, os.path.basename(texts)[:-6], threads, side, spread(size, times[side]), ratio), flush=True)
+
+
+def main():
+    only = os.environ.get("ONLY", "")
+    print("| tokenizer | text | threads | program | MB/s | qz is faster by | ids |\n|---|---|---|---|---|---|---|")
+    names = make_texts()
+    for model in "mistral-v1-tokenizer", "qwen2-tokenizer", "llama3-like-tokenizer":
+        for name in names:
+            if only in model + " " + name:
+                compare(model, os.path.join(WORK, name + ".txt0"))
+                programs(model, os.path.join(WORK, name + ".jsonl"))
+
+
+if len(sys.argv) > 2 and sys.argv[1] == "--peer":
+    if sys.argv[2] == "program":
+        program_peer(*sys.argv[3:])
+    else:
+        peer(sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]), int(sys.argv[6]))
+else:
+    main()

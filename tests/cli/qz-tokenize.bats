@@ -1,0 +1,235 @@
+#!/usr/bin/env bats
+# qz-tokenize on a vocabulary of bytes made here: what comes in in which form, what is refused and how,
+# what the report counts, how rows are made.
+
+# shellcheck disable=SC2154,SC2030,SC2031,SC2016 # bats sets stderr, output and status; templates have dollars
+bats_require_minimum_version 1.5.0
+load helper
+
+# A byte is its own id; 256 is <s>, 257 </s>, 258 <|x|>.
+setup_file() {
+	export QZ_T=$BATS_FILE_TMPDIR
+	cd "$QZ_T" || return
+	mkdir model
+	perl -MJSON::PP -e '
+		my ($n, %vocab) = 0x100;
+		for my $b (0 .. 255) {
+			my $prints = $b >= 0x21 && $b <= 0x7e || $b >= 0xa1 && $b <= 0xff && $b != 0xad;
+			$vocab{$prints ? chr $b : chr $n++} = $b;
+		}
+		my @added = map +{ id => $_->[0], content => $_->[1], special => JSON::PP::true, normalized => JSON::PP::false,
+			single_word => JSON::PP::false, lstrip => JSON::PP::false, rstrip => JSON::PP::false },
+			[256, "<s>"], [257, "</s>"], [258, "<|x|>"];
+		my $level = { type => "ByteLevel", add_prefix_space => JSON::PP::false, use_regex => JSON::PP::false };
+		my $template = { type => "TemplateProcessing", single => [{ SpecialToken => { id => "<s>" } }, { Sequence => { id => "A" } }],
+			special_tokens => { "<s>" => { ids => [256] } } };
+		print JSON::PP->new->utf8->canonical->encode({ added_tokens => \@added, normalizer => undef, pre_tokenizer => $level,
+			post_processor => $template, decoder => $level, model => { type => "BPE", vocab => \%vocab, merges => [] } })' >model/tokenizer.json
+	echo '{"bos_token":"<s>","eos_token":"</s>","chat_template":"{{ bos_token }}{% for m in messages %}{{ m.role[0] }}:{{ m.content }}{{ eos_token }}{% endfor %}"}' >model/tokenizer_config.json
+	printf '%s\n' '{"text":"one"}' '{"text":"two"}' '{"text":"three"}' >texts.jsonl
+}
+
+setup() { cd "$QZ_T" || return; }
+
+# rows ARGS...: the rows that come out, as JSON lines.
+rows() { qz-tokenize -q -m model "$@" | qz-show --json --rows all -; }
+
+# text ARGS...: the same as text, trained text in brackets, a row a line; <s> and </s> are ^ and $.
+text() {
+	rows "$@" | perl -MJSON::PP -ne '
+		my $r = decode_json $_;
+		my $s = join "", map { ($r->{mask}[$_] ? "[" : "") . ({ 256 => "^", 257 => "\$", 258 => "X" }->{$r->{ids}[$_]} // chr $r->{ids}[$_]) .
+			($r->{mask}[$_] ? "]" : "") } 0 .. $#{$r->{ids}};
+		$s =~ s/\]\[//g;
+		print "$s\n"'
+}
+
+@test "the formats: text, chat, ShareGPT, prompt, fields by name" {
+	[ "$(text -f text texts.jsonl)" = $'^[one$]\n^[two$]\n^[three$]' ]
+	[ "$(text - <<<'{"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Yo"}]}')" = '^u:Hi$a:[Yo$]' ]
+	[ "$(text - <<<'{"conversations":[{"from":"human","value":"Hi"},{"from":"gpt","value":"Yo"}]}')" = '^u:Hi$a:[Yo$]' ]
+	[ "$(text - <<<'{"prompt":"Q","completion":"A"}')" = '^Q[A$]' ]
+	[ "$(text -p ask -r say - <<<'{"ask":"Q","say":"A"}')" = '^Q[A$]' ]
+	[ "$(text --train-on all - <<<'{"prompt":"Q","completion":"A"}')" = '^[QA$]' ]
+}
+
+@test "Alpaca and Dolly" {
+	[[ "$(text - <<<'{"instruction":"Do","input":"","output":"A"}')" == *"Do"*"### Response:"*"[A\$]" ]]
+	[[ "$(text - <<<'{"instruction":"Do","context":"","response":"A"}')" == "^[INST] Below is an instruction"*"### Response: [/INST] [A\$]" ]]
+}
+
+@test "a template of one's own" {
+	printf '%s' 'Q {{ q }} A {% generation %}{{ a }}{% endgeneration %}.' >own.jinja
+	[ "$(text -f own.jinja - <<<'{"q":"1","a":"2"}')" = '^Q 1 A [2].' ]
+}
+
+@test "documents as they are: --special none adds nothing" {
+	[ "$(text -f text --special none texts.jsonl)" = $'o[ne]\nt[wo]\nt[hree]' ]
+}
+
+@test "compressed data is the same data" {
+	qz-tokenize -q -m model -o plain.qz texts.jsonl
+	gzip -c texts.jsonl >t.gz
+	zstd -q -f texts.jsonl -o t.zst
+	{ head -n 1 texts.jsonl | gzip && tail -n +2 texts.jsonl | gzip; } >two.gz
+	for f in t.gz t.zst two.gz; do
+		qz-tokenize -q -m model -o "$f.qz" "$f"
+		cmp plain.qz "$f.qz"
+		qz-tokenize -q -m model <"$f" | cmp plain.qz -
+	done
+}
+
+@test "compressed data that is cut: status 3, the file is named" {
+	perl -e 'print "{\"text\":\"", (map chr(97 + rand 26), 1 .. 9000), "\"}\n"' | gzip | head -c 3000 >cut.gz
+	run --separate-stderr qz-tokenize -q -m model -o cut.qz cut.gz
+	[ "$status" -eq 3 ]
+	[[ $stderr == "qz-tokenize: cut.gz: archive: truncated gzip input" ]]
+	[ ! -e cut.qz ]
+}
+
+@test "several files, an array and lines" {
+	printf '[{"text":"a"},\n{"text":"b"}]' >array.json
+	run --separate-stderr qz-tokenize -m model -o several.qz array.json texts.jsonl
+	[ "$status" -eq 0 ]
+	[[ $stderr == *"array.json          2         2           6           4"* ]]
+	[[ $stderr == *"texts.jsonl         3         3          17          14"* ]]
+	[ "$(qz-show --json --rows all several.qz | wc -l)" -eq 5 ]
+}
+
+@test "any number of threads: the same bytes" {
+	for i in $(seq 3000); do echo "{\"prompt\":\"question $i\",\"completion\":\"answer $((i * i))\"}"; done >many.jsonl
+	for how in '' '--pack -l 64' '--by-length' '--cut split -l 16'; do
+		# shellcheck disable=SC2086 # words
+		qz-tokenize -q -m model $how -j 1 -o one.qz many.jsonl
+		# shellcheck disable=SC2086
+		qz-tokenize -q -m model $how -j 4 many.jsonl | cmp one.qz -
+	done
+}
+
+@test "a broken line: file and line are named; --skip-bad passes over so many" {
+	printf '%s\n' '{"text":"a"}' '{"text":' '{"text":7}' '{"text":"b"}' >broken.jsonl
+	run --separate-stderr qz-tokenize -m model -o b.qz broken.jsonl
+	[ "$status" -eq 3 ]
+	[ "$stderr" = "qz-tokenize: broken.jsonl: line 2: JSON: not well-formed at byte 8 of 8" ]
+	run --separate-stderr qz-tokenize -m model --skip-bad 1 -o b.qz broken.jsonl
+	[ "$status" -eq 3 ]
+	[[ $stderr == *'broken.jsonl: line 2: '*': passed over'*'line 3: the field "text" is a number, expected a string' ]]
+	run --separate-stderr qz-tokenize -m model --skip-bad 2 -o b.qz broken.jsonl
+	[ "$status" -eq 0 ]
+	[[ $stderr == *"  2 broken records passed over"* ]]
+	[ "$(qz-show --json --rows all b.qz | wc -l)" -eq 2 ]
+}
+
+@test "a broken first line does not tell the format" {
+	printf '%s\n' '{"x":1}' '{"text":"a"}' >first.jsonl
+	run --separate-stderr qz-tokenize -m model -o f.qz first.jsonl
+	[ "$status" -eq 3 ]
+	[[ $stderr == *'line 1: the fields "x" fit no known format'* ]]
+	[ "$(text --skip-bad 1 first.jsonl 2>/dev/null)" = '^[a$]' ]
+}
+
+@test "bytes that are no text: refused with their place, or replaced" {
+	printf '{"text":"ok"}\n{"text":"a\xffb"}\n{"text":"c\\ud800"}\n' >bad.jsonl
+	run --separate-stderr qz-tokenize -m model -o bad.qz bad.jsonl
+	[ "$status" -eq 3 ]
+	[ "$stderr" = "qz-tokenize: bad.jsonl: line 2: JSON: byte 10 is not valid UTF-8" ]
+	run --separate-stderr qz-tokenize -m model --invalid replace -o bad.qz bad.jsonl
+	[ "$status" -eq 0 ]
+	[[ $stderr == *"2 records with bytes that were no text: now U+FFFD"* ]]
+	[ "$(text -f text --special none --invalid replace bad.jsonl | tail -n 1)" = $'c[\xef\xbf\xbd]' ]
+	printf 'a\0b' >nul.txt
+	run --separate-stderr qz-tokenize -m model -f text -o nul.qz nul.txt
+	[ "$status" -eq 3 ]
+	[ "$stderr" = "qz-tokenize: nul.txt: line 1: byte 1 is NUL, expected text" ]
+}
+
+@test "special tokens that a user typed are text, and counted" {
+	echo '{"prompt":"<|x|></s>","completion":"A"}' >typed.jsonl
+	run --separate-stderr qz-tokenize -m model -o typed.qz typed.jsonl
+	[[ $stderr == *"1 documents with the text of a special token in a field: taken as plain text"* ]]
+	[ "$(text typed.jsonl)" = '^<|x|></s>[A$]' ]
+	run --separate-stderr qz-tokenize -m model --parse-special -o typed.qz typed.jsonl
+	[[ $stderr == *"1 documents with the text of a special token in a field: taken for that token"* ]]
+	[ "$(text --parse-special typed.jsonl)" = '^X$[A$]' ]
+	run --separate-stderr qz-tokenize -m model -o typed.qz <<<'{"prompt":"Q","completion":"A"}'
+	[[ $stderr != *"special token"* ]]
+	[ "$(text -f text --special none - <<<'a<|x|>')" = $'a[X\n]' ]
+}
+
+@test "two BOS tokens, no end token, nothing to learn: counted" {
+	printf '%s' '{{ bos_token }}{{ bos_token }}{{ a }}' >twice.jinja
+	run --separate-stderr qz-tokenize -m model -f twice.jinja -r a -o x.qz - <<<'{"a":"x"}'
+	[[ $stderr == *"1 documents that begin with two BOS tokens"* ]]
+	run --separate-stderr qz-tokenize -m model --special none -o x.qz - <<<'{"prompt":"Q","completion":"A"}'
+	[[ $stderr == *"1 documents without a trained end token"* ]]
+	printf '%s\n' '{"prompt":"Q","completion":"A"}' '{"prompt":"Q","completion":""}' >none.jsonl
+	run --separate-stderr qz-tokenize -m model --special none -o x.qz none.jsonl
+	[[ $stderr == *"1 rows left out: no token in them is to be learnt"* ]]
+}
+
+@test "too long: the end, the start, all of it, or further rows" {
+	local long='{"text":"abcdefgh"}'
+	[ "$(text -l 4 - <<<"$long")" = '^[abc]' ]
+	[ "$(text -l 4 --cut start - <<<"$long")" = 'f[gh$]' ]
+	[ "$(text -l 4 --cut split - <<<"$long")" = $'^[abc]\nd[efg]\nh[$]' ]
+	run --separate-stderr qz-tokenize -m model -l 4 --cut drop -o x.qz - <<<"$long"
+	[ "$status" -eq 3 ]
+	run --separate-stderr qz-tokenize -m model -l 4 -o x.qz - <<<"$long"
+	[[ $stderr == *"1 documents cut at --length: their end is gone"*"1 documents without a trained end"* ]]
+	run --separate-stderr qz-tokenize -m model -l 4 --cut start -o x.qz - <<<"$long"
+	[[ $stderr == *"1 documents cut to --length: their start is gone"* ]]
+	[[ $stderr != *"end token"* ]]
+}
+
+@test "packing: no row is too long, no document is lost or torn, the seed shuffles" {
+	for i in $(seq 500); do printf '{"text":"%*d"}\n' $((i * 7 % 50 + 1)) "$i"; done >lengths.jsonl
+	rows -l 64 --pack lengths.jsonl >packed
+	rows lengths.jsonl >plain
+	perl -MJSON::PP -e '
+		my ($packed, $plain) = map { open my $f, "<", $_; [map decode_json($_), <$f>] } @ARGV;
+		my (%want, $tokens);
+		$want{"@{$_->{ids}} | @{$_->{mask}}"}++ for @$plain;
+		for my $r (@$packed) {
+			@{$r->{ids}} <= 64 or die "a row of " . @{$r->{ids}};
+			$tokens += @{$r->{ids}};
+			my $at = 0;
+			for my $end (@{$r->{docs}}) {
+				$want{"@{$r->{ids}}[$at .. $end - 1] | @{$r->{mask}}[$at .. $end - 1]"}--;
+				$at = $end;
+			}
+		}
+		for (values %want) { die "a document is lost or torn" if $_ }
+		die "rows are not full: $tokens of " . 64 * @$packed if $tokens < 0.97 * 64 * @$packed' packed plain
+	rows -l 64 --pack lengths.jsonl | cmp packed -
+	rows -l 64 --pack --seed 43 lengths.jsonl >other
+	run ! cmp -s packed other
+	cmp <(sort packed) <(sort other)
+}
+
+@test "by length: the longest row first" {
+	[ "$(text --by-length texts.jsonl)" = $'^[three$]\n^[one$]\n^[two$]' ]
+}
+
+@test "a histogram of lengths, for people and as data" {
+	run --separate-stderr qz-tokenize -m model --stats -o x.qz texts.jsonl
+	[[ $stderr == *"tokens a row: 5 to 7, mean 5.7, median 5, 90 % up to 7"*"4..5                2 ####"*"6..7                1 ####"* ]]
+	qz-tokenize -m model --stats --json -o x.qz texts.jsonl 2>report.json
+	perl -MJSON::PP -e '
+		my $r = decode_json(<>);
+		$r->{files}[0]{documents} == 3 && $r->{files}[0]{broken} == 0 && $r->{lengths}{most} == 7 &&
+			$r->{lengths}{bins}[1]{rows} == 1 or die' report.json
+}
+
+@test "--show draws rows for any width" {
+	qz-tokenize -q -m model --show 1 -o x.qz - 2>seen <<<'{"prompt":"Q","completion":"Answer"}'
+	[ "$(cat seen)" = $'row 0: 9 tokens, 7 trained\n<s>Q[[Answer]][[</s>]]' ]
+}
+
+@test "what does not go together" {
+	run --separate-stderr qz-tokenize -m model --pack --by-length -l 8 texts.jsonl
+	[ "$status" -eq 2 ]
+	run --separate-stderr qz-tokenize -m model --pack texts.jsonl
+	[ "$status" -eq 2 ]
+	run --separate-stderr qz-tokenize -m model --cut split texts.jsonl
+	[ "$status" -eq 2 ]
+}
