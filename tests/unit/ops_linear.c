@@ -203,8 +203,8 @@ mask(void)
 		uint32_t w[4];
 		double want;
 
-		qz_philox(42, 7, i / 4, w);
-		want = qz_unit(w[i % 4]) >= 0.25f ? x[i] / 0.75 : 0;
+		qz_philox(42, 7, i / 8, w);
+		want = (w[i % 8 / 2] >> i % 2 * 16 & 0xffff) >= 0x4000 ? x[i] / 0.75 : 0;
 		right += fabs(s[i] - want) <= 1e-15 * fabs(want);
 		kept += want != 0;
 	}
