@@ -61,9 +61,7 @@ struct qz_linear {
 	int rank;
 	float scale;           /* alpha / rank, or what the adapter says */
 	float dropout;         /* probability that an input element of the adapter is zero, 0..1 */
-	uint64_t seed, stream; /* dropout's key: element (t, c) is word (t*cols + c) % 4 of
-	                        * qz_philox(seed, stream, (t*cols + c) / 4); kept when
-	                        * qz_unit(word) >= dropout, then scaled by 1 / (1 - dropout) */
+	uint64_t seed, stream; /* dropout's key: kernels/dropout.h has the rule */
 	int64_t first;         /* token t of the call is token first + t of the mask */
 	const qz_act *a;       /* (rank, cols) */
 	const qz_act *b;       /* (rows, rank) */

@@ -1,34 +1,31 @@
 #include "kernels/cpu/dropout.h"
 
+#include "kernels/dropout.h"
 #include "libcore/base/rng.h"
 
-enum { GROUPS = 64 }; /* of four words */
+enum { GROUPS = 32, AT_ONCE = 8 * GROUPS - 8 };
 
-static void
-draw(uint32_t *restrict words, uint64_t seed, uint64_t stream, uint64_t first, int n)
-{
-	for (int i = 0; i < n; i++)
-		qz_philox(seed, stream, first + (uint64_t)i, words + 4 * i);
-}
-
-/* f[j] = 1 / (1 - p) for a kept element i + j, else 0; n at most 4 * GROUPS - 3. */
+/* f[j] = what element i + j is multiplied with; n at most AT_ONCE. */
 static void
 factors(const struct qz_linear *l, real *restrict f, int64_t i, int n)
 {
-	uint32_t words[4 * GROUPS];
-	int skip = (int)(i % 4);
-	real keep = 1 / (1 - (real)l->dropout);
+	uint32_t words[4 * GROUPS], below = qz_dropout_below(l->dropout);
+	int skip = (int)(i % 8), groups = (skip + n + 7) / 8;
+	real keep = (real)qz_dropout_keep(l->dropout);
 
-	draw(words, l->seed, l->stream, (uint64_t)i / 4, (skip + n + 3) / 4);
-	for (int j = 0; j < n; j++)
-		f[j] = qz_unit(words[skip + j]) >= l->dropout ? keep : 0;
+	for (int g = 0; g < groups; g++)
+		qz_philox(l->seed, l->stream, (uint64_t)(i / 8 + g), words + 4 * g);
+	for (int j = 0; j < n; j++) {
+		uint32_t word = words[(skip + j) / 2] >> (skip + j) % 2 * 16;
+
+		f[j] = (word & 0xffff) >= below ? keep : 0;
+	}
 }
 
 void
 CPU(drop)(const struct qz_linear *l, real *y, const real *x, int64_t t0, int64_t rows, int64_t c0,
     int64_t n)
 {
-	enum { AT_ONCE = 4 * GROUPS - 4 };
 	real f[AT_ONCE];
 
 	for (int64_t t = t0; t < t0 + rows; t++, y += n) {
@@ -48,7 +45,6 @@ void
 CPU(drop_add)(const struct qz_linear *l, real *y, int64_t ldy, const real *x, real scale,
     int64_t t0, int64_t rows, int64_t c0, int64_t n)
 {
-	enum { AT_ONCE = 4 * GROUPS - 4 };
 	real f[AT_ONCE];
 
 	for (int64_t t = t0; t < t0 + rows; t++, y += ldy, x += n) {

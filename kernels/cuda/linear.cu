@@ -3,11 +3,12 @@
  *
  * The adapter's products come first and the large one last, on top of them: y and dx are rounded to
  * bfloat16 once at their full size, and before that only while they hold the adapter's share.  Projections
- * whose A's, s's and dA's lie side by side have them computed as one matrix.  With dropout each has an
- * input of its own, and tokens go in pieces of DROPPED, so that the dropped input is no second x.
+ * whose A's, s's and dA's lie side by side have them computed as one matrix.  With dropout each has a mask of
+ * its own, which drop.cuh draws where it reads x; for shapes that it leaves, x is dropped into the workspace,
+ * in pieces of DROPPED tokens.
  * The workspace begins with gemm's own. */
 #include "kernels/cuda/adapter.cuh"
-#include "kernels/cuda/vector.cuh"
+#include "kernels/cuda/drop.cuh"
 
 enum { DROPPED = 1024, HEAD_GROUP = 4 << 20 /* elements of a head that are decoded at a time, at least */ };
 
@@ -21,6 +22,8 @@ qz_cuda_linear_need(const struct qz_need *need)
 	layer = qz_cuda_round(need->weight * 2);
 	if (layer < qz_cuda_adapter_need(need)) /* these are never there together */
 		layer = qz_cuda_adapter_need(need);
+	if (layer < qz_cuda_drop_need(need))
+		layer = qz_cuda_drop_need(need);
 	layer += qz_cuda_round(need->tokens * need->rank_sum * 2) +
 	    (need->dropout ? qz_cuda_round(dropped * need->width * 2) : 0);
 	head = qz_cuda_round(need->head_rows * need->width * 4) +
@@ -28,46 +31,25 @@ qz_cuda_linear_need(const struct qz_need *need)
 	return QZ_CUDA_GEMM_WS + (layer > head ? layer : head);
 }
 
-/* The four words of element group i / 4, as qz_philox(). */
-static __device__ inline uint4
-philox(uint64_t seed, uint64_t stream, uint64_t index)
-{
-	uint32_t c0 = static_cast<uint32_t>(index), c1 = static_cast<uint32_t>(index >> 32);
-	uint32_t c2 = static_cast<uint32_t>(stream), c3 = static_cast<uint32_t>(stream >> 32);
-	uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
-
-	for (int i = 0; i < 10; i++) {
-		uint32_t n0 = __umulhi(0xCD9E8D57, c2) ^ c1 ^ k0, n2 = __umulhi(0xD2511F53, c0) ^ c3 ^ k1;
-
-		c1 = 0xCD9E8D57 * c2;
-		c3 = 0xD2511F53 * c0;
-		c0 = n0;
-		c2 = n2;
-		k0 += 0x9E3779B9;
-		k1 += 0xBB67AE85;
-	}
-	return make_uint4(c0, c1, c2, c3);
-}
-
-struct mask {
-	uint64_t seed, stream;
-	float dropout;
-};
-
-/* The factors of elements i .. i + 8, i a multiple of 8: 1 / (1 - dropout) or 0. */
+/* What elements i .. i + 8 are multiplied with: of one call of Philox, or the end of one and the start of the
+ * next. */
 static __device__ inline void
 factors(float f[VECTOR], const struct mask &m, int64_t i)
 {
-	float keep = 1 / (1 - m.dropout);
+	int skip = static_cast<int>(i % VECTOR);
+	uint32_t w[2][4] = {};
+
+	philox(w[0], m, static_cast<uint64_t>(i / VECTOR));
+	if (skip)
+		philox(w[1], m, static_cast<uint64_t>(i / VECTOR + 1));
+#pragma unroll
+	for (int j = 0; j < 2 * VECTOR; j++) {
+		uint32_t half = w[j / VECTOR][j % VECTOR / 2] >> j % 2 * 16 & 0xffff;
 
 #pragma unroll
-	for (int h = 0; h < 2; h++) {
-		uint4 u = philox(m.seed, m.stream, static_cast<uint64_t>(i) / 4 + h);
-		uint32_t w[4] = { u.x, u.y, u.z, u.w };
-
-#pragma unroll
-		for (int j = 0; j < 4; j++)
-			f[4 * h + j] = static_cast<float>(w[j] >> 8) * 0x1p-24f >= m.dropout ? keep : 0;
+		for (int k = 0; k < VECTOR; k++)
+			if (k == j - skip)
+				f[k] = half >= m.below ? m.keep : 0;
 	}
 }
 
@@ -88,9 +70,9 @@ drop(uint16_t *y, const uint16_t *x, struct mask m, int64_t first, int64_t n, bo
 	store_at(y, v, i, n, vector);
 }
 
-/* y (+)= scale * mask * x / (1 - p) */
+/* y (+)= mask * x / (1 - p) */
 static __global__ void
-drop_add(uint16_t *y, const uint16_t *x, struct mask m, float scale, bool add, int64_t first, int64_t n,
+drop_add(uint16_t *y, const uint16_t *x, struct mask m, bool add, int64_t first, int64_t n,
     bool vector)
 {
 	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * VECTOR;
@@ -104,7 +86,7 @@ drop_add(uint16_t *y, const uint16_t *x, struct mask m, float scale, bool add, i
 	factors(f, m, first + i);
 #pragma unroll
 	for (int j = 0; j < VECTOR; j++)
-		v[j] = old[j] + scale * (v[j] * f[j]);
+		v[j] = old[j] + v[j] * f[j];
 	store_at(y, v, i, n, vector);
 }
 
@@ -226,13 +208,15 @@ side_by_side(const struct qz_linear *a, const struct qz_linear *b)
 	    static_cast<float *>(b->da) == static_cast<float *>(a->da) + (a->da ? n : 0);
 }
 
-/* The group that starts at l, of at most n; rank 0: l has no adapter. */
+/* The group that starts at l, of at most n; rank 0: l has no adapter.  With dropout any neighbours are one. */
 static struct group
 group_of(const struct qz_linear *l, int n)
 {
 	struct group g = { l, 1, l->rank };
 
-	while (l->rank && g.n < n && side_by_side(&l[g.n - 1], &l[g.n]))
+	while (l->rank && g.n < n &&
+	    (l->dropout > 0 ? l[g.n].rank && l[g.n].dropout > 0 && g.n < DROP_GROUP
+	                    : side_by_side(&l[g.n - 1], &l[g.n])))
 		g.rank += l[g.n++].rank;
 	return g;
 }
@@ -242,7 +226,7 @@ static const uint16_t *
 input(struct qz_dev *d, const struct scratch *s, const struct qz_linear *l, const qz_act *x, int64_t t0,
     int64_t t)
 {
-	struct mask m = { l->seed, l->stream, l->dropout };
+	struct mask m = mask_of(l);
 	int64_t first = (l->first + t0) * l->w.cols, n = t * l->w.cols;
 	const uint16_t *from = at(x, t0 * l->w.cols);
 
@@ -258,7 +242,7 @@ piece(const struct qz_linear *l, int64_t t0, int64_t t)
 	return l->dropout > 0 && t - t0 > DROPPED ? DROPPED : t - t0;
 }
 
-/* s = drop(x) A^T of a group */
+/* s = drop(x) A^T of a group; with dropout, of one projection */
 static void
 make_s(struct qz_dev *d, const struct scratch *s, const struct group *g, const qz_act *x, int64_t t)
 {
@@ -270,6 +254,22 @@ make_s(struct qz_dev *d, const struct scratch *s, const struct group *g, const q
 		n = piece(l, t0, t);
 		multiply(d, false, true, n, g->rank, cols, 1, input(d, s, l, x, t0, n), cols, l->a, cols, nullptr,
 		    at(l->s, t0 * lds(l)), lds(l), false);
+	}
+}
+
+static void
+make_all_s(struct qz_dev *d, const struct scratch *s, const struct group *g, const qz_act *x, int64_t t)
+{
+	if (!g->rank || g->l->dropout <= 0) {
+		make_s(d, s, g, x, t);
+		return;
+	}
+	if (qz_cuda_drop_s(d, g->l, g->n, x, t, s->used))
+		return;
+	for (int i = 0; i < g->n; i++) {
+		struct group one = { &g->l[i], 1, g->l[i].rank };
+
+		make_s(d, s, &one, x, t);
 	}
 }
 
@@ -307,7 +307,7 @@ qz_cuda_linear(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_ac
 	for (int i = 0; i < n_l;) {
 		struct group g = group_of(&l[i], n_l - i);
 
-		make_s(d, &s, &g, x, t);
+		make_all_s(d, &s, &g, x, t);
 		i += g.n;
 	}
 	for (int i = 0; i < n_l; i++)
@@ -336,35 +336,68 @@ back_to_rank(struct qz_dev *d, const struct scratch *s, const struct group *g, i
 	}
 }
 
-/* da += p^T drop(x) and dx (+)= drop'(p A) of a group, of which p holds scale dy B. */
+/* da += p^T drop(x) of a group; with dropout, of one projection.  p (t, ldp) holds scale dy B. */
+static void
+make_da(struct qz_dev *d, const struct scratch *s, const struct group *g, const uint16_t *p, int64_t ldp,
+    const qz_act *x, int64_t t)
+{
+	const struct qz_linear *l = g->l;
+	int64_t cols = l->w.cols;
+
+	qz_cuda_part(d, "dA");
+	for (int64_t t0 = 0, n; t0 < t; t0 += n) {
+		n = piece(l, t0, t);
+		multiply(d, true, false, g->rank, cols, n, 1, p + t0 * ldp, ldp, input(d, s, l, x, t0, n), cols,
+		    l->da, l->da, cols, true);
+	}
+}
+
+/* dx (+)= drop'(p A), likewise. */
+static void
+share_dx(struct qz_dev *d, const struct scratch *s, const struct group *g, const uint16_t *p, int64_t ldp,
+    qz_act *dx, int64_t t, bool add)
+{
+	const struct qz_linear *l = g->l;
+	int64_t cols = l->w.cols, first = l->first * cols;
+
+	qz_cuda_part(d, "p A");
+	if (l->dropout <= 0) {
+		multiply(d, false, false, t, cols, g->rank, 1, p, ldp, l->a, cols, add ? dx : nullptr, dx, cols,
+		    false);
+		return;
+	}
+	for (int64_t t0 = 0, n; t0 < t; t0 += n) {
+		uint16_t *to = at(dx, t0 * cols);
+
+		n = piece(l, t0, t);
+		multiply(d, false, false, n, cols, g->rank, 1, p + t0 * ldp, ldp, l->a, cols, nullptr, s->x, cols,
+		    false);
+		launch_flat(d, drop_add, n * cols, VECTOR, to, s->x, mask_of(l), add, first + t0 * cols,
+		    n * cols, aligned(to, 16));
+	}
+}
+
+/* Both of a group, of which p holds scale dy B. */
 static void
 back_to_input(struct qz_dev *d, const struct scratch *s, const struct group *g, const qz_act *x, qz_act *dx,
     int64_t t, bool add)
 {
-	const struct qz_linear *l = g->l;
-	int64_t cols = l->w.cols, rank = g->rank;
-	struct mask m = { l->seed, l->stream, l->dropout };
+	bool drop = g->l->dropout > 0;
+	bool da = drop && qz_cuda_drop_da(d, g->l, g->n, x, s->p, t, s->used);
+	bool share = dx && drop && qz_cuda_drop_dx(d, g->l, g->n, s->p, dx, t, add);
+	struct group one = *g;
+	const uint16_t *p = s->p;
 
-	for (int64_t t0 = 0, n; t0 < t; t0 += n) {
-		const uint16_t *p = s->p + t0 * rank;
-		int64_t first = (l->first + t0) * cols;
-		uint16_t *to = dx ? at(dx, t0 * cols) : nullptr;
-
-		n = piece(l, t0, t);
-		qz_cuda_part(d, "dA");
-		multiply(d, true, false, rank, cols, n, 1, p, rank, input(d, s, l, x, t0, n), cols, l->da, l->da,
-		    cols, true);
-		if (!dx)
-			continue;
-		qz_cuda_part(d, "p A");
-		if (l->dropout <= 0) {
-			multiply(d, false, false, n, cols, rank, 1, p, rank, l->a, cols, add ? to : nullptr, to, cols,
-			    false);
-			continue;
-		}
-		multiply(d, false, false, n, cols, rank, 1, p, rank, l->a, cols, nullptr, s->x, cols, false);
-		launch_flat(d, drop_add, n * cols, VECTOR, to, s->x, m, 1.0f, add, first, n * cols,
-		    aligned(to, 16));
+	if (drop) /* one by one */
+		one.n = 1;
+	for (int i = 0; i < g->n; i += one.n, add = true) {
+		one.l = &g->l[i];
+		one.rank = drop ? one.l->rank : g->rank;
+		if (!da)
+			make_da(d, s, &one, p, g->rank, x, t);
+		if (dx && !share)
+			share_dx(d, s, &one, p, g->rank, dx, t, add);
+		p += one.rank;
 	}
 }
 

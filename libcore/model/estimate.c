@@ -63,14 +63,6 @@ decode(struct qz_dev *d, const struct qz_mat *w)
 		stream(d, (double)w->rows * (double)w->cols * (PACKED + clock_of(d)->act));
 }
 
-/* What dropout adds: the input dropped, once for each projection. */
-static void
-drop(struct qz_dev *d, const struct qz_linear *l, double t)
-{
-	if (l->rank && l->dropout > 0)
-		stream(d, 2 * t * (double)l->w.cols * clock_of(d)->act);
-}
-
 static void
 e_linear(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x, int64_t tokens)
 {
@@ -82,7 +74,6 @@ e_linear(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x, 
 	for (int i = 0; i < n_l; i++) {
 		double rows = (double)l[i].w.rows, cols = (double)l[i].w.cols;
 
-		drop(d, &l[i], t);
 		decode(d, &l[i].w);
 		if (l[i].rank)
 			skinny(d, (l[i].plus ? 2 : 1) * t * rows * act);
@@ -105,8 +96,6 @@ e_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act 
 	for (int i = 0; i < n_l; i++) {
 		double rows = (double)l[i].w.rows, cols = (double)l[i].w.cols;
 
-		drop(d, &l[i], t);
-		drop(d, &l[i], t);
 		if (l[i].rank)
 			skinny(d, 2 * t * rows * act);
 		if (!dx)

@@ -106,6 +106,15 @@ adamw(struct qz_dev *cpu, struct qz_dev *gpu, int n)
 		free(o.owned[i]);
 }
 
+static int
+kept(const struct qz_linear *l, uint64_t i)
+{
+	uint32_t w[4];
+
+	qz_philox(l->seed, l->stream, i / 8, w);
+	return (w[i % 8 / 2] >> i % 2 * 16 & 0xffff) >= 0x4000;
+}
+
 /* With A = 1 the adapter's s is the dropped input itself. */
 static void
 mask(struct qz_dev *gpu, int t)
@@ -134,16 +143,63 @@ mask(struct qz_dev *gpu, int t)
 	for (int64_t i = 0; i < (int64_t)t * C; i++)
 		x[i] = 0x4040; /* 3, which makes 4 */
 	gpu->k->linear(gpu, &l, 1, x, t);
-	for (uint64_t i = 0; i < (uint64_t)t * C; i++) {
-		uint32_t w[4];
-
-		qz_philox(l.seed, l.stream, i / 4, w);
-		right += s[i] == (qz_unit(w[i % 4]) >= 0.25f ? 0x4080 : 0);
-	}
+	for (uint64_t i = 0; i < (uint64_t)t * C; i++)
+		right += s[i] == (kept(&l, i) ? 0x4080 : 0);
 	ok(right == (int64_t)t * C, "cuda: dropout keeps what its rule says: %lld of %d",
 	    (long long)right, t * C);
 	free(x);
 	free(y);
+	for (int i = 0; i < o.n_owned; i++)
+		free(o.owned[i]);
+}
+
+/* The same of n projections at once, of ranks that have kernels of their own: their A's take a few columns of
+ * the input each, in turn. */
+static void
+masks(struct qz_dev *gpu, int n, int rank)
+{
+	enum { T = 203, C = 1096, FIRST = 5 };
+	struct out o = { 0 };
+	uint16_t *x = keep(&o, need(T * C * 2)), *b = numbers(&o, 2, 3, 64, 1);
+	float *w0 = floats(&o, 2, C, 1);
+	struct qz_linear l[3];
+	int64_t right = 0, all = 0;
+
+	for (int i = 0; i < T * C; i++)
+		x[i] = 0x4040;
+	for (int p = 0; p < n; p++)
+		l[p] = (struct qz_linear){
+			.w = { .type = QZ_F32, .rows = 1, .cols = C, .data = w0 },
+			.rank = rank,
+			.scale = 1,
+			.dropout = 0.25f,
+			.seed = UINT64_C(0x123456789abcdef0),
+			.stream = UINT64_C(0xfedcba9876543210) + (uint64_t)p,
+			.first = FIRST,
+			.a = keep(&o, need((size_t)rank * C * 2)),
+			.b = b,
+			.y = keep(&o, need(T * 2)),
+			.s = keep(&o, need((size_t)rank * T * 2))
+		};
+	for (int at = 0; at < C; at += n * rank) {
+		for (int i = 0; i < n * rank; i++) {
+			uint16_t *a = (uint16_t *)l[i / rank].a + i % rank * C;
+
+			memset(a, 0, C * 2);
+			if (at + i < C)
+				a[at + i] = 0x3f80;
+		}
+		gpu->k->linear(gpu, l, n, x, T);
+		for (int i = 0; i < n * rank && at + i < C; i++)
+			for (int t = 0; t < T; t++, all++)
+				right += ((uint16_t *)l[i / rank].s)[t * rank + i % rank] ==
+					 (kept(&l[i / rank],
+					      (uint64_t)(FIRST + t) * C + (uint64_t)(at + i))
+						 ? 0x4080
+						 : 0);
+	}
+	ok(right == all && all == T * C, "cuda: %d masks, rank %d: %lld of %lld elements", n, rank,
+	    (long long)right, (long long)all);
 	for (int i = 0; i < o.n_owned; i++)
 		free(o.owned[i]);
 }
@@ -286,9 +342,12 @@ with_gpu(struct qz_dev *gpu)
 	static const enum qz_dtype types[] = { QZ_F32, QZ_F16, QZ_BF16, QZ_NF4, QZ_FP4, QZ_INT8,
 		QZ_Q8_0 };
 	struct qz_dev *cpu = open_variant("base", 2);
-	struct qz_need most = {
-		.tokens = 2100, .weight = 1 << 20, .width = 1027, .rank_sum = 1027, .heads = 1
-	};
+	struct qz_need most = { .tokens = 2100,
+		.weight = 1 << 20,
+		.width = 1027,
+		.rank_sum = 1027,
+		.dropout = true,
+		.heads = 1 };
 	struct qz_err e = { 0 };
 	size_t n = gpu->k->workspace(gpu, &most);
 	void *ws = gpu->k->alloc(gpu, n, &e);
@@ -308,6 +367,12 @@ with_gpu(struct qz_dev *gpu)
 	gpu->k->set_workspace(gpu, ws, n);
 	mask(gpu, 5);
 	mask(gpu, 2050); /* more than one piece of tokens */
+	masks(gpu, 1, 8);
+	masks(gpu, 2, 16);
+	masks(gpu, 3, 16);
+	masks(gpu, 1, 24);
+	masks(gpu, 1, 64);
+	masks(gpu, 2, 32);
 	refusals(gpu);
 	gpu->k->free(gpu, ws);
 	far_indices(mirror.gpu);

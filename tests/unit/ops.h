@@ -12,14 +12,14 @@
 #include "tests/unit/device.h"
 #include "libcore/base/half.h"
 
-enum { MAX_OUTPUTS = 64, MAX_SHAPE = 8 };
+enum { MAX_OUTPUTS = 64, MAX_SHAPE = 8, MAX_OWNED = 96 };
 
 struct out {
 	double *v;
 	int64_t n, room, start[MAX_OUTPUTS + 1];
 	double loose[MAX_OUTPUTS]; /* times the bound, on a GPU */
 	int outputs;
-	void *owned[64];
+	void *owned[MAX_OWNED];
 	int n_owned;
 };
 
@@ -38,7 +38,7 @@ static double bf16_bound;
 __attribute__((unused)) static void *
 keep(struct out *o, void *p)
 {
-	if (o->n_owned == 64)
+	if (o->n_owned == MAX_OWNED)
 		abort();
 	return o->owned[o->n_owned++] = p;
 }

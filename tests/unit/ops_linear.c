@@ -4,7 +4,7 @@
 #include "tests/unit/weights.h"
 
 /* shape: tokens, cols, rows, rank, storage type, flags. */
-enum { DROPOUT = 1, BIAS = 2, PAIR = 4, NO_DX = 8, PLUS = 16, SIDE = 32 };
+enum { DROPOUT = 1, BIAS = 2, PAIR = 4, NO_DX = 8, PLUS = 16, SIDE = 32, TRIO = 64 };
 
 static struct qz_linear
 projection(struct qz_dev *d, struct out *o, const int *s, int64_t rows, int rank, uint64_t stream)
@@ -63,13 +63,15 @@ static void
 linear(struct qz_dev *d, const int *s, struct out *o)
 {
 	size_t size = d->k->act_size;
-	int n_l = s[5] & PAIR ? 2 : 1;
+	int n_l = s[5] & TRIO ? 3 : s[5] & PAIR ? 2 : 1;
 	int64_t nx = (int64_t)s[0] * s[1];
 	void *x = reals(d, o, 1, nx, 1), *dx = poison(o, nx, size), *sum = reals(d, o, 2, nx, 1);
-	struct qz_linear l[2] = { projection(d, o, s, s[2], s[3], 10) };
+	struct qz_linear l[3] = { projection(d, o, s, s[2], s[3], 10) };
 
 	if (n_l == 2)
 		l[1] = projection(d, o, s, s[2] * 2 + 1, s[3] / 2, 30);
+	for (int i = 1; s[5] & TRIO && i < 3; i++)
+		l[i] = projection(d, o, s, s[2] + 8 * i, i == 1 ? s[3] / 2 : s[3], 10 + 20 * i);
 	if (s[5] & SIDE)
 		join(d, o, s, l);
 	if (s[5] & PLUS)
@@ -77,7 +79,7 @@ linear(struct qz_dev *d, const int *s, struct out *o)
 	if (s[5] & PLUS && n_l == 2)
 		l[1].plus = l[1].y = reals(d, o, 53, s[0] * l[1].w.rows, 1);
 	for (int i = 0; i < n_l; i++)
-		l[i].first = s[5] & PLUS ? 4 * s[0] : 0;
+		l[i].first = s[5] & PLUS ? 4 * s[0] + 3 : 0;
 	d->k->linear(d, l, n_l, x, s[0]);
 	d->k->linear_bwd(d, l, n_l, x, s[5] & NO_DX ? NULL : dx, s[0], false);
 	if (!(s[5] & NO_DX)) {
@@ -203,8 +205,8 @@ mask(void)
 		uint32_t w[4];
 		double want;
 
-		qz_philox(42, 7, i / 4, w);
-		want = qz_unit(w[i % 4]) >= 0.25f ? x[i] / 0.75 : 0;
+		qz_philox(42, 7, i / 8, w);
+		want = (w[i % 8 / 2] >> i % 2 * 16 & 0xffff) >= 0x4000 ? x[i] / 0.75 : 0;
 		right += fabs(s[i] - want) <= 1e-15 * fabs(want);
 		kept += want != 0;
 	}
@@ -274,6 +276,20 @@ main(void)
 		    4e-3 },
 		{ "linear", linear, { 70, 65, 33, 0, QZ_BF16, PLUS | BIAS }, 2e-6, 4e-3 },
 		{ "linear", linear, { 3, 65, 33, 4, QZ_F32, PLUS | BIAS | DROPOUT }, 2e-6, 4e-3 },
+		{ "linear", linear, { 90, 136, 40, 16, QZ_NF4, PAIR | SIDE | PLUS | DROPOUT }, 2e-6,
+		    4e-3 },
+		{ "linear", linear, { 131, 200, 40, 24, QZ_NF4, PAIR | SIDE | PLUS | DROPOUT }, 2e-6,
+		    4e-3 },
+		{ "linear", linear, { 70, 328, 40, 48, QZ_NF4, PAIR | SIDE | PLUS | DROPOUT }, 2e-6,
+		    4e-3 },
+		{ "linear", linear, { 77, 328, 72, 16, QZ_NF4, TRIO | DROPOUT | PLUS }, 2e-6,
+		    4e-3 },
+		{ "linear", linear, { 130, 1096, 64, 16, QZ_NF4, TRIO | DROPOUT | BIAS }, 2e-6,
+		    4e-3 },
+		{ "linear", linear, { 200, 200, 64, 8, QZ_F32, TRIO | DROPOUT }, 2e-6, 4e-3 },
+		{ "linear", linear, { 300, 264, 96, 32, QZ_BF16, PAIR | DROPOUT }, 2e-6, 4e-3 },
+		{ "linear", linear, { 100, 136, 64, 64, QZ_NF4, PLUS | DROPOUT }, 2e-6, 4e-3 },
+		{ "linear", linear, { 150, 72, 64, 24, QZ_NF4, NO_DX | DROPOUT }, 2e-6, 4e-3 },
 		{ "linear", linear, { 2, 50000, 3, 1, QZ_BF16, 0 }, 2e-6,
 		    4e-3 }, /* a row in pieces */
 		{ "head", head, { 1, 64, 255, 0, QZ_BF16, 0 }, 2e-6, 4e-3 },

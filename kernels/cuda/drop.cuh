@@ -1,0 +1,135 @@
+/* drop - the adapters' products with dropout, without a dropped copy of their input: masks are drawn where the
+ * product has x in registers, eight elements a call of Philox, and drawn again in the backward pass.
+ *
+ *   s = drop(x) A^T      da += p^T drop(x)      dx (+)= sum of drop'(p A)
+ *
+ * Up to three projections of one x share a pass over it, each with its own mask.  Ranks are multiples of 8 up
+ * to 64, columns multiples of 8, x, dx, A and p on 16 bytes; others are left to linear.cu. */
+#ifndef QZ_CUDA_DROP_CUH
+#define QZ_CUDA_DROP_CUH
+
+#include "kernels/cuda/mma.cuh"
+#include "kernels/dropout.h"
+
+enum { DROP_GROUP = 3, DROP_RANK = 64, DROP_DA_RUNS = 8 };
+
+/* Projections l[0..n) of one x, all with dropout; p (t, sum of the ranks) of all of them.  The workspace is
+ * free from `used` on.  false: these shapes are not for it, and nothing was done. */
+bool qz_cuda_drop_s(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, int64_t t,
+    size_t used);
+bool qz_cuda_drop_da(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, const uint16_t *p,
+    int64_t t, size_t used);
+bool qz_cuda_drop_dx(struct qz_dev *d, const struct qz_linear *l, int n, const uint16_t *p, qz_act *dx,
+    int64_t t, bool add);
+size_t qz_cuda_drop_need(const struct qz_need *need);
+
+/* A mask's key as Philox uses it: the keys of the rounds, of which the first is done as far as the stream
+ * decides it. */
+struct mask {
+	uint32_t key[9][2], begin[3];
+	uint32_t below; /* half-words below it are dropped */
+	float keep;
+};
+
+static inline struct mask
+mask_of(const struct qz_linear *l)
+{
+	uint32_t k0 = static_cast<uint32_t>(l->seed), k1 = static_cast<uint32_t>(l->seed >> 32);
+	uint64_t p = static_cast<uint64_t>(0xCD9E8D57) * static_cast<uint32_t>(l->stream);
+	struct mask m;
+
+	m.begin[0] = static_cast<uint32_t>(p >> 32) ^ k0;
+	m.begin[1] = static_cast<uint32_t>(p);
+	m.begin[2] = static_cast<uint32_t>(l->stream >> 32) ^ k1;
+	for (int i = 0; i < 9; i++) {
+		m.key[i][0] = k0 += 0x9E3779B9;
+		m.key[i][1] = k1 += 0xBB67AE85;
+	}
+	m.below = qz_dropout_below(l->dropout);
+	m.keep = static_cast<float>(qz_dropout_keep(l->dropout));
+	return m;
+}
+
+/* The four words of qz_philox() at an index. */
+static __device__ inline void
+philox(uint32_t w[4], const struct mask &m, uint64_t index)
+{
+	uint64_t p0 = static_cast<uint64_t>(0xD2511F53) * static_cast<uint32_t>(index), p1;
+
+	w[0] = m.begin[0] ^ static_cast<uint32_t>(index >> 32);
+	w[1] = m.begin[1];
+	w[2] = m.begin[2] ^ static_cast<uint32_t>(p0 >> 32);
+	w[3] = static_cast<uint32_t>(p0);
+#pragma unroll
+	for (int i = 0; i < 9; i++) {
+		p0 = static_cast<uint64_t>(0xD2511F53) * w[0];
+		p1 = static_cast<uint64_t>(0xCD9E8D57) * w[2];
+		w[0] = static_cast<uint32_t>(p1 >> 32) ^ w[1] ^ m.key[i][0];
+		w[2] = static_cast<uint32_t>(p0 >> 32) ^ w[3] ^ m.key[i][1];
+		w[1] = static_cast<uint32_t>(p1);
+		w[3] = static_cast<uint32_t>(p0);
+	}
+}
+
+/* The bytes of the pair a, b that the digits of `which` name, from the right: 0-3 of a, 4-7 of b; 8 more
+ * stands for eight times the byte's sign. */
+static __device__ inline uint32_t
+bytes_of(uint32_t a, uint32_t b, uint32_t which)
+{
+	uint32_t r;
+
+	asm("prmt.b32 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(which));
+	return r;
+}
+
+/* For each of the eight elements 8 * group ..: all bits of its half-word where it is dropped. */
+static __device__ inline void
+dropped8(uint32_t m[4], const struct mask &k, uint64_t group)
+{
+	uint32_t w[4];
+
+	philox(w, k, group);
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		m[i] = bytes_of((w[i] & 0xffff) - k.below, (w[i] >> 16) - k.below, 0xffbb);
+}
+
+/* The same as 32 bits: of the low half-word of m, of the high one. */
+static __device__ inline uint32_t
+mask_low(uint32_t m)
+{
+	return bytes_of(m, m, 0x9999);
+}
+
+static __device__ inline uint32_t
+mask_high(uint32_t m)
+{
+	return bytes_of(m, m, 0xbbbb);
+}
+
+static __device__ inline float
+unless(float f, uint32_t mask)
+{
+	return __uint_as_float(__float_as_uint(f) & ~mask);
+}
+
+/* Into how many parts work that fills `tiles` blocks is split, where `slots` of them run at once: few parts
+ * are little to add up, and a last wave that is not full is lost. */
+static inline int
+split_of(int64_t tiles, int64_t slots, int most)
+{
+	double best = 0;
+	int n = 0;
+
+	for (int i = 1; i <= most; i++) {
+		double time = static_cast<double>(ceil_div(tiles * i, slots)) / i + 0.01 * i;
+
+		if (!n || time < best) {
+			n = i;
+			best = time;
+		}
+	}
+	return n;
+}
+
+#endif

@@ -1,0 +1,30 @@
+/* dropout - which elements of an adapter's input are zero: the rule, for every backend and the tests.
+ *
+ * Element i = (first + t) * cols + c of a mask is half-word i % 8 of qz_philox(seed, stream, i / 8), the low
+ * half of each word first: one call draws eight elements.  It is kept when the half-word is at least
+ * 65536 times the probability, rounded; what is kept is divided by the share that this rounded number keeps,
+ * so that the mean stays: a probability of 0.05 is 3277 / 65536 = 0.050003. */
+#ifndef QZ_DROPOUT_H
+#define QZ_DROPOUT_H
+
+#include <stdint.h>
+
+/* Half-words below it are dropped, 0..65536. */
+static inline uint32_t
+qz_dropout_below(float dropout)
+{
+	double below = (double)dropout * 65536 + 0.5;
+
+	return below < 0 ? 0 : below > 65536 ? 65536 : (uint32_t)below;
+}
+
+/* What a kept element is multiplied with; 0 when none is kept. */
+static inline double
+qz_dropout_keep(float dropout)
+{
+	uint32_t below = qz_dropout_below(dropout);
+
+	return below < 65536 ? 65536.0 / (double)(65536 - below) : 0;
+}
+
+#endif
