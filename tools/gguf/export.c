@@ -189,7 +189,9 @@ write_model(
     const struct request *r, struct model *m, struct plan *p, struct files *f, struct qz_err *e)
 {
 	struct qz_merge merge = { .config = p->config };
-	int ret = open_merge(r, &merge, qz_device_name, e);
+	/* A GPU does not write K-quants: it is taken when asked for by name, and refuses them by name. */
+	const char *device = strcmp(qz_device_name, "auto") ? qz_device_name : "cpu";
+	int ret = open_merge(r, &merge, device, e);
 
 	if (ret == 0)
 		ret = write_tensors(m, p, &merge, f, e);
