@@ -10,8 +10,9 @@
 
 struct qz_model_text {
 	struct qz_tokenizer *tokenizer;
-	struct qz_template *template;                   /* NULL: the model has none */
-	struct qz_buf files[QZ_TEXT_FILES]; /* as the model has them; of the tokenizer, those in use */
+	struct qz_template *template; /* NULL: the model has none */
+	struct qz_buf
+	    files[QZ_TEXT_FILES];    /* as the model has them; of the tokenizer, those in use */
 	char *bos, *eos, *pad, *unk; /* texts of the special tokens, "" where there is none */
 };
 

@@ -55,7 +55,7 @@ static double
 score_of(const struct qz_spm_piece *p, float most)
 {
 	return p->type == QZ_SPM_USER ? (double)(float)((double)((float)p->n * most) - 0.1)
-				       : (double)p->score;
+				      : (double)p->score;
 }
 
 static int

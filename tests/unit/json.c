@@ -103,7 +103,8 @@ many_keys(void)
 			    &b, "%s\"k%d\":[%d]", i ? "," : "", twice && i == 900 ? 17 : i, i);
 		qz_buf_chr(&b, '}');
 		j = qz_json_parse(b.data, b.n, &e);
-		ok((j == NULL) == (twice == 1), "1000 keys, %s", twice ? "one twice" : "all different");
+		ok((j == NULL) == (twice == 1), "1000 keys, %s",
+		    twice ? "one twice" : "all different");
 		if (twice)
 			is(e.msg, "JSON: the key \"k17\" is there twice", "and says which");
 		ok(!j || qz_json_number(qz_json_first(qz_json_get(j, "k999")), 0) == 999,
