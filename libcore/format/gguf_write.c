@@ -179,7 +179,7 @@ key_at(const struct qz_ggufw *g, uint64_t i)
 bool
 qz_ggufw_drop(struct qz_ggufw *g, const char *key)
 {
-	size_t n = strlen(key), from, to;
+	size_t n = strlen(key), from = 0, to = 0;
 	uint64_t i = 0;
 
 	for (; i < g->n_kvs; i++) {
