@@ -143,9 +143,6 @@ bool qz_cuda_can_decode(struct qz_dev *d, const struct qz_mat *w);
 /* Elements first .. first + n of the flattened matrix as a plain type. */
 void qz_cuda_decode(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w,
     int64_t first, int64_t n);
-/* Rows row0 .. row0 + n_rows, which start every ld elements of y; what is between them stays. */
-void qz_cuda_decode_rows(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w,
-    int64_t row0, int64_t n_rows, int64_t ld);
 
 /* What ops take of the workspace. */
 size_t qz_cuda_linear_need(const struct qz_need *need);

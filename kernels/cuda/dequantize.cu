@@ -23,36 +23,15 @@ qz_cuda_can_decode(struct qz_dev *d, const struct qz_mat *w)
 	return false;
 }
 
-/* Where element i of a decoded piece goes: rows of cols elements, which start every ld. */
-struct rows_at {
-	int64_t cols, ld; /* cols 0: one after the other */
-};
-
-static __device__ inline int64_t
-place(const struct rows_at &r, int64_t i)
-{
-	return r.cols ? i + i / r.cols * (r.ld - r.cols) : i;
-}
-
-/* The same of the eight elements of word i; there are fewer than 2^32. */
-static __device__ inline int64_t
-place8(const struct rows_at &r, int64_t i)
-{
-	uint32_t words = static_cast<uint32_t>(r.cols / VECTOR);
-
-	return i * VECTOR + (words ? static_cast<uint32_t>(i) / words * (r.ld - r.cols) : 0);
-}
-
 /* Any type to any plain type: elements first .. first + n of w. */
 static __global__ void
-decode(void *y, enum qz_dtype y_type, struct qz_mat w, int64_t first, int64_t n, struct rows_at r, int size,
-    int bytes)
+decode(void *y, enum qz_dtype y_type, struct qz_mat w, int64_t first, int64_t n, int size, int bytes)
 {
 	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * VECTOR;
 	int64_t end = i + VECTOR < n ? i + VECTOR : n;
 
 	for (; i < end; i++)
-		plain_store(y, y_type, place(r, i), decode_at(w, first + i, size, bytes));
+		plain_store(y, y_type, i, decode_at(w, first + i, size, bytes));
 }
 
 /* Eight numbers to y, whose type is known; NaNs as bf16_round() leaves them, unless there are none. */
@@ -76,27 +55,6 @@ put8(float *y, const float f[VECTOR], bool)
 {
 	reinterpret_cast<float4 *>(y)[0] = make_float4(f[0], f[1], f[2], f[3]);
 	reinterpret_cast<float4 *>(y)[1] = make_float4(f[4], f[5], f[6], f[7]);
-}
-
-static __device__ inline void
-get8(float f[VECTOR], const uint16_t *x)
-{
-	load8(f, x);
-}
-
-static __device__ inline void
-get8(float f[VECTOR], const float *x)
-{
-	float4 a = reinterpret_cast<const float4 *>(x)[0], b = reinterpret_cast<const float4 *>(x)[1];
-
-	f[0] = a.x;
-	f[1] = a.y;
-	f[2] = a.z;
-	f[3] = a.w;
-	f[4] = b.x;
-	f[5] = b.y;
-	f[6] = b.z;
-	f[7] = b.w;
 }
 
 /* NF4 and FP4, all sizes powers of two but that of the matrix. */
@@ -137,7 +95,7 @@ constant(const struct four &w, const struct four_tables &t, int64_t block)
  * words, so that loads and stores of a warp are whole lines. */
 template <typename Y>
 static __global__ void __launch_bounds__(THREADS)
-decode4(Y *y, struct four w, struct rows_at r)
+decode4(Y *y, struct four w)
 {
 	__shared__ struct four_tables t;
 	int64_t words = w.n / VECTOR, step = static_cast<int64_t>(gridDim.x) * THREADS * AHEAD;
@@ -166,7 +124,7 @@ decode4(Y *y, struct four w, struct rows_at r)
 #pragma unroll
 			for (int j = 0; j < VECTOR; j++) /* of each byte the high nibble comes first */
 				f[j] = t.map[codes[k] >> (8 * (j / 2) + (j % 2 ? 0 : 4)) & 15][lane] * c[k];
-			put8(y + place8(r, i), f, c[k] - c[k] != 0);
+			put8(y + i * VECTOR, f, c[k] - c[k] != 0);
 		}
 	}
 }
@@ -181,7 +139,7 @@ convert(Y *y, const X *x, int64_t n)
 
 	if (i >= n)
 		return;
-	get8(f, x + i);
+	load8(f, x + i);
 #pragma unroll
 	for (int j = 0; j < VECTOR; j++)
 		sum += f[j];
@@ -221,8 +179,7 @@ four_fits(const struct qz_mat *w, int64_t first)
 }
 
 static void
-decode_four(struct qz_dev *d, void *y, bool to16, const struct qz_mat *w, int64_t first, int64_t n,
-    struct rows_at r)
+decode_four(struct qz_dev *d, void *y, bool to16, const struct qz_mat *w, int64_t first, int64_t n)
 {
 	struct four f = {};
 	int64_t tiles = ceil_div(n, VECTOR * THREADS * AHEAD);
@@ -239,27 +196,26 @@ decode_four(struct qz_dev *d, void *y, bool to16, const struct qz_mat *w, int64_
 	f.n = n;
 	if (to16)
 		launch(d, decode4<uint16_t>, qz_cuda_grid(d, decode4<uint16_t>, THREADS, tiles), THREADS, 0, y,
-		    f, r);
+		    f);
 	else
-		launch(d, decode4<float>, qz_cuda_grid(d, decode4<float>, THREADS, tiles), THREADS, 0, y, f, r);
+		launch(d, decode4<float>, qz_cuda_grid(d, decode4<float>, THREADS, tiles), THREADS, 0, y, f);
 }
 
 /* The pairs of types that matter for speed; false: not one of them. */
 static bool
-decode_fast(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w, int64_t first, int64_t n,
-    struct rows_at r)
+decode_fast(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w, int64_t first, int64_t n)
 {
 	bool to16 = y_type == QZ_BF16, to32 = y_type == QZ_F32;
 	const char *at = static_cast<const char *>(w->data) + first * (w->type == QZ_F32 ? 4 : 2);
 	const void *x = at;
 
-	if (n % VECTOR || r.cols % VECTOR || r.ld % VECTOR || !aligned(y, 16) || !(to16 || to32))
+	if (n % VECTOR || !aligned(y, 16) || !(to16 || to32))
 		return false;
 	if (four_fits(w, first)) {
-		decode_four(d, y, to16, w, first, n, r);
+		decode_four(d, y, to16, w, first, n);
 		return true;
 	}
-	if (r.cols || !aligned(x, 16) || (w->type != QZ_F32 && w->type != QZ_BF16))
+	if (!aligned(x, 16) || (w->type != QZ_F32 && w->type != QZ_BF16))
 		return false;
 	if (w->type == QZ_F32 && to16)
 		launch_flat(d, convert<uint16_t, float>, n, VECTOR, y, x, n);
@@ -272,37 +228,15 @@ decode_fast(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat
 	return true;
 }
 
-static void
-decode_to(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w, int64_t first, int64_t n,
-    struct rows_at r)
-{
-	const struct qz_dtype_info *t = qz_dtype(w->type);
-
-	if (n > 0 && !decode_fast(d, y, y_type, w, first, n, r))
-		launch_flat(d, decode, n, VECTOR, y, y_type, *w, first, n, r, static_cast<int>(t->block),
-		    static_cast<int>(t->bytes));
-}
-
 void
 qz_cuda_decode(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w, int64_t first,
     int64_t n)
 {
-	struct rows_at dense = {};
+	const struct qz_dtype_info *t = qz_dtype(w->type);
 
-	decode_to(d, y, y_type, w, first, n, dense);
-}
-
-void
-qz_cuda_decode_rows(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w, int64_t row0,
-    int64_t n_rows, int64_t ld)
-{
-	struct rows_at r = {};
-
-	if (ld != w->cols) {
-		r.cols = w->cols;
-		r.ld = ld;
-	}
-	decode_to(d, y, y_type, w, row0 * w->cols, n_rows * w->cols, r);
+	if (n > 0 && !decode_fast(d, y, y_type, w, first, n))
+		launch_flat(d, decode, n, VECTOR, y, y_type, *w, first, n, static_cast<int>(t->block),
+		    static_cast<int>(t->bytes));
 }
 
 void

@@ -79,28 +79,6 @@ quantize4(uint8_t *codes, float *absmax, const void *x, enum qz_dtype type, int6
 	}
 }
 
-/* Eight numbers as a thread reads them. */
-static __device__ inline void
-read8(float f[VECTOR], const uint16_t *x)
-{
-	load8(f, x);
-}
-
-static __device__ inline void
-read8(float f[VECTOR], const float *x)
-{
-	float4 a = reinterpret_cast<const float4 *>(x)[0], b = reinterpret_cast<const float4 *>(x)[1];
-
-	f[0] = a.x;
-	f[1] = a.y;
-	f[2] = a.z;
-	f[3] = a.w;
-	f[4] = b.x;
-	f[5] = b.y;
-	f[6] = b.z;
-	f[7] = b.w;
-}
-
 /* The codes of eight numbers; of each byte the high nibble comes first.  near: a copy of the table for each of
  * 16 lanes, so that none waits for another. */
 static __device__ inline uint32_t
@@ -151,7 +129,7 @@ quantize_nf4(uint32_t *codes, float *absmax, const X *x, int64_t words, const st
 
 #pragma unroll
 		for (int k = 0; k < AHEAD; k++)
-			read8(f[k], x + (at + k * THREADS < words ? at + k * THREADS : words - 1) * VECTOR);
+			load8(f[k], x + (at + k * THREADS < words ? at + k * THREADS : words - 1) * VECTOR);
 #pragma unroll
 		for (int k = 0; k < AHEAD; k++) {
 			int64_t i = at + k * THREADS;

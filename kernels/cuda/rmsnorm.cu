@@ -25,22 +25,6 @@ row_sum(float v)
 	return v;
 }
 
-/* Eight weights from i on, all there. */
-static __device__ inline void
-weights8(float f[VECTOR], const float *w, int i)
-{
-	float4 a = *reinterpret_cast<const float4 *>(w + i), b = *reinterpret_cast<const float4 *>(w + i + 4);
-
-	f[0] = a.x;
-	f[1] = a.y;
-	f[2] = a.z;
-	f[3] = a.w;
-	f[4] = b.x;
-	f[5] = b.y;
-	f[6] = b.z;
-	f[7] = b.w;
-}
-
 /* EACH threads a row, VECTORS times eight columns a thread. */
 template <int EACH, int VECTORS, int BLOCK>
 static __global__ void __launch_bounds__(BLOCK)
@@ -78,7 +62,7 @@ norm(uint16_t *y, float *rstd, const uint16_t *x, const float *w, int64_t rows, 
 
 		if (i >= cols)
 			break;
-		weights8(g, w, i);
+		load8(g, w + i);
 		unpack8(v, kept[k]);
 #pragma unroll
 		for (int j = 0; j < VECTOR; j++)
@@ -118,7 +102,7 @@ norm_bwd(uint16_t *dx, const uint16_t *dy, const uint16_t *x, const float *rstd,
 
 		if (i >= cols)
 			break;
-		weights8(g, w, i);
+		load8(g, w + i);
 		unpack8(v, kept[k]);
 		unpack8(u, kept_dy[k]);
 #pragma unroll
@@ -134,7 +118,7 @@ norm_bwd(uint16_t *dx, const uint16_t *dy, const uint16_t *x, const float *rstd,
 
 		if (i >= cols)
 			break;
-		weights8(g, w, i);
+		load8(g, w + i);
 		unpack8(v, kept[k]);
 		unpack8(u, kept_dy[k]);
 #pragma unroll

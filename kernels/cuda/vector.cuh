@@ -26,6 +26,22 @@ load8(float f[VECTOR], const uint16_t *p)
 	unpack8(f, *reinterpret_cast<const uint4 *>(p));
 }
 
+/* Eight float32 numbers, on a multiple of 16 bytes. */
+static __device__ inline void
+load8(float f[VECTOR], const float *x)
+{
+	float4 a = reinterpret_cast<const float4 *>(x)[0], b = reinterpret_cast<const float4 *>(x)[1];
+
+	f[0] = a.x;
+	f[1] = a.y;
+	f[2] = a.z;
+	f[3] = a.w;
+	f[4] = b.x;
+	f[5] = b.y;
+	f[6] = b.z;
+	f[7] = b.w;
+}
+
 static __device__ inline uint32_t
 pack2(float lo, float hi)
 {
