@@ -73,6 +73,13 @@ struct qz_linear {
 	const qz_act *dy; /* (T, rows): gradient of y, backward only */
 };
 
+/* Distance of the rows of l->s. */
+static inline int64_t
+qz_linear_lds(const struct qz_linear *l)
+{
+	return l->lds ? l->lds : l->rank;
+}
+
 /* Causal attention over documents packed one after another.  Document d has queries
  * q_start[d]..q_start[d+1] and keys k_start[d]..k_start[d+1]; query i of nq sees the keys j with
  * j <= i + nk - nq, and j > i + nk - nq - window when window > 0.  Training has q_start == k_start;

@@ -88,12 +88,12 @@ static void
 s_part(const struct job *j, const struct qz_linear *l, int tile, int thread)
 {
 	int64_t t0 = (int64_t)tile * TOKENS, n = min64(TOKENS, j->t - t0), cols = j->cols;
-	real *s = (real *)l->s + t0 * lds(l), *dropped = scratch(j, thread);
+	real *s = (real *)l->s + t0 * qz_linear_lds(l), *dropped = scratch(j, thread);
 
 	if (l->dropout <= 0) {
 		CPU(gemm)
 		(false, true, n, l->rank, cols, 1, j->x + t0 * cols, cols, l->a, cols, false, s,
-		    lds(l));
+		    qz_linear_lds(l));
 		return;
 	}
 	for (int64_t c = 0; c < cols; c += WIDTH) {
@@ -102,7 +102,7 @@ s_part(const struct job *j, const struct qz_linear *l, int tile, int thread)
 		CPU(drop)(l, dropped, j->x, t0, n, c, len);
 		CPU(gemm)
 		(false, true, n, l->rank, len, 1, dropped, len, (const real *)l->a + c, cols, c > 0,
-		    s, lds(l));
+		    s, qz_linear_lds(l));
 	}
 }
 
@@ -140,8 +140,8 @@ y_part(const struct job *j, const struct slice *s, int part, int thread)
 	    scratch(j, thread));
 	if (s->tail)
 		CPU(product)
-	(n, len, s->tail, (const real *)l->s + t0 * lds(l), lds(l), w + slots(j->cols) * PANEL,
-	    s->height, true, y, ldy, scratch(j, thread));
+	(n, len, s->tail, (const real *)l->s + t0 * qz_linear_lds(l), qz_linear_lds(l),
+	    w + slots(j->cols) * PANEL, s->height, true, y, ldy, scratch(j, thread));
 	if (l->bias)
 		add_bias(y, ldy, l->bias + s->row0 + c0, n, len);
 }

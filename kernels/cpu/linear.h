@@ -75,13 +75,6 @@ enum { ROWS_PACKED = 16 }; /* of a part of pack_backward */
 /* linear_few.c: y of one projection of at most FEW tokens, s being there. */
 void CPU(linear_few)(struct qz_dev *d, const struct job *j, const struct qz_linear *l);
 
-/* Distance of the rows of s. */
-static inline int64_t
-lds(const struct qz_linear *l)
-{
-	return l->lds ? l->lds : l->rank;
-}
-
 static inline real *
 scratch(const struct job *j, int thread)
 {

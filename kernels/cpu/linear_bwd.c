@@ -82,8 +82,8 @@ db_part(const struct job *j, const struct slice *s, int part)
 	int64_t r0 = (int64_t)part * WIDTH, n = min64(WIDTH, l->w.rows - r0);
 
 	CPU(gemm)
-	(true, false, n, l->rank, j->t, l->scale, (const real *)l->dy + r0, l->w.rows, l->s, lds(l),
-	    true, (real *)l->db + r0 * l->rank, l->rank);
+	(true, false, n, l->rank, j->t, l->scale, (const real *)l->dy + r0, l->w.rows, l->s,
+	    qz_linear_lds(l), true, (real *)l->db + r0 * l->rank, l->rank);
 }
 
 /* Kinds of parts: rows of each slice, p of each, the adapter of each. */

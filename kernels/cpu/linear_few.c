@@ -14,7 +14,8 @@ begin_row(const struct job *j, const struct qz_linear *l, int64_t r)
 	const real *b = l->rank ? (const real *)l->b + r * l->rank : NULL;
 
 	for (int64_t t = 0; t < j->t; t++) {
-		real sum = l->rank ? dot((const real *)l->s + t * lds(l), b, l->rank) * l->scale
+		real sum = l->rank ? dot((const real *)l->s + t * qz_linear_lds(l), b, l->rank) *
+					 l->scale
 				   : 0;
 
 		if (l->bias)

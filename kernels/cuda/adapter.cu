@@ -318,7 +318,7 @@ qz_cuda_adapter_back(struct qz_dev *d, const struct qz_linear *l, int n, int64_t
 			return false;
 		g.l[i] = { static_cast<const uint16_t *>(l[i].dy), static_cast<const uint16_t *>(l[i].b),
 			static_cast<const uint16_t *>(l[i].s), nullptr, nullptr, static_cast<float *>(l[i].db),
-			l[i].scale, rows, l[i].lds ? l[i].lds : r, l[i].rank, stripes_of(rows) };
+			l[i].scale, rows, qz_linear_lds(&l[i]), l[i].rank, stripes_of(rows) };
 		g.l[i].p = static_cast<float *>(
 		    qz_cuda_ws(d, &used, static_cast<size_t>(stripes_of(rows) * t * r * 4)));
 		g.l[i].db = static_cast<float *>(qz_cuda_ws(d, &used, static_cast<size_t>(g.runs * rows * r * 4)));

@@ -224,7 +224,7 @@ one_pass(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, in
 	memset(&g, 0, sizeof g);
 	for (int i = 0; i < n; i++) {
 		g.l[i] = { static_cast<const uint16_t *>(l[i].a), static_cast<uint16_t *>(l[i].s),
-			l[i].lds ? l[i].lds : l[i].rank, mask_of(&l[i]), l[i].rank, g.ranks };
+			qz_linear_lds(&l[i]), mask_of(&l[i]), l[i].rank, g.ranks };
 		g.ranks += l[i].rank;
 	}
 	g.x = static_cast<const uint16_t *>(x);

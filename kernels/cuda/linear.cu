@@ -185,12 +185,6 @@ multiply(struct qz_dev *d, bool ta, bool tb, int64_t m, int64_t n, int64_t k, fl
 	qz_cuda_gemm(d, &g);
 }
 
-static int64_t
-lds(const struct qz_linear *l)
-{
-	return l->lds ? l->lds : l->rank;
-}
-
 /* Adapters of projections that are computed as one: n of them, from l on, with the sum of their ranks. */
 struct group {
 	const struct qz_linear *l;
@@ -203,7 +197,7 @@ side_by_side(const struct qz_linear *a, const struct qz_linear *b)
 {
 	int64_t n = a->rank * a->w.cols;
 
-	return b->rank && a->dropout <= 0 && b->dropout <= 0 && lds(a) == lds(b) &&
+	return b->rank && a->dropout <= 0 && b->dropout <= 0 && qz_linear_lds(a) == qz_linear_lds(b) &&
 	    at(b->a, 0) == at(a->a, n) && at(b->s, 0) == at(a->s, a->rank) &&
 	    static_cast<float *>(b->da) == static_cast<float *>(a->da) + (a->da ? n : 0);
 }
@@ -253,7 +247,7 @@ make_s(struct qz_dev *d, const struct scratch *s, const struct group *g, const q
 	for (int64_t t0 = 0, n; g->rank && t0 < t; t0 += n) {
 		n = piece(l, t0, t);
 		multiply(d, false, true, n, g->rank, cols, 1, input(d, s, l, x, t0, n), cols, l->a, cols, nullptr,
-		    at(l->s, t0 * lds(l)), lds(l), false);
+		    at(l->s, t0 * qz_linear_lds(l)), qz_linear_lds(l), false);
 	}
 }
 
@@ -288,7 +282,7 @@ project(struct qz_dev *d, const struct scratch *s, const struct qz_linear *l, co
 	}
 	if (l->rank) {
 		qz_cuda_part(d, "s B");
-		multiply(d, false, true, t, rows, l->rank, l->scale, l->s, lds(l), l->b, l->rank, plus, l->y, rows,
+		multiply(d, false, true, t, rows, l->rank, l->scale, l->s, qz_linear_lds(l), l->b, l->rank, plus, l->y, rows,
 		    false);
 		plus = l->y;
 	}
@@ -330,7 +324,7 @@ back_to_rank(struct qz_dev *d, const struct scratch *s, const struct group *g, i
 		multiply(d, false, false, t, rank, rows, l->scale, l->dy, rows, l->b, rank, nullptr, p, g->rank,
 		    false);
 		qz_cuda_part(d, "dB");
-		multiply(d, true, false, rows, rank, t, l->scale, l->dy, rows, l->s, lds(l), l->db, l->db, rank,
+		multiply(d, true, false, rows, rank, t, l->scale, l->dy, rows, l->s, qz_linear_lds(l), l->db, l->db, rank,
 		    true);
 		p += rank;
 	}
