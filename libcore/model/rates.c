@@ -1,9 +1,8 @@
 /* The rates of a device, measured at the start of a run. */
-#define _POSIX_C_SOURCE 200809L
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "libcore/base/clock.h"
 #include "libcore/model/estimate.h"
 
 enum { RUNS = 3, COPY = 64 << 20, TOKENS_MAX = 4096, LENGTH_MAX = 16384 };
@@ -22,15 +21,6 @@ struct probe {
 	int parts;
 };
 
-static double
-seconds_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* The best of a few runs of `times` calls, per call. */
 static int
 best(struct probe *p, void (*op)(struct probe *), int times, double *seconds, struct qz_err *e)
@@ -42,12 +32,12 @@ best(struct probe *p, void (*op)(struct probe *), int times, double *seconds, st
 
 		if (p->k->sync(p->d, e) < 0)
 			return -1;
-		start = seconds_now();
+		start = qz_clock();
 		for (int j = 0; j < times; j++)
 			op(p);
 		if (p->k->sync(p->d, e) < 0)
 			return -1;
-		spent = (seconds_now() - start) / times;
+		spent = (qz_clock() - start) / times;
 		*seconds = spent < *seconds ? spent : *seconds;
 	}
 	return 0;

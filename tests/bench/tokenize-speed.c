@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "libcore/base/clock.h"
 #include "libcore/base/hash.h"
 #include "libcore/base/pool.h"
 #include "libcore/io/in.h"
-#include "libcore/text/tokenizer.h"
+#include "tests/interop/text_file.h"
 
 enum { PART = 64 }; /* documents */
 
@@ -51,45 +51,21 @@ encode_part(void *arg, int i, int thread)
 	}
 }
 
-static double
-now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void
 run(struct job *j, struct qz_pool *pool, int n_parts)
 {
 	struct qz_hash *h = qz_hash_new();
-	double start = now(), took;
+	double start = qz_clock(), took;
 	size_t ids = 0;
 
 	qz_pool_run(pool, n_parts, encode_part, j);
-	took = now() - start;
+	took = qz_clock() - start;
 	for (int i = 0; i < n_parts; i++) {
 		qz_hash_add(h, j->parts[i].ids.data, j->parts[i].ids.n);
 		ids += j->parts[i].ids.n / 4;
 	}
 	printf("%.6f %zu %016llx\n", took, ids, (unsigned long long)qz_hash_get64(h));
 	qz_hash_free(h);
-}
-
-/* Which of a model's files this is, by its name. */
-static enum qz_text_file
-kind_of(const char *path)
-{
-	const char *end = path + strlen(path);
-
-	for (int i = 0; i < QZ_TEXT_FILES; i++) {
-		size_t n = strlen(qz_text_file_names[i]);
-
-		if ((size_t)(end - path) >= n && !strcmp(end - n, qz_text_file_names[i]))
-			return (enum qz_text_file)i;
-	}
-	return QZ_TEXT_JSON;
 }
 
 int
@@ -111,11 +87,11 @@ main(int argc, char **argv)
 		die(&e);
 	f.file[kind_of(argv[1])].s = json.data;
 	f.file[kind_of(argv[1])].n = json.n;
-	start = now();
+	start = qz_clock();
 	j.t = t = qz_tokenizer_load(&f, &e);
 	if (!t)
 		die(&e);
-	fprintf(stderr, "load %.6f\n", now() - start);
+	fprintf(stderr, "load %.6f\n", qz_clock() - start);
 	for (size_t i = 0; i < text.n; i++)
 		j.n += !text.data[i];
 	j.docs = calloc(j.n + 1, sizeof *j.docs);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "libcore/text/tokenizer.h"
+#include "tests/interop/text_file.h"
 
 static char *
 read_file(const char *path, size_t *n)
@@ -61,21 +61,6 @@ answer(const struct qz_tokenizer *t, const char *line, struct qz_buf *text, stru
 		printf("%02x", (unsigned char)out.data[i]);
 	putchar('\n');
 	qz_buf_free(&out);
-}
-
-/* Which of a model's files this is, by its name. */
-static enum qz_text_file
-kind_of(const char *path)
-{
-	const char *end = path + strlen(path);
-
-	for (int i = 0; i < QZ_TEXT_FILES; i++) {
-		size_t n = strlen(qz_text_file_names[i]);
-
-		if ((size_t)(end - path) >= n && !strcmp(end - n, qz_text_file_names[i]))
-			return (enum qz_text_file)i;
-	}
-	return QZ_TEXT_JSON;
 }
 
 int

@@ -8,15 +8,6 @@
 #include "libcore/base/num.h"
 #include "tools/common/cli.h"
 
-double
-qz_clock(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 uint64_t
 qz_peak_memory(void)
 {

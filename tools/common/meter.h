@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "libcore/base/clock.h"
+
 struct qz_meter {
 	const char *what; /* "quantize" */
 	uint64_t total;   /* 0: not known */
@@ -17,7 +19,6 @@ struct qz_meter {
 void qz_meter_start(struct qz_meter *m, const char *what, uint64_t total, const char *unit);
 void qz_meter_add(struct qz_meter *m, uint64_t n);
 void qz_meter_stop(struct qz_meter *m);
-double qz_clock(void);         /* seconds, monotonic */
 uint64_t qz_peak_memory(void); /* bytes: VmHWM of this process */
 
 #endif
