@@ -6,6 +6,24 @@
 
 enum { CHUNK_MIN = 1024, CHUNKS = 7, HOST_PARTS = 4 };
 
+int
+qz_plan_ask_device(struct qz_plan_ask *ask, struct qz_rates *rates,
+    const struct qz_net_shape *shape, uint64_t memory, uint64_t loaded, struct qz_err *e)
+{
+	const struct qz_backend *k = ask->dev->k;
+
+	if (k->used(ask->dev)) {
+		if (qz_rates_measure(
+			rates, ask->dev, ask->config, &shape->room, shape->any_order, e) < 0)
+			return -1;
+		ask->rates = rates;
+		ask->device = k->used(ask->dev) - loaded;
+	}
+	/* What is loaded already is no longer in what the device can give. */
+	ask->budget = memory ? memory : k->memory(ask->dev) + ask->device + loaded;
+	return 0;
+}
+
 /* Dearer by one with each step: keep all, then gate and up again layer by layer, then whole layers, or the
  * attention part of layers in host memory. */
 static void
@@ -51,8 +69,9 @@ quantized(const struct qz_plan_ask *ask)
 	return (double)ask->weights < elements * (double)ask->dev->k->act_size;
 }
 
-int
-qz_plan_of(struct qz_plan *plan, const struct qz_net_shape *shape, const struct qz_plan_ask *ask,
+/* What shape's policy takes, and how long (when there are rates). */
+static int
+take(struct qz_plan *plan, const struct qz_net_shape *shape, const struct qz_plan_ask *ask,
     struct qz_err *e)
 {
 	if (count(plan, shape, ask, e) < 0)
@@ -61,12 +80,6 @@ qz_plan_of(struct qz_plan *plan, const struct qz_net_shape *shape, const struct 
 		return 0;
 	return qz_estimate_step(
 	    &plan->seconds, ask->dev, ask->config, ask->lora, shape, ask->rates, quantized(ask), e);
-}
-
-static bool
-fits(const struct qz_plan *plan, const struct qz_plan_ask *ask)
-{
-	return plan->total <= ask->budget && (!ask->host || plan->host <= ask->host);
 }
 
 /* The least that must be computed again for shape's other choices to fit, by halving: memory falls as the
@@ -89,7 +102,7 @@ least_again(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz_pl
 			lo = mid + 1;
 	}
 	number(&shape->policy, lo, ask->config->layers, away);
-	return count(plan, shape, ask, e) < 0 ? -1 : fits(plan, ask);
+	return count(plan, shape, ask, e) < 0 ? -1 : plan->total <= ask->budget;
 }
 
 /* What is left keeps weights decoded, as many layers as fit. */
@@ -139,7 +152,7 @@ try(struct search *s, struct qz_net_shape *shape, bool away, struct qz_err *e)
 		return 0;
 	if (s->ask->rates && quantized(s->ask) && fill_cache(&plan, shape, s->ask, e) < 0)
 		return -1;
-	if (qz_plan_of(&plan, shape, s->ask, e) < 0)
+	if (take(&plan, shape, s->ask, e) < 0)
 		return -1;
 	if (!s->found || plan.seconds < s->plan.seconds) {
 		s->plan = plan;

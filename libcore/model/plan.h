@@ -17,16 +17,18 @@ struct qz_plan_ask {
 	    embed;       /* bytes of all of them, and of an embedding that may lie elsewhere */
 	uint64_t device; /* bytes that driver and libraries take */
 	uint64_t budget; /* bytes for everything */
-	uint64_t host;   /* of host memory beside it, 0: does not matter */
 };
+
+/* Fills what a GPU adds to a plan for batches of shape->room: rates, which it measures into *rates, what its driver
+ * and libraries take, and the budget: memory, or with 0 all that the device has.  Loading the libraries is part of
+ * measuring.  loaded: bytes of weights that are on the device already.  Other devices have the budget alone. */
+int qz_plan_ask_device(struct qz_plan_ask *ask, struct qz_rates *rates,
+    const struct qz_net_shape *shape, uint64_t memory, uint64_t loaded, struct qz_err *e);
 
 /* Sets shape->policy, and plan to what it takes.  1: it fits; 0: none does, and plan is the smallest; -1:
  * failure. */
 int qz_plan_choose(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz_plan_ask *ask,
     struct qz_err *e);
-/* What a given policy takes, and how long (when there are rates). */
-int qz_plan_of(struct qz_plan *plan, const struct qz_net_shape *shape,
-    const struct qz_plan_ask *ask, struct qz_err *e);
 
 /* "keeps all activations", "computes gate and up of 12 of 30 layers again; the inputs of 30 layers wait in
  * host memory". */

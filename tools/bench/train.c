@@ -59,12 +59,8 @@ prepare(struct bench *b, struct qz_err *e)
 	b->shape.optim = (enum qz_optim)qz_optim_by_name(o->optim);
 	if (qz_train_shape(&b->run, &b->data, NULL, &b->shape, e) < 0)
 		return -1;
-	if (b->d->k->used(b->d) &&
-	    qz_rates_measure(&b->rates, b->d, &b->c, &b->shape.room, o->any_order, e) < 0)
+	if (qz_plan_ask_device(&ask, &b->rates, &b->shape, o->memory, 0, e) < 0)
 		return -1;
-	ask.device = b->d->k->used(b->d);
-	ask.rates = ask.device ? &b->rates : NULL;
-	ask.budget = o->memory ? o->memory : b->d->k->memory(b->d) + ask.device;
 	fits = qz_plan_choose(&b->plan, &b->shape, &ask, e);
 	if (fits < 0)
 		return -1;

@@ -70,7 +70,6 @@ does_not_fit(struct run *r, const struct qz_plan_ask *ask, struct qz_err *e)
 static int
 make_plan(struct run *r, uint64_t weights, uint64_t embed, struct qz_err *e)
 {
-	const struct qz_backend *k = r->dev->k;
 	struct qz_plan_ask ask = { .dev = r->dev,
 		.config = qz_source_config(r->source),
 		.lora = &r->lora,
@@ -83,18 +82,10 @@ make_plan(struct run *r, uint64_t weights, uint64_t embed, struct qz_err *e)
 	r->shape.optim = (enum qz_optim)qz_optim_by_name(train_opt.optim);
 	if (qz_train_shape(&r->o, &r->data, r->eval.n ? &r->eval : NULL, &r->shape, e) < 0)
 		return -1;
-	/* A GPU: its libraries are loaded by measuring, and count. */
-	if (k->used(r->dev)) {
-		if (qz_rates_measure(
-			&r->rates, r->dev, ask.config, &r->shape.room, train_opt.any_order, e) < 0)
-			return -1;
-		ask.rates = &r->rates;
-		ask.device = k->used(r->dev) - (r->loaded ? weights : 0);
-	}
-	/* What is loaded already is no longer in what the device can give. */
-	r->budget = train_opt.memory ? train_opt.memory
-				     : k->memory(r->dev) + ask.device + (r->loaded ? weights : 0);
-	ask.budget = r->budget;
+	if (qz_plan_ask_device(
+		&ask, &r->rates, &r->shape, train_opt.memory, r->loaded ? weights : 0, e) < 0)
+		return -1;
+	r->budget = ask.budget;
 	fits = qz_plan_choose(&r->plan, &r->shape, &ask, e);
 	if (fits < 0)
 		return -1;
