@@ -138,7 +138,7 @@ struct qz_trace {
 
 enum { QZ_PARTS_MAX = 8 };
 
-#define QZ_KERNELS_ABI 4
+#define QZ_KERNELS_ABI 5
 
 struct qz_backend {
 	uint32_t abi,
@@ -178,9 +178,10 @@ struct qz_backend {
 	void (*side_wait)(struct qz_dev *d, int lane);
 
 	/* on: ops may try several ways of computing the shapes that they meet, time them, and keep the fastest
-	 * for this run and later ones on this machine; what they compute meanwhile is of no use.  off: no
-	 * longer.  NULL where nothing is to choose. */
-	void (*tune)(struct qz_dev *d, bool on);
+	 * for this run and later ones on this machine; what they compute meanwhile is of no use; false:
+	 * this machine keeps nothing, and nothing is tried.  off: no longer.  NULL where nothing is to
+	 * choose. */
+	bool (*tune)(struct qz_dev *d, bool on);
 
 	/* on: from now on each op is timed; off: no longer.  NULL where that is not built. */
 	void (*trace)(struct qz_dev *d, bool on);

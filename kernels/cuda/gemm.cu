@@ -149,15 +149,11 @@ make_key(const struct qz_cuda_gemm *g)
 	return k;
 }
 
-/* FNV-1a */
 static size_t
 hash(const struct qz_gemm_key *k)
 {
-	const unsigned char *p = reinterpret_cast<const unsigned char *>(k);
-	uint64_t h = 0xcbf29ce484222325;
+	uint64_t h = qz_fnv(QZ_FNV_START, k, sizeof *k);
 
-	for (size_t i = 0; i < sizeof *k; i++)
-		h = (h ^ p[i]) * 0x100000001b3;
 	return static_cast<size_t>((h >> 32 ^ h) % QZ_GEMM_ENTRIES);
 }
 

@@ -60,6 +60,17 @@ struct qz_cuda_gemms {
 	struct qz_gemm_entry entries[QZ_GEMM_ENTRIES];
 };
 
+/* FNV-1a; a first h is QZ_FNV_START. */
+static const uint64_t QZ_FNV_START = 0xcbf29ce484222325;
+
+static inline uint64_t
+qz_fnv(uint64_t h, const void *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ static_cast<const unsigned char *>(p)[i]) * 0x100000001b3;
+	return h;
+}
+
 /* Runs a product by an algorithm. */
 cublasStatus_t qz_gemm_run(struct qz_dev *d, const struct qz_cuda_gemm *g, const struct qz_gemm_entry *e,
     const cublasLtMatmulAlgo_t *algorithm);

@@ -16,21 +16,13 @@ static const char MAGIC[8] = { 'q', 'z', 'p', 'r', 'o', 'd', '1', '\n' };
 enum { RUNS = 5 };
 static const double SMALLEST = 1 << 24; /* products of fewer multiplications are not worth it */
 
-static uint64_t
-fnv(uint64_t h, const void *p, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ static_cast<const unsigned char *>(p)[i]) * 0x100000001b3;
-	return h;
-}
-
 /* False when there is no place for it. */
 static bool
 file_name(struct qz_dev *d, char *path, size_t n)
 {
 	const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME"), *tune = getenv("QZ_TUNE");
 	size_t version = cuda_dev(d)->gemms->lib->p_cublasLtGetVersion();
-	uint64_t h = 0xcbf29ce484222325;
+	uint64_t h = QZ_FNV_START;
 	struct cudaDeviceProp p;
 	int driver = 0;
 
@@ -38,9 +30,9 @@ file_name(struct qz_dev *d, char *path, size_t n)
 	    cudaGetDeviceProperties(&p, cuda_dev(d)->index) != cudaSuccess ||
 	    cudaDriverGetVersion(&driver) != cudaSuccess)
 		return false;
-	h = fnv(h, p.name, strlen(p.name));
-	h = fnv(h, &driver, sizeof driver);
-	h = fnv(h, &version, sizeof version);
+	h = qz_fnv(h, p.name, strlen(p.name));
+	h = qz_fnv(h, &driver, sizeof driver);
+	h = qz_fnv(h, &version, sizeof version);
 	if (cache && *cache == '/')
 		snprintf(path, n, "%s/qz/products-%016llx", cache, static_cast<unsigned long long>(h));
 	else
@@ -64,7 +56,7 @@ qz_gemm_choices_read(struct qz_dev *d)
 	    fread(&n, sizeof n, 1, f) == 1 && n <= QZ_GEMM_CHOICES &&
 	    fread(s->choices, sizeof *s->choices, static_cast<size_t>(n), f) == n &&
 	    fread(&sum, sizeof sum, 1, f) == 1) {
-		want = fnv(0xcbf29ce484222325, s->choices, static_cast<size_t>(n) * sizeof *s->choices);
+		want = qz_fnv(QZ_FNV_START, s->choices, static_cast<size_t>(n) * sizeof *s->choices);
 		s->n_choices = sum == want ? static_cast<int>(n) : 0;
 	}
 	fclose(f);
@@ -89,7 +81,7 @@ write_choices(struct qz_dev *d)
 {
 	const struct qz_cuda_gemms *s = cuda_dev(d)->gemms;
 	size_t n = static_cast<size_t>(s->n_choices);
-	uint64_t count = n, sum = fnv(0xcbf29ce484222325, s->choices, n * sizeof *s->choices);
+	uint64_t count = n, sum = qz_fnv(QZ_FNV_START, s->choices, n * sizeof *s->choices);
 	char path[4096], next[4200];
 	FILE *f;
 	bool bad;
@@ -182,19 +174,20 @@ qz_gemm_choose(struct qz_dev *d, const struct qz_cuda_gemm *g, struct qz_gemm_en
 		time_all(d, g, e, found, n);
 }
 
-void
+bool
 qz_cuda_tune(struct qz_dev *d, bool on)
 {
 	struct qz_cuda_gemms *s = cuda_dev(d)->gemms;
 	char path[4096];
 
 	if (!s)
-		return;
+		return false;
 	s->tuning = on && file_name(d, path, sizeof path);
 	if (s->tuning)
 		memset(s->entries, 0, sizeof s->entries); /* those that were not timed are looked at again */
 	if (on || !s->changed)
-		return;
+		return s->tuning;
 	write_choices(d);
 	s->changed = false;
+	return false;
 }

@@ -132,11 +132,10 @@ qz_train_warm(struct qz_train *t, struct qz_err *e)
 	struct qz_net *n = t->net;
 	uint64_t rows;
 
-	if (!n->k->tune)
+	if (!n->k->tune || !n->k->tune(n->dev, true))
 		return 0;
 	choose_rows(t);
 	rows = t->n_step_rows < (uint64_t)t->o.batch ? t->n_step_rows : (uint64_t)t->o.batch;
-	n->k->tune(n->dev, true);
 	pass(t, t->step_rows, rows, 0, 1);
 	n->k->tune(n->dev, false);
 	return n->k->sync(n->dev, e);
