@@ -71,6 +71,7 @@ struct qz_linear {
 	qz_act *s;        /* (T, rank), rows lds apart: drop(x) A^T, kept for the backward pass */
 	int64_t lds;      /* 0: rank */
 	const qz_act *dy; /* (T, rows): gradient of y, backward only */
+	qz_act *p;        /* (T, rank): what linear_bwd without x leaves for linear_da */
 };
 
 /* Distance of the rows of l->s. */

@@ -1,4 +1,4 @@
-/* linear_bwd, and head_bwd, which is the same without an adapter. */
+/* linear_bwd and linear_da, and head_bwd, which is the first without an adapter. */
 #include "kernels/cpu/dropout.h"
 #include "kernels/cpu/linear.h"
 
@@ -137,11 +137,11 @@ next_batch(struct job *j)
 		s->first = row0 == 0;
 		s->last = row0 + rows == l->w.rows;
 		s->tail = s->last && l->dropout <= 0 ? l->rank : 0;
-		s->p = j->p;
+		s->p = j->x ? j->p : (real *)l->p;
 		j->height += slots(rows) + slots(s->tail);
 		j->next_row = s->last ? 0 : row0 + rows;
 		j->next_l += s->last;
-		j->p += s->last ? j->t * l->rank : 0;
+		j->p += s->last && j->x ? j->t * l->rank : 0;
 	}
 	return j->n_slices > 0;
 }
@@ -174,7 +174,7 @@ set_during(struct job *j)
 		const struct slice *s = &j->slices[i];
 		bool done = s->last && s->l->rank;
 
-		j->parts[1 + i] = done ? n_parts(j->cols, WIDTH) : 0;
+		j->parts[1 + i] = done && j->x ? n_parts(j->cols, WIDTH) : 0;
 		j->parts[1 + n + i] = done ? n_parts(s->l->w.rows, WIDTH) : 0;
 	}
 }
@@ -195,6 +195,28 @@ CPU(linear_bwd)(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_a
 		set_during(&j);
 		CPU(linear_run)(d, &j, during_dx);
 		j.add = true;
+	}
+}
+
+static void
+only_da(void *arg, int part, int thread)
+{
+	const struct job *j = arg;
+
+	da_part(j, &j->slices[0], part, thread);
+}
+
+void
+CPU(linear_da)(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x, int64_t t)
+{
+	struct job j = { .l = l, .n_l = n_l, .x = x, .t = t, .backward = true };
+
+	if (t < 1 || !CPU(linear_prepare)(d, &j, "linear_da"))
+		return;
+	for (int i = 0; i < n_l; i++) {
+		j.slices[0] = (struct slice){ .l = &l[i], .p = l[i].p };
+		if (l[i].rank)
+			CPU(run)(d, n_parts(j.cols, WIDTH), only_da, &j);
 	}
 }
 

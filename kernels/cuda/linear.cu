@@ -371,13 +371,13 @@ share_dx(struct qz_dev *d, const struct scratch *s, const struct group *g, const
 	}
 }
 
-/* Both of a group, of which p holds scale dy B. */
+/* Both of a group, of which p holds scale dy B; x or dx may be NULL. */
 static void
 back_to_input(struct qz_dev *d, const struct scratch *s, const struct group *g, const qz_act *x, qz_act *dx,
     int64_t t, bool add)
 {
 	bool drop = g->l->dropout > 0;
-	bool da = drop && qz_cuda_drop_da(d, g->l, g->n, x, s->p, t, s->used);
+	bool da = !x || (drop && qz_cuda_drop_da(d, g->l, g->n, x, s->p, t, s->used));
 	bool share = dx && drop && qz_cuda_drop_dx(d, g->l, g->n, s->p, dx, t, add);
 	struct group one = *g;
 	const uint16_t *p = s->p;
@@ -395,6 +395,17 @@ back_to_input(struct qz_dev *d, const struct scratch *s, const struct group *g, 
 	}
 }
 
+/* p = scale dy B into l's own, for linear_da(). */
+static void
+leave_p(struct qz_dev *d, struct scratch s, const struct qz_linear *l, qz_act *dx, int64_t t, bool add)
+{
+	struct group g = { l, 1, l->rank };
+
+	s.p = static_cast<uint16_t *>(l->p);
+	back_to_rank(d, &s, &g, t);
+	back_to_input(d, &s, &g, nullptr, dx, t, add);
+}
+
 void
 qz_cuda_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x, qz_act *dx,
     int64_t t, bool add)
@@ -405,13 +416,17 @@ qz_cuda_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const q
 	if (t < 1 || !lay_out(d, &s, l, n_l, t, dx != nullptr))
 		return;
 	for (int i = 0; i < n_l;) {
-		struct group g = group_of(&l[i], n_l - i);
+		struct group g = group_of(&l[i], x ? n_l - i : 1);
 
 		i += g.n;
 		if (!g.rank)
 			continue;
-		back_to_rank(d, &s, &g, t);
-		back_to_input(d, &s, &g, x, dx, t, add);
+		if (x) {
+			back_to_rank(d, &s, &g, t);
+			back_to_input(d, &s, &g, x, dx, t, add);
+		} else {
+			leave_p(d, s, g.l, dx, t, add);
+		}
 		add = true;
 	}
 	for (int i = 0; dx && i < n_l; i++) {
@@ -424,6 +439,23 @@ qz_cuda_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const q
 		multiply(d, false, false, t, cols, rows, 1, l[i].dy, rows, w, cols, add ? dx : nullptr, dx, cols,
 		    false);
 		add = true;
+	}
+}
+
+void
+qz_cuda_linear_da(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x, int64_t t)
+{
+	struct scratch s;
+
+	qz_cuda_op(d, "linear_da", t, l->w.cols, l->w.rows);
+	if (t < 1 || !lay_out(d, &s, l, n_l, t, false))
+		return;
+	for (int i = 0; i < n_l; i++) {
+		struct group g = { &l[i], 1, l[i].rank };
+
+		s.p = static_cast<uint16_t *>(l[i].p);
+		if (l[i].rank)
+			back_to_input(d, &s, &g, x, nullptr, t, true);
 	}
 }
 

@@ -33,10 +33,15 @@ mlp_chunk(struct qz_net *n, int layer, bool below)
 	qz_act *dx = qz_net_row(n, n->dx, at, hidden), *dxn = qz_net_row(n, n->dxn, at, hidden);
 	qz_act *x2 = qz_net_row(n, l->x2, at, hidden), *xn = qz_net_row(n, n->xn, at, hidden);
 	qz_par *rstd = (char *)l->rstd2 + (size_t)at * n->k->par_size;
+	struct qz_linear down;
 
-	n->k->swiglu(n->dev, n->h, dgu[0], dgu[1], t * n->c.ffn);
-	linears(n, layer, QZ_PROJ_DOWN, 1, &dx, n->h, n->dh, t);
-	n->k->swiglu_bwd(n->dev, dgu[0], dgu[1], n->dh, NULL, t * n->c.ffn);
+	/* down_proj's input h is not kept: it comes out of swiglu_bwd, in dh's memory. */
+	down = qz_net_linear(n, layer, QZ_PROJ_DOWN, NULL, dx);
+	down.p = n->down_p;
+	n->k->linear_bwd(n->dev, &down, 1, NULL, n->dh, t, false);
+	n->k->swiglu_bwd(n->dev, dgu[0], dgu[1], n->dh, down.rank ? n->h : NULL, t * n->c.ffn);
+	if (down.rank)
+		n->k->linear_da(n->dev, &down, 1, n->h, t);
 	/* The normed input again: cheaper than keeping it. */
 	n->k->rmsnorm(n->dev, xn, rstd, x2, w->ffn_norm, t, hidden, n->c.norm_eps);
 	linears(n, layer, QZ_PROJ_GATE, 2, dgu, xn, below ? dxn : NULL, t);

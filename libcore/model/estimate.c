@@ -87,9 +87,8 @@ e_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act 
 {
 	double t = (double)tokens, act = clock_of(d)->act;
 
-	(void)x;
 	(void)add;
-	if (l->rank)
+	if (l->rank && x)
 		skinny(d, t * (double)l->w.cols * act);
 	if (l->rank && dx)
 		skinny(d, t * (double)l->w.cols * act);
@@ -103,6 +102,14 @@ e_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act 
 		decode(d, &l[i].w);
 		product(d, t, cols, rows);
 	}
+}
+
+static void
+e_linear_da(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x, int64_t tokens)
+{
+	(void)n_l;
+	(void)x;
+	skinny(d, (double)tokens * (double)l->w.cols * clock_of(d)->act);
 }
 
 /* Causal: half of the scores.  Two products forward, five backward. */
@@ -304,6 +311,7 @@ begin(struct clock *c, struct qz_dev *dev, const struct qz_rates *r)
 	c->k.rope = e_rope;
 	c->k.linear = e_linear;
 	c->k.linear_bwd = e_linear_bwd;
+	c->k.linear_da = e_linear_da;
 	c->k.attention = e_attention;
 	c->k.attention_bwd = e_attention_bwd;
 	c->k.swiglu = e_swiglu;

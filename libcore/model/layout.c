@@ -51,6 +51,18 @@ rank_of(const struct qz_net *n, int layer, enum qz_proj p)
 	return t ? t->rank : 0;
 }
 
+/* The largest of any layer. */
+static int64_t
+most_rank(const struct qz_net *n, enum qz_proj p)
+{
+	int64_t most = 0;
+
+	for (int i = 0; i < n->c.layers; i++)
+		if (rank_of(n, i, p) > most)
+			most = rank_of(n, i, p);
+	return most;
+}
+
 static void
 layout_attn(struct qz_net *n, struct qz_kept *l, struct bump *b, enum qz_use use)
 {
@@ -93,13 +105,9 @@ layout_s(struct qz_net *n, struct qz_kept *l, int layer, enum qz_proj from, enum
 	char *base;
 
 	for (int p = (int)from; p <= (int)to; p++) {
-		int64_t rank = 0;
-
-		for (int i = layer < 0 ? 0 : layer; i < (layer < 0 ? n->c.layers : layer + 1); i++)
-			if (rank_of(n, i, (enum qz_proj)p) > rank)
-				rank = rank_of(n, i, (enum qz_proj)p);
 		at[p] = sum;
-		sum += rank;
+		sum += layer < 0 ? most_rank(n, (enum qz_proj)p)
+				 : rank_of(n, layer, (enum qz_proj)p);
 	}
 	base = take(b, use, n->shape.room.tokens * sum, n->k->act_size);
 	for (int p = (int)from; p <= (int)to; p++) {
@@ -226,7 +234,7 @@ layout_cache(struct qz_net *n, struct bump *b)
 		}
 }
 
-/* The MLP's h and dh are dead when attention's gradients live. */
+/* What the MLP's backward pass needs is dead when attention's gradients live. */
 static void
 layout_work(struct qz_net *n, struct bump *b)
 {
@@ -246,7 +254,8 @@ layout_work(struct qz_net *n, struct bump *b)
 	mlp = attn = head = start = b->at;
 	n->dx_rows = again(b, &head, t * n->c.hidden, act);
 	n->h = again(b, &mlp, chunk * n->c.ffn, act);
-	n->dh = again(b, &mlp, chunk * n->c.ffn, act);
+	n->dh = n->h; /* h is wanted when dh has become the gradients of gate and up */
+	n->down_p = again(b, &mlp, chunk * most_rank(n, QZ_PROJ_DOWN), act);
 	n->d_o = again(b, &attn, t * q, act);
 	n->dq = again(b, &attn, t * q, act);
 	n->dk = again(b, &attn, t * kv, act);

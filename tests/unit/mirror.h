@@ -158,6 +158,7 @@ lend_linear(const struct qz_linear *l, int64_t t, bool back)
 	m.db = out(l->rank && back ? l->db : NULL, par(l->rank * l->w.rows));
 	m.s = lend(
 	    l->rank ? l->s : NULL, act(l->lds ? (t - 1) * l->lds + l->rank : t * l->rank), !back);
+	m.p = lend(l->rank ? l->p : NULL, act(t * l->rank), back);
 	return m;
 }
 
@@ -314,10 +315,17 @@ MIRROR(linear_bwd,
        (struct qz_dev * d, const struct qz_linear *l, int n_l, const qz_act *x, qz_act *dx,
 	   int64_t t, bool add),
        struct qz_linear m[4];
-       x = in(x, act(t * l->w.cols)); dx = out(dx, act(t * l->w.cols));
+       x = x ? in(x, act(t * l->w.cols)) : NULL; dx = out(dx, act(t * l->w.cols));
        lend_side_by_side(l, n_l, t, true);
        for (int i = 0; i < n_l; i++) m[i] = lend_linear(&l[i], t, true);
        ON_GPU(linear_bwd, m, n_l, x, dx, t, add);)
+
+MIRROR(linear_da,
+       (struct qz_dev * d, const struct qz_linear *l, int n_l, const qz_act *x, int64_t t),
+       struct qz_linear m[4];
+       x = in(x, act(t * l->w.cols)); lend_side_by_side(l, n_l, t, true);
+       for (int i = 0; i < n_l; i++) m[i] = lend_linear(&l[i], t, true);
+       ON_GPU(linear_da, m, n_l, x, t);)
 
 MIRROR(
     attention, (struct qz_dev * d, const struct qz_attn *a), struct qz_attn m = lend_attn(a, false);

@@ -4,7 +4,7 @@
 #include "tests/unit/weights.h"
 
 /* shape: tokens, cols, rows, rank, storage type, flags. */
-enum { DROPOUT = 1, BIAS = 2, PAIR = 4, NO_DX = 8, PLUS = 16, SIDE = 32, TRIO = 64 };
+enum { DROPOUT = 1, BIAS = 2, PAIR = 4, NO_DX = 8, PLUS = 16, SIDE = 32, TRIO = 64, LATER = 128 };
 
 static struct qz_linear
 projection(struct qz_dev *d, struct out *o, const int *s, int64_t rows, int rank, uint64_t stream)
@@ -27,6 +27,7 @@ projection(struct qz_dev *d, struct out *o, const int *s, int64_t rows, int rank
 	l.da = pars(d, o, stream + 5, (int64_t)rank * s[1], 1); /* gradients are added to */
 	l.db = pars(d, o, stream + 6, rows * rank, 1);
 	l.s = poison(o, (int64_t)s[0] * rank, size);
+	l.p = s[5] & LATER ? poison(o, (int64_t)s[0] * rank, size) : NULL;
 	return l;
 }
 
@@ -84,8 +85,14 @@ linear(struct qz_dev *d, const int *s, struct out *o)
 	d->k->linear_bwd(d, l, n_l, x, s[5] & NO_DX ? NULL : dx, s[0], false);
 	if (!(s[5] & NO_DX)) {
 		emit(o, dx, size, nx);
-		d->k->linear_bwd(d, l, n_l, x, sum, s[0], true);
-		emit(o, sum, size, nx);
+		if (s[5] & LATER) { /* the same in two steps; dx is read no more when da is made */
+			d->k->linear_bwd(d, l, n_l, NULL, sum, s[0], true);
+			emit(o, sum, size, nx);
+			d->k->linear_da(d, l, n_l, x, s[0]);
+		} else {
+			d->k->linear_bwd(d, l, n_l, x, sum, s[0], true);
+			emit(o, sum, size, nx);
+		}
 	}
 	for (int i = 0; i < n_l; i++) {
 		emit(o, l[i].y, size, s[0] * l[i].w.rows);
@@ -282,6 +289,10 @@ main(void)
 		    2e-6, 4e-3 },
 		{ "linear", linear, { 70, 328, 40, 48, QZ_NF4, PAIR | SIDE | PLUS | DROPOUT }, 2e-6,
 		    4e-3 },
+		{ "linear", linear, { 77, 200, 72, 16, QZ_NF4, LATER | DROPOUT }, 2e-6, 4e-3 },
+		{ "linear", linear, { 77, 200, 72, 16, QZ_NF4, PAIR | LATER | SIDE }, 2e-6, 4e-3 },
+		{ "linear", linear, { 40, 65, 33, 5, QZ_NF4, PAIR | LATER | DROPOUT }, 2e-6, 4e-3 },
+		{ "linear", linear, { 3, 300, 264, 64, QZ_BF16, TRIO | LATER | PLUS }, 2e-6, 4e-3 },
 		{ "linear", linear, { 77, 328, 72, 16, QZ_NF4, TRIO | DROPOUT | PLUS }, 2e-6,
 		    4e-3 },
 		{ "linear", linear, { 130, 1096, 64, 16, QZ_NF4, TRIO | DROPOUT | BIAS }, 2e-6,
