@@ -6,9 +6,10 @@
  * whose A's, s's and dA's lie side by side have them computed as one matrix.  With dropout each has a mask of
  * its own, which drop.cuh draws where it reads x; for shapes that it leaves, x is dropped into the workspace,
  * in pieces of DROPPED tokens.
- * The workspace begins with gemm's own. */
+ * A few tokens are multiplied straight from 4-bit codes (few.cuh).  The workspace begins with gemm's own. */
 #include "kernels/cuda/adapter.cuh"
 #include "kernels/cuda/drop.cuh"
+#include "kernels/cuda/few.cuh"
 
 enum { DROPPED = 1024, HEAD_GROUP = 4 << 20 /* elements of a head that are decoded at a time, at least */ };
 
@@ -304,8 +305,14 @@ qz_cuda_linear(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_ac
 		make_all_s(d, &s, &g, x, t);
 		i += g.n;
 	}
-	for (int i = 0; i < n_l; i++)
-		project(d, &s, &l[i], x, t);
+	for (int i = 0, n; i < n_l; i += n ? n : 1) {
+		for (n = 0; n < FEW_GROUP && i + n < n_l && qz_cuda_few_fits(d, &l[i + n], x, t);)
+			n++;
+		if (n)
+			qz_cuda_few(d, &l[i], n, x, t);
+		else
+			project(d, &s, &l[i], x, t);
+	}
 }
 
 /* p = scale dy B and db += scale dy^T s, for each of a group. */

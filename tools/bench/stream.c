@@ -100,10 +100,12 @@ time_op(
     struct stream *s, const struct stream_op *op, double *seconds, double *bytes, struct qz_err *e)
 {
 	struct stream_part parts[STREAM_PARTS];
-	struct sets x = { .s = s, .op = op, .n_parts = op->parts(s, parts) };
+	struct sets x = { .s = s, .op = op };
 	double held = 0;
 	int ret;
 
+	s->op = op;
+	x.n_parts = op->parts(s, parts);
 	*bytes = 0;
 	for (int k = 0; k < x.n_parts; k++) {
 		double n = (double)parts[k].n * qz_dtype((unsigned)parts[k].type)->bytes;

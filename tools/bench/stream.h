@@ -27,14 +27,17 @@ struct stream_part {
 	double passes; /* times that it is read or written */
 };
 
+struct stream_op;
+
 /* What all ops of a run share. */
 struct stream {
 	struct qz_dev *d;
 	const struct qz_backend *k;
 	const struct bench_options *o;
 	const struct qz_config *c;
-	int64_t t, adapter; /* tokens; elements of an adapter of all projections */
-	float *source;      /* [SOURCE] random values, device memory */
+	int64_t t, adapter;         /* tokens; elements of an adapter of all projections */
+	float *source;              /* [SOURCE] random values, device memory */
+	const struct stream_op *op; /* the one at hand */
 	struct qz_adamw *args;
 	double *sum;
 };
@@ -42,6 +45,7 @@ struct stream {
 /* One op: its arguments in order (returns how many), and the call. */
 struct stream_op {
 	const char *name, *shape;
+	int64_t tokens; /* linear of few tokens */
 	int (*parts)(const struct stream *s, struct stream_part *p);
 	void (*run)(struct stream *s, void **at);
 };

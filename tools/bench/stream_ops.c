@@ -98,12 +98,12 @@ p_dequantize32(const struct stream *s, struct stream_part *p)
 	return decoded_to(s, p, QZ_F32);
 }
 
-static void
-decode(struct stream *s, void **at, enum qz_dtype type)
+static struct qz_mat
+nf4_at(void **at, int64_t rows, int64_t cols)
 {
-	struct qz_mat w = { .type = QZ_NF4,
-		.rows = F,
-		.cols = H,
+	return (struct qz_mat){ .type = QZ_NF4,
+		.rows = rows,
+		.cols = cols,
 		.block = BLOCK,
 		.nested_block = NESTED,
 		.offset = 0.5f,
@@ -112,6 +112,12 @@ decode(struct stream *s, void **at, enum qz_dtype type)
 		.nested_absmax = at[3],
 		.nested_map = at[4],
 		.map = at[5] };
+}
+
+static void
+decode(struct stream *s, void **at, enum qz_dtype type)
+{
+	struct qz_mat w = nf4_at(at, F, H);
 
 	s->k->dequantize(s->d, at[0], type, &w, 0, F);
 }
@@ -366,28 +372,84 @@ r_adamw8(struct stream *s, void **at)
 	    s->d, s->args, s->sum, at[0], at[3], at[4], at[5], at[6], at[1], at[2], s->adapter);
 }
 
-const struct stream_op bench_stream_copy_op = { "copy", "ffn x hidden", p_copy, r_copy };
+/* A weight of 4 bits, a few tokens, and room for the weight's numbers. */
+static int
+few_parts(const struct stream *s, struct stream_part *p, int64_t rows, int64_t cols)
+{
+	PARTS({ STREAM_ZEROS, ACT, s->op->tokens * rows, 0, 1 },
+	    { STREAM_CODES, QZ_U8, rows * cols / 2, 0, 1 },
+	    { STREAM_CODES, QZ_U8, rows * cols / BLOCK, 0, 1 },
+	    { STREAM_VALUES, QZ_F32, rows * cols / BLOCK / NESTED + 1, 0, 1 },
+	    { STREAM_VALUES, QZ_F32, 256, 0, 0 }, { STREAM_VALUES, QZ_F32, 16, 0, 0 },
+	    { STREAM_VALUES, ACT, s->op->tokens * cols, 0, 1 },
+	    { STREAM_ZEROS, ACT, rows * cols, 0, 0 });
+}
+
+static void
+few(struct stream *s, void **at, int64_t rows, int64_t cols, bool decoded)
+{
+	struct qz_linear l = { .w = nf4_at(at, rows, cols), .y = at[0] };
+
+	if (decoded) {
+		s->k->dequantize(s->d, at[7], ACT, &l.w, 0, rows);
+		l.w = (struct qz_mat){ .type = ACT, .rows = rows, .cols = cols, .data = at[7] };
+	}
+	s->k->linear(s->d, &l, 1, at[6], s->op->tokens);
+}
+
+#define FEW_OF(name, rows, cols)                                                                   \
+	static int p_##name(const struct stream *s, struct stream_part *p)                         \
+	{                                                                                          \
+		return few_parts(s, p, rows, cols);                                                \
+	}                                                                                          \
+	static void r_##name(struct stream *s, void **at)                                          \
+	{                                                                                          \
+		few(s, at, rows, cols, false);                                                     \
+	}                                                                                          \
+	static void r_##name##_decoded(struct stream *s, void **at)                                \
+	{                                                                                          \
+		few(s, at, rows, cols, true);                                                      \
+	}
+FEW_OF(square, H, H)
+FEW_OF(up, F, H)
+FEW_OF(down, H, F)
+/* Both ways: straight from the codes where the device has that, and the weight decoded first. */
+#define FEW_ROWS(n)                                                                                \
+	{ "linear nf4", "hidden, " #n " tokens", n, p_square, r_square },                          \
+	    { "decoded first", "hidden, " #n " tokens", n, p_square, r_square_decoded },           \
+	    { "linear nf4", "hidden to ffn, " #n " tokens", n, p_up, r_up },                       \
+	    { "decoded first", "hidden to ffn, " #n " tokens", n, p_up, r_up_decoded },            \
+	    { "linear nf4", "ffn to hidden, " #n " tokens", n, p_down, r_down },                   \
+	{                                                                                          \
+		"decoded first", "ffn to hidden, " #n " tokens", n, p_down, r_down_decoded         \
+	}
+
+const struct stream_op bench_stream_copy_op = { "copy", "ffn x hidden", 0, p_copy, r_copy };
 const struct stream_op bench_stream_ops[] = {
-	{ "quantize4", "ffn x hidden, f32", p_quantize4, r_quantize4 },
-	{ "quantize4", "ffn x hidden, bf16", p_quantize4_16, r_quantize4_16 },
-	{ "nest_absmax", "ffn x hidden / 64", p_nest, r_nest },
-	{ "dequantize nf4", "ffn x hidden, activations", p_dequantize, r_dequantize },
-	{ "dequantize nf4", "ffn x hidden, f32", p_dequantize32, r_dequantize32 },
-	{ "embed", "bf16, hidden", p_embed, r_embed },
-	{ "rmsnorm", "hidden", p_rmsnorm, r_rmsnorm },
-	{ "rmsnorm", "each head", p_rmsnorm_head, r_rmsnorm_head },
-	{ "rmsnorm_bwd", "hidden, added", p_rmsnorm_bwd, r_rmsnorm_bwd },
-	{ "rope", "heads", p_rope, r_rope },
-	{ "rope", "kv heads", p_rope_k, r_rope_k },
-	{ "swiglu", "ffn", p_swiglu, r_swiglu },
-	{ "swiglu_bwd", "ffn", p_swiglu_bwd, r_swiglu_bwd },
-	{ "swiglu_bwd", "ffn, h again", p_swiglu_bwd_h, r_swiglu_bwd_h },
-	{ "add", "hidden", p_add, r_add },
-	{ "gather", "hidden", p_gather, r_gather },
-	{ "scatter", "hidden", p_gather, r_scatter },
-	{ "cross_entropy", "64 MiB of logits, gradient", p_loss, r_loss },
-	{ "sum_squares", "adapter of rank 16", p_squares, r_squares },
-	{ "adamw", "adapter of rank 16", p_adamw, r_adamw },
-	{ "adamw8", "adapter of rank 16", p_adamw8, r_adamw8 },
+	{ "quantize4", "ffn x hidden, f32", 0, p_quantize4, r_quantize4 },
+	{ "quantize4", "ffn x hidden, bf16", 0, p_quantize4_16, r_quantize4_16 },
+	{ "nest_absmax", "ffn x hidden / 64", 0, p_nest, r_nest },
+	{ "dequantize nf4", "ffn x hidden, activations", 0, p_dequantize, r_dequantize },
+	{ "dequantize nf4", "ffn x hidden, f32", 0, p_dequantize32, r_dequantize32 },
+	FEW_ROWS(1),
+	FEW_ROWS(8),
+	FEW_ROWS(16),
+	FEW_ROWS(64),
+	{ "embed", "bf16, hidden", 0, p_embed, r_embed },
+	{ "rmsnorm", "hidden", 0, p_rmsnorm, r_rmsnorm },
+	{ "rmsnorm", "each head", 0, p_rmsnorm_head, r_rmsnorm_head },
+	{ "rmsnorm_bwd", "hidden, added", 0, p_rmsnorm_bwd, r_rmsnorm_bwd },
+	{ "rope", "heads", 0, p_rope, r_rope },
+	{ "rope", "kv heads", 0, p_rope_k, r_rope_k },
+	{ "swiglu", "ffn", 0, p_swiglu, r_swiglu },
+	{ "swiglu_bwd", "ffn", 0, p_swiglu_bwd, r_swiglu_bwd },
+	{ "swiglu_bwd", "ffn, h again", 0, p_swiglu_bwd_h, r_swiglu_bwd_h },
+	{ "add", "hidden", 0, p_add, r_add },
+	{ "gather", "hidden", 0, p_gather, r_gather },
+	{ "scatter", "hidden", 0, p_gather, r_scatter },
+	{ "cross_entropy", "64 MiB of logits, gradient", 0, p_loss, r_loss },
+	{ "sum_squares", "adapter of rank 16", 0, p_squares, r_squares },
+	{ "adamw", "adapter of rank 16", 0, p_adamw, r_adamw },
+	{ "adamw8", "adapter of rank 16", 0, p_adamw8, r_adamw8 },
 };
 const int bench_stream_n_ops = sizeof bench_stream_ops / sizeof *bench_stream_ops;
