@@ -71,7 +71,7 @@ struct qz_linear {
 	qz_act *s;        /* (T, rank), rows lds apart: drop(x) A^T, kept for the backward pass */
 	int64_t lds;      /* 0: rank */
 	const qz_act *dy; /* (T, rows): gradient of y, backward only */
-	qz_act *p;        /* (T, rank): what linear_bwd without x leaves for linear_da */
+	void *left;       /* qz_left_bytes(): what linear_bwd without x leaves for linear_da */
 };
 
 /* Distance of the rows of l->s. */
@@ -79,6 +79,15 @@ static inline int64_t
 qz_linear_lds(const struct qz_linear *l)
 {
 	return l->lds ? l->lds : l->rank;
+}
+
+/* Room for what a projection leaves between linear_bwd without x and linear_da: (T, rank) activations, and a bit
+ * for each element of x. */
+static inline size_t
+qz_left_bytes(size_t act_size, int64_t t, int rank, int64_t cols)
+{
+	return ((size_t)t * (size_t)rank * act_size + 255) / 256 * 256 +
+	       (size_t)((t + 15) / 16 * 16) * (size_t)((cols + 7) / 8);
 }
 
 /* Causal attention over documents packed one after another.  Document d has queries

@@ -137,7 +137,7 @@ next_batch(struct job *j)
 		s->first = row0 == 0;
 		s->last = row0 + rows == l->w.rows;
 		s->tail = s->last && l->dropout <= 0 ? l->rank : 0;
-		s->p = j->x ? j->p : (real *)l->p;
+		s->p = j->x ? j->p : (real *)l->left;
 		j->height += slots(rows) + slots(s->tail);
 		j->next_row = s->last ? 0 : row0 + rows;
 		j->next_l += s->last;
@@ -214,7 +214,7 @@ CPU(linear_da)(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_ac
 	if (t < 1 || !CPU(linear_prepare)(d, &j, "linear_da"))
 		return;
 	for (int i = 0; i < n_l; i++) {
-		j.slices[0] = (struct slice){ .l = &l[i], .p = l[i].p };
+		j.slices[0] = (struct slice){ .l = &l[i], .p = l[i].left };
 		if (l[i].rank)
 			CPU(run)(d, n_parts(j.cols, WIDTH), only_da, &j);
 	}

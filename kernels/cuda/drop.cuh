@@ -1,5 +1,6 @@
 /* drop - the adapters' products with dropout, without a dropped copy of their input: masks are drawn where the
- * product has x in registers, eight elements a call of Philox, and drawn again in the backward pass.
+ * forward pass has x in registers, eight elements a call of Philox, and drawn again as bits for the two passes
+ * of the backward pass.
  *
  *   s = drop(x) A^T      da += p^T drop(x)      dx (+)= sum of drop'(p A)
  *
@@ -11,17 +12,30 @@
 #include "kernels/cuda/mma.cuh"
 #include "kernels/dropout.h"
 
-enum { DROP_GROUP = 3, DROP_RANK = 64, DROP_DA_RUNS = 8 };
+enum { DROP_GROUP = 3, DROP_RANK = 64, DROP_DA_RUNS = 8, DROP_SHARED = 99 << 10 };
 
-/* Projections l[0..n) of one x, all with dropout; p (t, sum of the ranks) of all of them.  The workspace is
- * free from `used` on.  false: these shapes are not for it, and nothing was done. */
-bool qz_cuda_drop_s(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, int64_t t,
+/* Are projections l[0..n) of one x, all with dropout, for it? */
+bool qz_cuda_drop_fits(struct qz_dev *d, const struct qz_linear *l, int n);
+
+/* Of such projections.  p (t, sum of the ranks) is that of all of them; x, dx and p are on 16 bytes, bits on 4.
+ * The workspace is free from `used` on. */
+void qz_cuda_drop_s(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, int64_t t,
     size_t used);
-bool qz_cuda_drop_da(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, const uint16_t *p,
-    int64_t t, size_t used);
-bool qz_cuda_drop_dx(struct qz_dev *d, const struct qz_linear *l, int n, const uint16_t *p, qz_act *dx,
-    int64_t t, bool add);
+void qz_cuda_drop_bits(struct qz_dev *d, const struct qz_linear *l, int n, uint32_t *bits, int64_t t);
+void qz_cuda_drop_da(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, const uint16_t *p,
+    const uint32_t *bits, int64_t t, size_t used);
+void qz_cuda_drop_dx(struct qz_dev *d, const struct qz_linear *l, int n, const uint16_t *p,
+    const uint32_t *bits, qz_act *dx, int64_t t, bool add);
 size_t qz_cuda_drop_need(const struct qz_need *need);
+
+/* Words of the bits of one projection's mask: four for each 16 tokens and eight columns.  Word t has those of the
+ * tokens 2 t, 2 t + 8 (bytes 0 and 1) and 2 t + 1, 2 t + 9 (bytes 2 and 3); bit k of the lower byte is column
+ * 2 (k % 4) of the k / 4-th of the two, bit k of the upper one the column behind it.  Set: dropped. */
+static inline int64_t
+drop_words(int64_t t, int64_t cols)
+{
+	return ceil_div(t, 16) * (cols / VECTOR) * 4;
+}
 
 /* A mask's key as Philox uses it: the keys of the rounds, of which the first is done as far as the stream
  * decides it. */

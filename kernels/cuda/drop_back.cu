@@ -3,7 +3,7 @@
  *   da += p^T drop(x), one pass over x      dx (+)= sum of drop'(p A), one pass over dx
  *
  * A warp takes 64 columns and 16 tokens at a time.  Lane 4 g + t has columns 8 g .. 8 g + 8 of the tokens
- * 2 t, 2 t + 1, 2 t + 8, 2 t + 9: a vector and a call of Philox each.  A fragment of a product over tokens
+ * 2 t, 2 t + 1, 2 t + 8, 2 t + 9: four vectors, and one word of the mask's bits.  A fragment of a product over tokens
  * wants pairs of tokens of one column, which are pairs of its own vectors, taken apart.  So that it has whole
  * vectors of dx too, those of the second product are computed as columns of A^T p^T. */
 #include <cstring>
@@ -16,7 +16,8 @@ enum { DA_SLOTS = 3, DX_RUN = 128 };
 struct part {
 	const uint16_t *a;
 	float *da;
-	struct mask mask;
+	const uint32_t *bits;
+	float keep;
 	int rank, at; /* ranks of the projections before it */
 };
 
@@ -25,7 +26,7 @@ struct job {
 	const uint16_t *x, *p; /* p (t, ldp) */
 	uint16_t *dx;
 	float *share; /* (runs, ranks, cols) */
-	int64_t t, cols, ldp, run, first;
+	int64_t t, cols, ldp, run;
 	int ranks, runs;
 	bool add;
 };
@@ -58,20 +59,64 @@ token_of(int v)
 	return threadIdx.x % 4 * 2 + v % 2 + v / 2 * 8;
 }
 
-/* The mask's index of a lane's first vector in the tile at t0. */
-static __device__ inline uint64_t
-group_of(const struct job &g, int64_t t0, int64_t c)
+/* The masks of a group, and where their bits go: drop_words() for each. */
+struct masks {
+	struct mask l[DROP_GROUP];
+	uint32_t *bits;
+	int64_t first, words;
+};
+
+/* The masks' bits.  blockIdx.y: 16 tokens; blockIdx.z: a mask.  A thread a word. */
+static __global__ void
+draw(const __grid_constant__ struct masks g)
 {
-	return static_cast<uint64_t>((g.first + t0 + token_of(0)) * (g.cols / VECTOR) + c / VECTOR);
+	int64_t word = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+	int64_t row = g.first + blockIdx.y * TILE + token_of(0);
+	uint32_t half[2] = {};
+
+	if (word >= 4 * g.words)
+		return;
+#pragma unroll
+	for (int v = 0; v < 4; v++) {
+		uint32_t m[4];
+
+		dropped8(m, g.l[blockIdx.z],
+		    static_cast<uint64_t>((row + v % 2 + v / 2 * 8) * g.words + word / 4));
+#pragma unroll
+		for (int w = 0; w < 4; w++)
+			half[v % 2] |= m[w] & (0x00010001u << (v / 2 * 4 + w));
+	}
+	g.bits[(static_cast<int64_t>(blockIdx.z) * gridDim.y + blockIdx.y) * 4 * g.words + word] =
+	    bytes_of(half[0], half[1], 0x6420);
 }
 
-/* What lanes see of a mask: the dropped ones of their four vectors, rows `words` apart. */
+/* A word of bits as what dropped8() gives of the four vectors. */
 static __device__ inline void
-dropped(uint32_t m[4][4], const struct mask &k, uint64_t group, uint64_t words)
+dropped(uint32_t m[4][4], uint32_t bits)
 {
 #pragma unroll
-	for (int v = 0; v < 4; v++)
-		dropped8(m[v], k, group + words * static_cast<unsigned>(v % 2 + v / 2 * 8));
+	for (int k = 0; k < 8; k++) {
+		uint32_t b = bits << (7 - k);
+
+		m[k / 4 * 2][k % 4] = bytes_of(b, b, 0x9988);
+		m[k / 4 * 2 + 1][k % 4] = bytes_of(b, b, 0xbbaa);
+	}
+}
+
+/* Where a lane's word of the tile at t0 is, behind each projection's start. */
+static __device__ inline int64_t
+word_of(const struct job &g, int64_t t0, int64_t col)
+{
+	return (t0 / TILE * (g.cols / VECTOR) + col / VECTOR) * 4 + threadIdx.x % 4;
+}
+
+template <int N>
+static __device__ inline void
+read_bits(uint32_t bits[N], const struct job &g, int64_t word, bool there)
+{
+#pragma unroll
+	for (int l = 0; l < N; l++)
+		bits[l] = there ? g.l[l].bits[word] : 0;
 }
 
 template <int N, int TILES>
@@ -104,8 +149,7 @@ fetch(struct da_shared<N, TILES> *m, int slot, const struct job &g, int64_t t0, 
 /* c += p^T drop(x) of a tile: rows of ranks, columns 8 n + j in tile j. */
 template <int N, int TILES>
 static __device__ inline void
-tile_da(float c[N][TILES][8][4], const struct da_shared<N, TILES> *m, int slot, const struct job &g,
-    uint64_t group)
+tile_da(float c[N][TILES][8][4], const struct da_shared<N, TILES> *m, int slot, const uint32_t bits[N])
 {
 	int lane = threadIdx.x % 32, i = lane / 8, j = lane % 8;
 	const uint16_t *p = m->p[slot][threadIdx.x / 32] + (i / 2 * 8 + j) * pitch<N, TILES>::LD + i % 2 * 8;
@@ -114,7 +158,7 @@ tile_da(float c[N][TILES][8][4], const struct da_shared<N, TILES> *m, int slot, 
 	for (int l = 0; l < N; l++) {
 		uint32_t x[4][4], a[TILES][4];
 
-		dropped(x, g.l[l].mask, group, static_cast<uint64_t>(g.cols / VECTOR));
+		dropped(x, bits[l]);
 #pragma unroll
 		for (int v = 0; v < 4; v++) {
 			uint4 u = m->x[slot][v][threadIdx.x];
@@ -198,11 +242,13 @@ da_shares(const __grid_constant__ struct job g)
 	int64_t c0 = static_cast<int64_t>(blockIdx.x) * COLUMNS, col = c0 + threadIdx.x % 32 / 4 * VECTOR;
 	int64_t t0 = static_cast<int64_t>(blockIdx.y) * g.run, end = t0 + g.run < g.t ? t0 + g.run : g.t;
 	float c[N][TILES][8][4] = {};
-	uint64_t group;
+	int64_t word, down = WARPS * 4 * (g.cols / VECTOR);
+	uint32_t bits[N];
 	int slot = 0;
 
 	t0 += threadIdx.x / 32 * TILE;
-	group = group_of(g, t0, col);
+	word = word_of(g, t0, col);
+	read_bits<N>(bits, g, word, t0 < end && col < g.cols);
 	for (int i = 0; i < STAGES - 1; i++) {
 		if (t0 + i * WARPS * TILE < end)
 			fetch(m, i, g, t0 + i * WARPS * TILE, end, col);
@@ -214,8 +260,14 @@ da_shares(const __grid_constant__ struct job g)
 		if (t0 + (STAGES - 1) * WARPS * TILE < end)
 			fetch(m, slot ? slot - 1 : STAGES - 1, g, t0 + (STAGES - 1) * WARPS * TILE, end, col);
 		copy_group();
-		tile_da<N, TILES>(c, m, slot, g, group);
-		group += static_cast<uint64_t>(WARPS * TILE * (g.cols / VECTOR));
+		uint32_t now[N];
+
+#pragma unroll
+		for (int l = 0; l < N; l++)
+			now[l] = bits[l];
+		word += down;
+		read_bits<N>(bits, g, word, t0 + WARPS * TILE < end && col < g.cols);
+		tile_da<N, TILES>(c, m, slot, now);
 		slot = slot < STAGES - 1 ? slot + 1 : 0;
 	}
 	copy_wait<0>();
@@ -244,7 +296,7 @@ add_up_da(const __grid_constant__ struct job g)
 	}
 	while (i >= (g.l[p].at + g.l[p].rank) * g.cols)
 		p++;
-	float *da = g.l[p].da + i - g.l[p].at * g.cols, keep = g.l[p].mask.keep;
+	float *da = g.l[p].da + i - g.l[p].at * g.cols, keep = g.l[p].keep;
 
 	da[0] += keep * sum.x;
 	da[1] += keep * sum.y;
@@ -289,14 +341,14 @@ load_a(uint32_t a[N][TILES][4][4], const struct job &g, int64_t col)
 template <int N, int TILES>
 static __device__ inline void
 tile_dx(float y[4][VECTOR], const uint32_t a[N][TILES][4][4], const uint16_t *p, const struct job &g,
-    uint64_t group)
+    const uint32_t bits[N])
 {
 #pragma unroll
 	for (int l = 0; l < N; l++) {
 		uint32_t m[4][4], b[TILES][4];
-		float keep = g.l[l].mask.keep;
+		float keep = g.l[l].keep;
 
-		dropped(m, g.l[l].mask, group, static_cast<uint64_t>(g.cols / VECTOR));
+		dropped(m, bits[l]);
 #pragma unroll
 		for (int r = 0; r < TILES; r++)
 			ldmatrix(b[r], p + (l * TILES + r) * 16);
@@ -330,26 +382,33 @@ dx_share(const __grid_constant__ struct job g)
 	int64_t col = static_cast<int64_t>(blockIdx.x) * COLUMNS * WARPS + threadIdx.x / 4 * VECTOR;
 	int64_t t0 = static_cast<int64_t>(blockIdx.y) * DX_RUN, end = t0 + DX_RUN < g.t ? t0 + DX_RUN : g.t;
 	const uint16_t *p = shared + (i / 2 * 8 + lane % 8) * pitch<N, TILES>::LD + i % 2 * 8;
-	uint64_t group = group_of(g, t0, col), words = static_cast<uint64_t>(g.cols / VECTOR);
-	uint32_t a[N][TILES][4][4];
+	int64_t word = word_of(g, t0, col), down = 4 * (g.cols / VECTOR);
+	uint32_t a[N][TILES][4][4], bits[N];
 
 #pragma unroll
 	for (int row = threadIdx.x / 2; row < DX_RUN; row += THREADS / 2)
 		fetch_p<N, TILES>(shared, g, row, threadIdx.x % 2, g.p + (t0 + row) * g.ldp, t0 + row < end);
 	copy_group();
+	read_bits<N>(bits, g, word, col < g.cols);
 	load_a<N, TILES>(a, g, col);
 	copy_wait<0>();
 	__syncthreads();
-	for (; t0 < end; t0 += TILE, p += TILE * pitch<N, TILES>::LD, group += TILE * words) {
+	for (; t0 < end; t0 += TILE, p += TILE * pitch<N, TILES>::LD) {
 		uint16_t *dx = g.dx + (t0 + token_of(0)) * g.cols + col;
 		int left = col < g.cols ? static_cast<int>(end - t0) : 0;
 		float y[4][VECTOR] = {};
+		uint32_t now[N];
 
+#pragma unroll
+		for (int l = 0; l < N; l++)
+			now[l] = bits[l];
+		read_bits<N>(bits, g, word + down, left > TILE);
 #pragma unroll
 		for (int v = 0; v < 4; v++)
 			if (g.add && token_of(v) < left)
 				load8(y[v], dx + (v % 2 + v / 2 * 8) * g.cols);
-		tile_dx<N, TILES>(y, a, p, g, group);
+		word += down;
+		tile_dx<N, TILES>(y, a, p, g, now);
 #pragma unroll
 		for (int v = 0; v < 4; v++)
 			if (token_of(v) < left)
@@ -363,6 +422,7 @@ start_da(struct qz_dev *d, const struct job &g)
 {
 	dim3 blocks(static_cast<unsigned>(ceil_div(g.cols, COLUMNS)), static_cast<unsigned>(g.runs));
 
+	static_assert(sizeof(struct da_shared<N, TILES>) <= DROP_SHARED, "shared memory");
 	launch_large(d, da_shares<N, TILES>, blocks, THREADS, sizeof(struct da_shared<N, TILES>), g);
 }
 
@@ -389,18 +449,6 @@ start(struct qz_dev *d, const struct job &g, int n, bool dx)
 }
 
 static bool
-fits(struct qz_dev *d, const struct qz_linear *l, int n, const void *x)
-{
-	if (n < 1 || n > DROP_GROUP || cuda_dev(d)->cc < 80 || l->w.cols % VECTOR || !aligned(x, 16) ||
-	    static_cast<size_t>(cuda_dev(d)->shared) < sizeof(struct da_shared<1, 4>))
-		return false;
-	for (int i = 0; i < n; i++)
-		if (l[i].rank % 8 || l[i].rank > DROP_RANK || !aligned(l[i].a, 16))
-			return false;
-	return true;
-}
-
-static bool
 together(const struct qz_linear *l, int n)
 {
 	for (int i = 0; i < n; i++)
@@ -410,13 +458,14 @@ together(const struct qz_linear *l, int n)
 }
 
 static struct job
-job_of(const struct qz_linear *l, int n, const uint16_t *p, int64_t ldp, int64_t t)
+job_of(const struct qz_linear *l, int n, const uint16_t *p, int64_t ldp, const uint32_t *bits, int64_t t)
 {
 	struct job g;
 
 	memset(&g, 0, sizeof g);
 	for (int i = 0; i < n; i++) {
-		g.l[i] = { static_cast<const uint16_t *>(l[i].a), static_cast<float *>(l[i].da), mask_of(&l[i]),
+		g.l[i] = { static_cast<const uint16_t *>(l[i].a), static_cast<float *>(l[i].da),
+			bits + i * drop_words(t, l->w.cols), static_cast<float>(qz_dropout_keep(l[i].dropout)),
 			l[i].rank, g.ranks };
 		g.ranks += l[i].rank;
 	}
@@ -424,7 +473,6 @@ job_of(const struct qz_linear *l, int n, const uint16_t *p, int64_t ldp, int64_t
 	g.ldp = ldp;
 	g.t = t;
 	g.cols = l->w.cols;
-	g.first = l->first;
 	return g;
 }
 
@@ -454,37 +502,47 @@ ranks_of(const struct qz_linear *l, int n)
 	return ranks;
 }
 
-bool
-qz_cuda_drop_da(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, const uint16_t *p,
-    int64_t t, size_t used)
+void
+qz_cuda_drop_bits(struct qz_dev *d, const struct qz_linear *l, int n, uint32_t *bits, int64_t t)
 {
-	int64_t ldp = ranks_of(l, n);
-	int each = together(l, n) ? n : 1;
+	struct masks g;
 
-	if (!fits(d, l, n, x) || !aligned(p, 16))
-		return false;
-	qz_cuda_part(d, "dA");
-	for (int i = 0; i < n; i += each)
-		one_pass_da(d, job_of(&l[i], each, p + ranks_of(l, i), ldp, t), each, x, used);
-	return true;
+	memset(&g, 0, sizeof g);
+	for (int i = 0; i < n; i++)
+		g.l[i] = mask_of(&l[i]);
+	g.bits = bits;
+	g.first = l->first;
+	g.words = l->w.cols / VECTOR;
+	qz_cuda_part(d, "masks");
+	launch(d, draw, dim3(static_cast<unsigned>(ceil_div(4 * g.words, 256)),
+	    static_cast<unsigned>(ceil_div(t, TILE)), static_cast<unsigned>(n)), 256, 0, g);
 }
 
-bool
-qz_cuda_drop_dx(struct qz_dev *d, const struct qz_linear *l, int n, const uint16_t *p, qz_act *dx, int64_t t,
-    bool add)
+void
+qz_cuda_drop_da(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, const uint16_t *p,
+    const uint32_t *bits, int64_t t, size_t used)
 {
-	int64_t ldp = ranks_of(l, n);
+	int64_t ldp = ranks_of(l, n), words = drop_words(t, l->w.cols);
 	int each = together(l, n) ? n : 1;
 
-	if (!fits(d, l, n, dx) || !aligned(p, 16))
-		return false;
+	qz_cuda_part(d, "dA");
+	for (int i = 0; i < n; i += each)
+		one_pass_da(d, job_of(&l[i], each, p + ranks_of(l, i), ldp, bits + i * words, t), each, x, used);
+}
+
+void
+qz_cuda_drop_dx(struct qz_dev *d, const struct qz_linear *l, int n, const uint16_t *p, const uint32_t *bits,
+    qz_act *dx, int64_t t, bool add)
+{
+	int64_t ldp = ranks_of(l, n), words = drop_words(t, l->w.cols);
+	int each = together(l, n) ? n : 1;
+
 	qz_cuda_part(d, "p A");
 	for (int i = 0; i < n; i += each, add = true) {
-		struct job g = job_of(&l[i], each, p + ranks_of(l, i), ldp, t);
+		struct job g = job_of(&l[i], each, p + ranks_of(l, i), ldp, bits + i * words, t);
 
 		g.dx = static_cast<uint16_t *>(dx);
 		g.add = add;
 		start(d, g, each, true);
 	}
-	return true;
 }

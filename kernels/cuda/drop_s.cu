@@ -199,14 +199,16 @@ start(struct qz_dev *d, const struct job &g)
 {
 	dim3 blocks(static_cast<unsigned>(ceil_div(g.t, TOKENS)), static_cast<unsigned>(g.runs));
 
+	static_assert(sizeof(struct shared<N, TILES>) <= DROP_SHARED, "shared memory");
 	launch_large(d, shares<N, TILES>, blocks, THREADS, sizeof(struct shared<N, TILES>), g);
 }
 
-static bool
-fits(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x)
+bool
+qz_cuda_drop_fits(struct qz_dev *d, const struct qz_linear *l, int n)
 {
-	if (n < 1 || n > DROP_GROUP || cuda_dev(d)->cc < 80 || l->w.cols % VECTOR || !aligned(x, 16) ||
-	    static_cast<size_t>(cuda_dev(d)->shared) < sizeof(struct shared<1, 4>))
+	/* Shared memory: what the kernels of this file and of drop_back.cu want at most. */
+	if (n < 1 || n > DROP_GROUP || cuda_dev(d)->cc < 80 || l->w.cols % VECTOR ||
+	    cuda_dev(d)->shared < DROP_SHARED)
 		return false;
 	for (int i = 0; i < n; i++)
 		if (l[i].rank % 8 || l[i].rank > DROP_RANK || !aligned(l[i].a, 16))
@@ -250,27 +252,26 @@ one_pass(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, in
 	launch_flat(d, add_up, t * g.ranks, 1, g);
 }
 
-bool
+void
 qz_cuda_drop_s(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, int64_t t, size_t used)
 {
-	int together = 1;
+	bool together = true;
 
-	if (!fits(d, l, n, x))
-		return false;
 	for (int i = 0; i < n; i++)
 		together = together && l[i].rank <= 16;
 	if (together)
 		one_pass(d, l, n, x, t, used);
 	for (int i = 0; i < n && !together; i++)
 		one_pass(d, &l[i], 1, x, t, used);
-	return true;
 }
 
 size_t
 qz_cuda_drop_need(const struct qz_need *need)
 {
-	/* The shares of s, or those of da: DROP_DA_RUNS in drop_back.cu. */
-	int64_t s = RUNS * need->tokens * need->rank_sum * 4, da = DROP_DA_RUNS * need->rank_sum * need->width * 4;
+	/* The shares of s; or the bits of a group, and the shares of da. */
+	size_t s = qz_cuda_round(RUNS * need->tokens * need->rank_sum * 4);
+	size_t da = DROP_GROUP * qz_cuda_round(drop_words(need->tokens, need->width) * 4) +
+	    qz_cuda_round(DROP_DA_RUNS * need->rank_sum * need->width * 4);
 
-	return need->dropout ? qz_cuda_round(s > da ? s : da) : 0;
+	return !need->dropout ? 0 : s > da ? s : da;
 }

@@ -259,8 +259,10 @@ make_all_s(struct qz_dev *d, const struct scratch *s, const struct group *g, con
 		make_s(d, s, g, x, t);
 		return;
 	}
-	if (qz_cuda_drop_s(d, g->l, g->n, x, t, s->used))
+	if (qz_cuda_drop_fits(d, g->l, g->n) && aligned(x, 16)) {
+		qz_cuda_drop_s(d, g->l, g->n, x, t, s->used);
 		return;
+	}
 	for (int i = 0; i < g->n; i++) {
 		struct group one = { &g->l[i], 1, g->l[i].rank };
 
@@ -378,23 +380,25 @@ share_dx(struct qz_dev *d, const struct scratch *s, const struct group *g, const
 	}
 }
 
-/* Both of a group, of which p holds scale dy B; x or dx may be NULL. */
+/* Both of a group, of which p holds scale dy B; x or dx may be NULL.  bits: the group's masks, or NULL. */
 static void
-back_to_input(struct qz_dev *d, const struct scratch *s, const struct group *g, const qz_act *x, qz_act *dx,
-    int64_t t, bool add)
+back_to_input(struct qz_dev *d, const struct scratch *s, const struct group *g, const uint32_t *bits,
+    const qz_act *x, qz_act *dx, int64_t t, bool add)
 {
-	bool drop = g->l->dropout > 0;
-	bool da = !x || (drop && qz_cuda_drop_da(d, g->l, g->n, x, s->p, t, s->used));
-	bool share = dx && drop && qz_cuda_drop_dx(d, g->l, g->n, s->p, dx, t, add);
+	bool drop = g->l->dropout > 0, da = bits && aligned(x, 16), share = bits && aligned(dx, 16);
 	struct group one = *g;
 	const uint16_t *p = s->p;
 
+	if (da && x)
+		qz_cuda_drop_da(d, g->l, g->n, x, p, bits, t, s->used);
+	if (share && dx)
+		qz_cuda_drop_dx(d, g->l, g->n, p, bits, dx, t, add);
 	if (drop) /* one by one */
 		one.n = 1;
 	for (int i = 0; i < g->n; i += one.n, add = true) {
 		one.l = &g->l[i];
 		one.rank = drop ? one.l->rank : g->rank;
-		if (!da)
+		if (x && !da)
 			make_da(d, s, &one, p, g->rank, x, t);
 		if (dx && !share)
 			share_dx(d, s, &one, p, g->rank, dx, t, add);
@@ -402,15 +406,54 @@ back_to_input(struct qz_dev *d, const struct scratch *s, const struct group *g, 
 	}
 }
 
-/* p = scale dy B into l's own, for linear_da(). */
+/* A group's masks in the workspace, which is used on; NULL: its shapes are for copies. */
+static const uint32_t *
+draw_masks(struct qz_dev *d, struct scratch *s, const struct group *g, int64_t t)
+{
+	int64_t words = drop_words(t, g->l->w.cols);
+	uint32_t *bits;
+
+	if (g->l->dropout <= 0 || !qz_cuda_drop_fits(d, g->l, g->n))
+		return nullptr;
+	bits = static_cast<uint32_t *>(qz_cuda_ws(d, &s->used, static_cast<size_t>(g->n * words) * 4));
+	if (bits)
+		qz_cuda_drop_bits(d, g->l, g->n, bits, t);
+	return bits;
+}
+
 static void
-leave_p(struct qz_dev *d, struct scratch s, const struct qz_linear *l, qz_act *dx, int64_t t, bool add)
+back(struct qz_dev *d, struct scratch s, const struct group *g, const qz_act *x, qz_act *dx, int64_t t,
+    bool add)
+{
+	const uint32_t *bits;
+
+	back_to_rank(d, &s, g, t);
+	bits = draw_masks(d, &s, g, t);
+	back_to_input(d, &s, g, bits, x, dx, t, add);
+}
+
+/* Where the mask lies in what is left for linear_da(), behind p. */
+static uint32_t *
+left_bits(struct qz_dev *d, const struct qz_linear *l, int64_t t)
+{
+	size_t p = qz_left_bytes(2, t, l->rank, 0);
+
+	if (l->dropout <= 0 || !aligned(l->left, 16) || !qz_cuda_drop_fits(d, l, 1))
+		return nullptr;
+	return reinterpret_cast<uint32_t *>(static_cast<char *>(l->left) + p);
+}
+
+static void
+back_later(struct qz_dev *d, struct scratch s, const struct qz_linear *l, qz_act *dx, int64_t t, bool add)
 {
 	struct group g = { l, 1, l->rank };
+	uint32_t *bits = left_bits(d, l, t);
 
-	s.p = static_cast<uint16_t *>(l->p);
+	s.p = static_cast<uint16_t *>(l->left);
 	back_to_rank(d, &s, &g, t);
-	back_to_input(d, &s, &g, nullptr, dx, t, add);
+	if (bits)
+		qz_cuda_drop_bits(d, l, 1, bits, t);
+	back_to_input(d, &s, &g, bits, nullptr, dx, t, add);
 }
 
 void
@@ -428,12 +471,10 @@ qz_cuda_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const q
 		i += g.n;
 		if (!g.rank)
 			continue;
-		if (x) {
-			back_to_rank(d, &s, &g, t);
-			back_to_input(d, &s, &g, x, dx, t, add);
-		} else {
-			leave_p(d, s, g.l, dx, t, add);
-		}
+		if (x)
+			back(d, s, &g, x, dx, t, add);
+		else
+			back_later(d, s, g.l, dx, t, add);
 		add = true;
 	}
 	for (int i = 0; dx && i < n_l; i++) {
@@ -460,9 +501,9 @@ qz_cuda_linear_da(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz
 	for (int i = 0; i < n_l; i++) {
 		struct group g = { &l[i], 1, l[i].rank };
 
-		s.p = static_cast<uint16_t *>(l[i].p);
+		s.p = static_cast<uint16_t *>(l[i].left);
 		if (l[i].rank)
-			back_to_input(d, &s, &g, x, nullptr, t, true);
+			back_to_input(d, &s, &g, left_bits(d, &l[i], t), x, nullptr, t, true);
 	}
 }
 

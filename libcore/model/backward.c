@@ -37,7 +37,7 @@ mlp_chunk(struct qz_net *n, int layer, bool below)
 
 	/* down_proj's input h is not kept: it comes out of swiglu_bwd, in dh's memory. */
 	down = qz_net_linear(n, layer, QZ_PROJ_DOWN, NULL, dx);
-	down.p = n->down_p;
+	down.left = n->down_left;
 	n->k->linear_bwd(n->dev, &down, 1, NULL, n->dh, t, false);
 	n->k->swiglu_bwd(n->dev, dgu[0], dgu[1], n->dh, down.rank ? n->h : NULL, t * n->c.ffn);
 	if (down.rank)

@@ -158,7 +158,8 @@ lend_linear(const struct qz_linear *l, int64_t t, bool back)
 	m.db = out(l->rank && back ? l->db : NULL, par(l->rank * l->w.rows));
 	m.s = lend(
 	    l->rank ? l->s : NULL, act(l->lds ? (t - 1) * l->lds + l->rank : t * l->rank), !back);
-	m.p = lend(l->rank ? l->p : NULL, act(t * l->rank), back);
+	m.left = lend(back && l->rank ? l->left : NULL,
+	    qz_left_bytes(mirror.k.act_size, t, l->rank, l->w.cols), back);
 	return m;
 }
 

@@ -27,7 +27,8 @@ projection(struct qz_dev *d, struct out *o, const int *s, int64_t rows, int rank
 	l.da = pars(d, o, stream + 5, (int64_t)rank * s[1], 1); /* gradients are added to */
 	l.db = pars(d, o, stream + 6, rows * rank, 1);
 	l.s = poison(o, (int64_t)s[0] * rank, size);
-	l.p = s[5] & LATER ? poison(o, (int64_t)s[0] * rank, size) : NULL;
+	if (s[5] & LATER)
+		l.left = poison(o, (int64_t)qz_left_bytes(size, s[0], rank, s[1]), 1);
 	return l;
 }
 
