@@ -113,6 +113,8 @@ $(foreach i,$(ISAS),$(eval $(call isa_rule,$i)))
 CUDA_ARCH ?= 75 80 86 89 90 100 120
 gencode = $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a) \
 	-gencode arch=compute_$(lastword $(CUDA_ARCH)),code=compute_$(lastword $(CUDA_ARCH))
+# Files for one kind of GPU, whose own instructions they use; they are queued nowhere else.
+$B/kernels/cuda/attention_90.cu.o: gencode = -gencode arch=compute_90a,code=sm_90a
 $B/kernels/cuda/%.cu.o: kernels/cuda/%.cu
 	$Q mkdir -p $(@D)
 	$(if $V,,@echo '  nvcc $<')
