@@ -62,7 +62,7 @@ struct qz_linear {
 	float scale;           /* alpha / rank, or what the adapter says */
 	float dropout;         /* probability that an input element of the adapter is zero, 0..1 */
 	uint64_t seed, stream; /* dropout's key: kernels/dropout.h has the rule */
-	int64_t first;         /* token t of the call is token first + t of the mask */
+	int64_t first;         /* token t of the call is token first + t of the mask; even ones may be faster */
 	const qz_act *a;       /* (rank, cols) */
 	const qz_act *b;       /* (rows, rank) */
 	qz_par *da, *db;       /* gradients, added to */

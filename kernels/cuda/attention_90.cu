@@ -17,7 +17,7 @@
 
 static constexpr float LOG2E = 1.44269504f;
 
-enum { ROWS = QZ_TILE_ROWS, PREPARE_THREADS = 256, SHARED_ALIGN = 1024 };
+enum { ROWS = QZ_TILE_ROWS, PREPARE_THREADS = 256, SHARED_ALIGN = 1024, LONG = 4096 /* queries of a document */ };
 
 /* Arrays of heads as the copying unit sees them. */
 struct maps {
@@ -184,9 +184,8 @@ store_tile(void *to, int64_t at, int64_t ld, const float c[D / 8][4], float f, i
 	store_rows<D>(static_cast<uint16_t *>(to) + at, ld, c, f, f, there, dim, threadIdx.x % 32);
 }
 
-/* dk and dv of 64 WG keys.  blockIdx.x: kv head, then document, then tile of keys, the longest columns first.
- * LATE: the product with dS of a step ends under the next step's first product. */
-template <int D, int WG, int STAGES, bool LATE>
+/* dk and dv of 64 WG keys.  blockIdx.x: kv head, then document, then tile of keys, the longest columns first. */
+template <int D, int WG, int STAGES>
 static __global__ void
 __launch_bounds__((WG + 1) * WARPGROUP, WG == 1 ? 2 : 1)
     back_keys(const __grid_constant__ struct maps m, struct qz_attn a, struct stats st)
@@ -238,7 +237,6 @@ __launch_bounds__((WG + 1) * WARPGROUP, WG == 1 ? 2 : 1)
 	float dk[D / 8][4] = {}, dv[D / 8][4] = {}, s[ROWS / 8][4], g[ROWS / 8][4], scale = a.scale * LOG2E;
 	uint32_t p[ROWS / 16][4] = {}, ds[ROWS / 16][4] = {};
 	int lane = threadIdx.x % 32, mine = k0 + ROWS * wg, row = mine + threadIdx.x % WARPGROUP / 32 * 16 + lane / 4;
-	int owed = -1; /* the stage that is to be released */
 
 	barrier_wait(there, 0);
 	for (int head = 0; head < group; head++)
@@ -249,22 +247,12 @@ __launch_bounds__((WG + 1) * WARPGROUP, WG == 1 ? 2 : 1)
 
 			barrier_wait(full + t.stage, t.parity);
 			if (seen == QZ_SEES_NONE || mine >= r.nk) {
-				if (LATE && owed >= 0) {
-					wgmma_wait<0>();
-					release(empty + owed);
-					owed = -1;
-				}
 				release(empty + t.stage);
 				continue;
 			}
 			wgmma_fence();
 			all_over<D, ROWS>(s, k_s + wg * ROWS * PANEL_ROW, KEYS, q_s);
 			wgmma_commit();
-			if (LATE && owed >= 0) {
-				wgmma_wait<1>();
-				pin<ROWS / 16>(ds);
-				release(empty + owed);
-			}
 			wgmma_fence();
 			all_over<D, ROWS>(g, v_s + wg * ROWS * PANEL_ROW, KEYS, g_s);
 			wgmma_commit();
@@ -309,12 +297,8 @@ __launch_bounds__((WG + 1) * WARPGROUP, WG == 1 ? 2 : 1)
 			wgmma_fence();
 			all_along<D, ROWS>(dk, ds, q_s);
 			wgmma_commit();
-			wgmma_wait<LATE>();
+			wgmma_wait<0>();
 			pin<ROWS / 16>(p);
-			if (LATE) {
-				owed = t.stage;
-				continue;
-			}
 			pin<ROWS / 16>(ds);
 			release(empty + t.stage);
 		}
@@ -332,7 +316,7 @@ __launch_bounds__((WG + 1) * WARPGROUP, WG == 1 ? 2 : 1)
 }
 
 /* dq of 64 WG queries of a head.  blockIdx.x: head, then document, then tile of queries, the last ones first. */
-template <int D, int WG, int PASS, int STAGES, bool LATE>
+template <int D, int WG, int PASS, int STAGES>
 static __global__ void
 __launch_bounds__((WG + 1) * WARPGROUP, WG == 1 ? 2 : 1)
     back_queries(const __grid_constant__ struct maps m, struct qz_attn a, struct stats st, int tiles)
@@ -378,7 +362,6 @@ __launch_bounds__((WG + 1) * WARPGROUP, WG == 1 ? 2 : 1)
 	float dq[D / 8][4] = {}, s[PASS / 8][4], g[PASS / 8][4], scale = a.scale * LOG2E, top[2], mean[2];
 	uint32_t ds[PASS / 16][4] = {};
 	int lane = threadIdx.x % 32, mine = i0 + ROWS * wg, row = mine + threadIdx.x % WARPGROUP / 32 * 16 + lane / 4;
-	int owed = -1;
 
 	for (int h = 0; h < 2; h++) {
 		int64_t at = head * st.ld + qz_padded_row(r.q0, document) + row + 8 * h;
@@ -393,22 +376,12 @@ __launch_bounds__((WG + 1) * WARPGROUP, WG == 1 ? 2 : 1)
 
 		barrier_wait(full + t.stage, t.parity);
 		if (seen == QZ_SEES_NONE || mine >= r.nq) {
-			if (LATE && owed >= 0) {
-				wgmma_wait<0>();
-				release(empty + owed);
-				owed = -1;
-			}
 			release(empty + t.stage);
 			continue;
 		}
 		wgmma_fence();
 		all_over<D, PASS>(s, q_s + wg * ROWS * PANEL_ROW, QUERIES, k_s);
 		wgmma_commit();
-		if (LATE && owed >= 0) {
-			wgmma_wait<1>();
-			pin<PASS / 16>(ds);
-			release(empty + owed);
-		}
 		wgmma_fence();
 		all_over<D, PASS>(g, g_s + wg * ROWS * PANEL_ROW, QUERIES, v_s);
 		wgmma_commit();
@@ -442,10 +415,6 @@ __launch_bounds__((WG + 1) * WARPGROUP, WG == 1 ? 2 : 1)
 		wgmma_fence();
 		all_along<D, PASS>(dq, ds, k_s);
 		wgmma_commit();
-		if (LATE) {
-			owed = t.stage;
-			continue;
-		}
 		wgmma_wait<0>();
 		pin<PASS / 16>(ds);
 		release(empty + t.stage);
@@ -502,65 +471,38 @@ struct call {
 	struct stats st;
 };
 
-template <int D, int WG, int STAGES, bool LATE>
+template <int D>
 static void
 keys(const struct call &c)
 {
+	constexpr int WG = 2, STAGES = 2;
 	int64_t tiles = ceil_div(c.a->max_k, ROWS * WG);
 
-	launch_large(c.d, back_keys<D, WG, STAGES, LATE>, dim3(static_cast<unsigned>(tiles * c.a->n_docs * c.a->kv_heads)),
+	launch_large(c.d, back_keys<D, WG, STAGES>, dim3(static_cast<unsigned>(tiles * c.a->n_docs * c.a->kv_heads)),
 	    (WG + 1) * WARPGROUP, room<D, ROWS * WG, ROWS, STAGES>::SIZE, c.m, *c.a, c.st);
 }
 
-template <int D, int WG, int PASS, int STAGES, bool LATE>
+/* WG warpgroups a block: two read less, one leaves less over of short documents. */
+template <int D, int WG>
 static void
 queries(const struct call &c)
 {
+	constexpr int PASS = 64, STAGES = 2 * WG;
 	int64_t tiles = ceil_div(c.a->max_q, ROWS * WG);
 
-	launch_large(c.d, back_queries<D, WG, PASS, STAGES, LATE>,
+	launch_large(c.d, back_queries<D, WG, PASS, STAGES>,
 	    dim3(static_cast<unsigned>(tiles * c.a->n_docs * c.a->heads)), (WG + 1) * WARPGROUP,
 	    room<D, ROWS * WG, PASS, STAGES>::SIZE, c.m, *c.a, c.st, static_cast<int>(tiles));
 }
 
-/* Names: warpgroups; tile that passes; stages; late: see LATE. */
-static const struct way {
-	const char *name;
-	void (*wide)(const struct call &), (*narrow)(const struct call &); /* heads above 64, and of 64 */
-} key_ways[] = {
-	{ "2 wg, 2 stages", keys<128, 2, 2, false>, keys<64, 2, 2, false> },
-	{ "2 wg, 4 stages", keys<128, 2, 4, false>, keys<64, 2, 4, false> },
-	{ "2 wg, 3 stages, late", keys<128, 2, 3, true>, keys<64, 2, 3, true> },
-}, query_ways[] = {
-	{ "2 wg, 128, 2 stages", queries<128, 2, 128, 2, false>, queries<64, 2, 128, 2, false> },
-	{ "2 wg, 64, 4 stages", queries<128, 2, 64, 4, false>, queries<64, 2, 64, 4, false> },
-	{ "2 wg, 64, 4 stages, late", queries<128, 2, 64, 4, true>, queries<64, 2, 64, 4, true> },
-	{ "1 wg, 64, 2 stages", queries<128, 1, 64, 2, false>, queries<64, 1, 64, 2, false> },
-	{ "1 wg, 64, 2 stages, late", queries<128, 1, 64, 2, true>, queries<64, 1, 64, 2, true> },
-};
-
-const char *
-qz_cuda_back_90_way(bool keys_stay, int i)
-{
-	int n = static_cast<int>(keys_stay ? sizeof key_ways / sizeof *key_ways : sizeof query_ways / sizeof *query_ways);
-
-	return i < n ? (keys_stay ? key_ways : query_ways)[i].name : nullptr;
-}
-
-static int64_t
-table_row(int64_t rows, int64_t docs)
-{
-	return qz_padded_row(rows, docs);
-}
-
 size_t
-qz_cuda_back_90_need(int64_t rows, int64_t docs, int heads)
+qz_cuda_back_90_need(struct qz_dev *d, int64_t rows, int64_t docs, int heads)
 {
-	return 2 * qz_cuda_round(table_row(rows, docs) * heads * 4);
+	return cuda_dev(d)->cc != 90 ? 0 : 2 * qz_cuda_round(qz_padded_row(rows, docs) * heads * 4);
 }
 
 bool
-qz_cuda_back_90(struct qz_dev *d, const struct qz_attn *a, int key_way, int query_way)
+qz_cuda_back_90(struct qz_dev *d, const struct qz_attn *a)
 {
 	struct qz_cuda_dev *c = cuda_dev(d);
 	struct call call = {};
@@ -574,13 +516,13 @@ qz_cuda_back_90(struct qz_dev *d, const struct qz_attn *a, int key_way, int quer
 	    memcmp(a->q_host, a->k_host, (static_cast<size_t>(a->n_docs) + 1) * sizeof *a->q_host) != 0)
 		return false;
 	rows = a->q_host[a->n_docs];
-	need = qz_cuda_back_90_need(rows, a->n_docs, a->heads);
+	need = qz_cuda_back_90_need(d, rows, a->n_docs, a->heads);
 	encode = find_encode();
 	if (!c->ws || c->ws_n < need || !encode)
 		return false;
 	call.d = d;
 	call.a = a;
-	call.st.ld = table_row(rows, a->n_docs);
+	call.st.ld = qz_padded_row(rows, a->n_docs);
 	call.st.lse = reinterpret_cast<float *>(c->ws);
 	call.st.delta = reinterpret_cast<float *>(c->ws + need / 2);
 	if (!map_heads(encode, &call.m.q, a->q, a->heads, a->head_dim, rows) ||
@@ -591,9 +533,12 @@ qz_cuda_back_90(struct qz_dev *d, const struct qz_attn *a, int key_way, int quer
 	tiles = (a->max_q + ROWS - 1) / ROWS;
 	launch(d, prepare, dim3(static_cast<unsigned>(a->n_docs * tiles), static_cast<unsigned>((a->heads + 1) / 2)),
 	    PREPARE_THREADS, 0, *a, call.st, tiles);
-	if (key_way >= 0)
-		(a->head_dim > PANEL ? key_ways[key_way].wide : key_ways[key_way].narrow)(call);
-	if (query_way >= 0)
-		(a->head_dim > PANEL ? query_ways[query_way].wide : query_ways[query_way].narrow)(call);
+	if (a->head_dim > PANEL) {
+		keys<128>(call);
+		(a->max_q >= LONG ? queries<128, 2> : queries<128, 1>)(call);
+	} else {
+		keys<64>(call);
+		(a->max_q >= LONG ? queries<64, 2> : queries<64, 1>)(call);
+	}
 	return true;
 }

@@ -5,6 +5,7 @@
  * heads that share them pass.  The rows that stay are the rows of each score tile, so that it is at once
  * the first operand of the next product. */
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/attention_90.cuh"
 
 static constexpr float LOG2E = 1.44269504f;
 
@@ -13,9 +14,12 @@ enum { PASS = 32 };
 size_t
 qz_cuda_attention_need(struct qz_dev *d, const struct qz_need *need)
 {
-	size_t own = qz_cuda_round(need->tokens * need->heads * 4), other = qz_cuda_sdpa_need(d, need);
+	size_t most = qz_cuda_round(need->tokens * need->heads * 4), other = qz_cuda_sdpa_need(d, need);
+	int64_t docs = need->docs > 0 ? need->docs : need->tokens;
+	size_t hopper = qz_cuda_back_90_need(d, need->tokens, docs, need->heads);
 
-	return own > other ? own : other;
+	most = other > most ? other : most;
+	return hopper > most ? hopper : most;
 }
 
 /* delta (n_q, heads) = sum of d_o * o over a head: a warp a query and head. */
@@ -174,6 +178,16 @@ both(struct qz_dev *d, const struct qz_attn *a, const float *delta)
 	    *a, delta, blocks);
 }
 
+/* Are the kernels for Hopper to be tried before cuDNN, which was not asked for?  They are as fast in order as cuDNN
+ * is in any. */
+static bool
+hopper_first(const struct qz_attn *a)
+{
+	enum qz_cuda_wish wish = qz_cuda_attention_wish();
+
+	return wish == QZ_WISH_OWN || (wish == QZ_WISH_FASTEST && !a->any_order && a->parts < 1);
+}
+
 void
 qz_cuda_attention_bwd(struct qz_dev *d, const struct qz_attn *a)
 {
@@ -182,7 +196,7 @@ qz_cuda_attention_bwd(struct qz_dev *d, const struct qz_attn *a)
 	float *delta = reinterpret_cast<float *>(c->ws);
 
 	qz_cuda_op(d, "attention_bwd", a->max_q, a->max_k, a->head_dim);
-	if (rows < 1 || qz_cuda_sdpa(d, a, true))
+	if (rows < 1 || (hopper_first(a) && qz_cuda_back_90(d, a)) || qz_cuda_sdpa(d, a, true))
 		return;
 	if (!by_tiles(d, a)) {
 		qz_cuda_attention_any_bwd(d, a);

@@ -5,7 +5,8 @@
  * not there are empty ones behind the last row.  A stream that is being captured gets no new plan.
  * To sum dq in order cuDNN keeps the gradients of all scores of its heads: heads go in as many parts as it
  * takes for them to be in the workspace, so that shapes and the workspace alone decide how.
- * QZ_ATTENTION=own leaves cuDNN out; =cudnn takes it wherever it can, and then what fails is an error. */
+ * QZ_ATTENTION=own leaves cuDNN out, and =plain the kernels for one kind of GPU too; =cudnn takes it wherever it
+ * can, and then what fails is an error. */
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -30,8 +31,6 @@ static const struct rule {
 	{ 120, 121, 91600, false, true, 4 },
 };
 
-enum wish { AUTO, OWN, ALWAYS };
-
 struct qz_cuda_sdpas {
 	const struct qz_cudnn *lib;
 	void *handle;
@@ -39,12 +38,19 @@ struct qz_cuda_sdpas {
 	struct qz_sdpa *entry[ENTRIES];
 };
 
-static enum wish
-read_wish(void)
+enum qz_cuda_wish
+qz_cuda_attention_wish(void)
 {
+	static const struct {
+		const char *name;
+		enum qz_cuda_wish wish;
+	} all[] = { { "own", QZ_WISH_OWN }, { "plain", QZ_WISH_PLAIN }, { "cudnn", QZ_WISH_CUDNN } };
 	const char *s = getenv("QZ_ATTENTION");
 
-	return !s || !*s ? AUTO : !strcmp(s, "own") ? OWN : !strcmp(s, "cudnn") ? ALWAYS : AUTO;
+	for (size_t i = 0; s && i < sizeof all / sizeof *all; i++)
+		if (!strcmp(s, all[i].name))
+			return all[i].wish;
+	return QZ_WISH_FASTEST;
 }
 
 static const struct rule *
@@ -63,9 +69,10 @@ find_rule(struct qz_dev *d, bool ragged, bool in_order)
 static const struct qz_cudnn *
 usable(struct qz_dev *d, int dim)
 {
+	enum qz_cuda_wish wish = qz_cuda_attention_wish();
 	const struct qz_cudnn *lib;
 
-	if (read_wish() == OWN || !find_rule(d, false, false) || dim % 16 != 0 || dim > 128)
+	if (wish == QZ_WISH_OWN || wish == QZ_WISH_PLAIN || !find_rule(d, false, false) || dim % 16 != 0 || dim > 128)
 		return nullptr;
 	lib = qz_cudnn_load();
 	return lib->so && lib->version >= find_rule(d, false, false)->version ? lib : nullptr;
@@ -370,7 +377,7 @@ qz_cuda_sdpa(struct qz_dev *d, const struct qz_attn *a, bool back)
 	if (c->err.code != QZ_OK || !find_shape(d, a, back, &shape))
 		return false;
 	p = choose(d, a, shape, &last, &need);
-	if (!p && c->err.code == QZ_OK && read_wish() == ALWAYS) {
+	if (!p && c->err.code == QZ_OK && qz_cuda_attention_wish() == QZ_WISH_CUDNN) {
 		if (last && !last->plan)
 			qz_cuda_keep(d, QZ_EDEVICE, "%s: cuDNN: %s", c->op, last->why);
 		else

@@ -128,6 +128,10 @@ void qz_cuda_gemms_name(struct qz_dev *d, char *text, size_t n);
 
 /* attention_cudnn.cu */
 
+/* Whose attention, by QZ_ATTENTION: the fastest that is there; qz's own; qz's for any GPU; cuDNN's. */
+enum qz_cuda_wish { QZ_WISH_FASTEST, QZ_WISH_OWN, QZ_WISH_PLAIN, QZ_WISH_CUDNN };
+enum qz_cuda_wish qz_cuda_attention_wish(void);
+
 /* Queues attention by cuDNN; false when it is not for cuDNN: the GPU, the shape, the workspace. */
 bool qz_cuda_sdpa(struct qz_dev *d, const struct qz_attn *a, bool back);
 size_t qz_cuda_sdpa_need(struct qz_dev *d, const struct qz_need *need);

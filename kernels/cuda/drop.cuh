@@ -1,18 +1,18 @@
 /* drop - the adapters' products with dropout, without a dropped copy of their input: masks are drawn where the
- * forward pass has x in registers, eight elements a call of Philox, and drawn again as bits for the two passes
+ * forward pass has x in registers, sixteen elements a call of Philox, and drawn again as bits for the two passes
  * of the backward pass.
  *
  *   s = drop(x) A^T      da += p^T drop(x)      dx (+)= sum of drop'(p A)
  *
  * Up to three projections of one x share a pass over it, each with its own mask.  Ranks are multiples of 8 up
- * to 64, columns multiples of 8, x, dx, A and p on 16 bytes; others are left to linear.cu. */
+ * to 64, columns multiples of 8, the first token even, x, dx, A and p on 16 bytes; others are left to linear.cu. */
 #ifndef QZ_CUDA_DROP_CUH
 #define QZ_CUDA_DROP_CUH
 
 #include "kernels/cuda/mma.cuh"
 #include "kernels/dropout.h"
 
-enum { DROP_GROUP = 3, DROP_RANK = 64, DROP_DA_RUNS = 8, DROP_SHARED = 99 << 10 };
+enum { DROP_GROUP = 3, DROP_RANK = 64, DROP_DA_RUNS = 12, DROP_SHARED = 99 << 10 };
 
 /* Are projections l[0..n) of one x, all with dropout, for it? */
 bool qz_cuda_drop_fits(struct qz_dev *d, const struct qz_linear *l, int n);
@@ -41,7 +41,7 @@ drop_words(int64_t t, int64_t cols)
  * decides it. */
 struct mask {
 	uint32_t key[9][2], begin[3];
-	uint32_t below; /* half-words below it are dropped */
+	uint32_t below; /* draws below it are dropped */
 	float keep;
 };
 
@@ -96,16 +96,15 @@ bytes_of(uint32_t a, uint32_t b, uint32_t which)
 	return r;
 }
 
-/* For each of the eight elements 8 * group ..: all bits of its half-word where it is dropped. */
+/* For each of eight elements of a call's words: all bits of its half-word where it is dropped.  odd: of the odd
+ * token. */
 static __device__ inline void
-dropped8(uint32_t m[4], const struct mask &k, uint64_t group)
+dropped8(uint32_t m[4], const struct mask &k, const uint32_t w[4], bool odd)
 {
-	uint32_t w[4];
-
-	philox(w, k, group);
 #pragma unroll
 	for (int i = 0; i < 4; i++)
-		m[i] = bytes_of((w[i] & 0xffff) - k.below, (w[i] >> 16) - k.below, 0xffbb);
+		m[i] = bytes_of(bytes_of(w[i], 0, odd ? 0x4401 : 0x4410) - k.below,
+		    bytes_of(w[i], 0, odd ? 0x4423 : 0x4432) - k.below, 0xffbb);
 }
 
 /* The same as 32 bits: of the low half-word of m, of the high one. */

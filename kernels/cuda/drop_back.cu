@@ -10,8 +10,9 @@
 
 #include "kernels/cuda/drop.cuh"
 
-enum { WARPS = 4, THREADS = 32 * WARPS, COLUMNS = 64, TILE = 16, STAGES = 3 };
-enum { DA_SLOTS = 3, DX_RUN = 128 };
+enum { WARPS = 4, THREADS = 32 * WARPS, COLUMNS = 64, TILE = 16, STAGES = 4, DX_RUN = 128 };
+/* Of the pass for da: blocks a multiprocessor, warps side by side in a row of x, and above each other. */
+enum { DA_SLOTS = 3, DA_ACROSS = 2, DA_DOWN = WARPS / DA_ACROSS };
 
 struct part {
 	const uint16_t *a;
@@ -72,7 +73,7 @@ draw(const __grid_constant__ struct masks g)
 {
 	int64_t word = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
 	int64_t row = g.first + blockIdx.y * TILE + token_of(0);
-	uint32_t half[2] = {};
+	uint32_t half[2] = {}, w[4];
 
 	if (word >= 4 * g.words)
 		return;
@@ -80,11 +81,12 @@ draw(const __grid_constant__ struct masks g)
 	for (int v = 0; v < 4; v++) {
 		uint32_t m[4];
 
-		dropped8(m, g.l[blockIdx.z],
-		    static_cast<uint64_t>((row + v % 2 + v / 2 * 8) * g.words + word / 4));
+		if (v % 2 == 0)
+			philox(w, g.l[blockIdx.z], static_cast<uint64_t>((row / 2 + v / 2 * 4) * g.words + word / 4));
+		dropped8(m, g.l[blockIdx.z], w, v % 2);
 #pragma unroll
-		for (int w = 0; w < 4; w++)
-			half[v % 2] |= m[w] & (0x00010001u << (v / 2 * 4 + w));
+		for (int k = 0; k < 4; k++)
+			half[v % 2] |= m[k] & (0x00010001u << (v / 2 * 4 + k));
 	}
 	g.bits[(static_cast<int64_t>(blockIdx.z) * gridDim.y + blockIdx.y) * 4 * g.words + word] =
 	    bytes_of(half[0], half[1], 0x6420);
@@ -124,17 +126,20 @@ struct da_shared {
 	union {
 		struct {
 			uint4 x[STAGES][4][THREADS]; /* what a thread has put there it reads itself */
+			uint32_t bits[STAGES][N][THREADS];
 			uint16_t p[STAGES][WARPS][TILE * pitch<N, TILES>::LD];
 		};
-		float sum[WARPS / 2][32 * N * TILES][32];
+		float sum[WARPS - DA_ACROSS][32 * N * TILES][32];
 	};
 };
 
-/* The warp's tile of tokens at t0. */
+/* The warp's tile of tokens at t0, and its words of the masks. */
 template <int N, int TILES>
 static __device__ inline void
 fetch(struct da_shared<N, TILES> *m, int slot, const struct job &g, int64_t t0, int64_t end, int64_t c)
 {
+	int64_t word = word_of(g, t0, c);
+
 	const uint16_t *x = g.x + (t0 + token_of(0)) * g.cols + c;
 	int left = end - t0 < TILE ? static_cast<int>(end - t0) : TILE, row = threadIdx.x % 32 / 2;
 
@@ -142,6 +147,9 @@ fetch(struct da_shared<N, TILES> *m, int slot, const struct job &g, int64_t t0, 
 	for (int v = 0; v < 4; v++)
 		copy16(reinterpret_cast<uint16_t *>(&m->x[slot][v][threadIdx.x]),
 		    x + (v % 2 + v / 2 * 8) * g.cols, token_of(v) < left && c < g.cols);
+#pragma unroll
+	for (int l = 0; l < N; l++)
+		copy4(&m->bits[slot][l][threadIdx.x], g.l[l].bits + (c < g.cols ? word : 0), c < g.cols);
 	fetch_p<N, TILES>(m->p[slot][threadIdx.x / 32], g, row, threadIdx.x % 2, g.p + (t0 + row) * g.ldp,
 	    row < left);
 }
@@ -149,7 +157,7 @@ fetch(struct da_shared<N, TILES> *m, int slot, const struct job &g, int64_t t0, 
 /* c += p^T drop(x) of a tile: rows of ranks, columns 8 n + j in tile j. */
 template <int N, int TILES>
 static __device__ inline void
-tile_da(float c[N][TILES][8][4], const struct da_shared<N, TILES> *m, int slot, const uint32_t bits[N])
+tile_da(float c[N][TILES][8][4], const struct da_shared<N, TILES> *m, int slot)
 {
 	int lane = threadIdx.x % 32, i = lane / 8, j = lane % 8;
 	const uint16_t *p = m->p[slot][threadIdx.x / 32] + (i / 2 * 8 + j) * pitch<N, TILES>::LD + i % 2 * 8;
@@ -158,7 +166,7 @@ tile_da(float c[N][TILES][8][4], const struct da_shared<N, TILES> *m, int slot, 
 	for (int l = 0; l < N; l++) {
 		uint32_t x[4][4], a[TILES][4];
 
-		dropped(x, bits[l]);
+		dropped(x, m->bits[slot][l][threadIdx.x]);
 #pragma unroll
 		for (int v = 0; v < 4; v++) {
 			uint4 u = m->x[slot][v][threadIdx.x];
@@ -184,7 +192,7 @@ tile_da(float c[N][TILES][8][4], const struct da_shared<N, TILES> *m, int slot, 
 	}
 }
 
-/* The sum over the block's warps, in order, to warp 0: halves that add to halves. */
+/* The sum over the warps that have the same columns, in order, to the first of them: halves that add to halves. */
 template <int N, int TILES>
 static __device__ inline void
 sum_warps(float c[32 * N * TILES], struct da_shared<N, TILES> *m)
@@ -192,7 +200,7 @@ sum_warps(float c[32 * N * TILES], struct da_shared<N, TILES> *m)
 	int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
 
 #pragma unroll
-	for (int half = WARPS / 2; half > 0; half /= 2) {
+	for (int half = WARPS / 2; half >= DA_ACROSS; half /= 2) {
 		__syncthreads();
 		if (warp >= half && warp < 2 * half)
 #pragma unroll
@@ -232,47 +240,38 @@ put_da(const float c[N][TILES][8][4], const struct job &g, int64_t c0)
 			}
 }
 
-/* blockIdx.x: 64 columns; blockIdx.y: a run of tokens, of which the warps take tiles in turn. */
+/* blockIdx.x: columns, 64 for each warp across; blockIdx.y: a run of tokens, of which the warps that have the same
+ * columns take tiles in turn. */
 template <int N, int TILES>
 static __global__ void __launch_bounds__(THREADS, N *TILES > 3 ? 2 : DA_SLOTS)
 da_shares(const __grid_constant__ struct job g)
 {
 	extern __shared__ __align__(16) char memory[];
 	struct da_shared<N, TILES> *m = reinterpret_cast<struct da_shared<N, TILES> *>(memory);
-	int64_t c0 = static_cast<int64_t>(blockIdx.x) * COLUMNS, col = c0 + threadIdx.x % 32 / 4 * VECTOR;
+	int64_t c0 = (static_cast<int64_t>(blockIdx.x) * DA_ACROSS + threadIdx.x / 32 % DA_ACROSS) * COLUMNS;
+	int64_t col = c0 + threadIdx.x % 32 / 4 * VECTOR, step = DA_DOWN * TILE;
 	int64_t t0 = static_cast<int64_t>(blockIdx.y) * g.run, end = t0 + g.run < g.t ? t0 + g.run : g.t;
 	float c[N][TILES][8][4] = {};
-	int64_t word, down = WARPS * 4 * (g.cols / VECTOR);
-	uint32_t bits[N];
 	int slot = 0;
 
-	t0 += threadIdx.x / 32 * TILE;
-	word = word_of(g, t0, col);
-	read_bits<N>(bits, g, word, t0 < end && col < g.cols);
+	t0 += threadIdx.x / 32 / DA_ACROSS * TILE;
 	for (int i = 0; i < STAGES - 1; i++) {
-		if (t0 + i * WARPS * TILE < end)
-			fetch(m, i, g, t0 + i * WARPS * TILE, end, col);
+		if (t0 + i * step < end)
+			fetch(m, i, g, t0 + i * step, end, col);
 		copy_group();
 	}
-	for (; t0 < end; t0 += WARPS * TILE) {
+	for (; t0 < end; t0 += step) {
 		copy_wait<STAGES - 2>();
 		__syncwarp();
-		if (t0 + (STAGES - 1) * WARPS * TILE < end)
-			fetch(m, slot ? slot - 1 : STAGES - 1, g, t0 + (STAGES - 1) * WARPS * TILE, end, col);
+		if (t0 + (STAGES - 1) * step < end)
+			fetch(m, slot ? slot - 1 : STAGES - 1, g, t0 + (STAGES - 1) * step, end, col);
 		copy_group();
-		uint32_t now[N];
-
-#pragma unroll
-		for (int l = 0; l < N; l++)
-			now[l] = bits[l];
-		word += down;
-		read_bits<N>(bits, g, word, t0 + WARPS * TILE < end && col < g.cols);
-		tile_da<N, TILES>(c, m, slot, now);
+		tile_da<N, TILES>(c, m, slot);
 		slot = slot < STAGES - 1 ? slot + 1 : 0;
 	}
 	copy_wait<0>();
 	sum_warps<N, TILES>(&c[0][0][0][0], m);
-	if (threadIdx.x < 32)
+	if (threadIdx.x < 32 * DA_ACROSS)
 		put_da<N, TILES>(c, g, c0);
 }
 
@@ -420,7 +419,7 @@ template <int N, int TILES>
 static void
 start_da(struct qz_dev *d, const struct job &g)
 {
-	dim3 blocks(static_cast<unsigned>(ceil_div(g.cols, COLUMNS)), static_cast<unsigned>(g.runs));
+	dim3 blocks(static_cast<unsigned>(ceil_div(g.cols, DA_ACROSS * COLUMNS)), static_cast<unsigned>(g.runs));
 
 	static_assert(sizeof(struct da_shared<N, TILES>) <= DROP_SHARED, "shared memory");
 	launch_large(d, da_shares<N, TILES>, blocks, THREADS, sizeof(struct da_shared<N, TILES>), g);
@@ -479,10 +478,10 @@ job_of(const struct qz_linear *l, int n, const uint16_t *p, int64_t ldp, const u
 static void
 one_pass_da(struct qz_dev *d, struct job g, int n, const qz_act *x, size_t used)
 {
-	int64_t groups = ceil_div(g.cols, COLUMNS), tiles = ceil_div(g.t, WARPS * TILE);
+	int64_t groups = ceil_div(g.cols, DA_ACROSS * COLUMNS), tiles = ceil_div(g.t, DA_DOWN * TILE);
 
 	g.x = static_cast<const uint16_t *>(x);
-	g.run = ceil_div(tiles, split_of(groups, DA_SLOTS * cuda_dev(d)->sms, DROP_DA_RUNS)) * WARPS * TILE;
+	g.run = ceil_div(tiles, split_of(groups, DA_SLOTS * cuda_dev(d)->sms, DROP_DA_RUNS)) * DA_DOWN * TILE;
 	g.runs = static_cast<int>(ceil_div(g.t, g.run));
 	g.share =
 	    static_cast<float *>(qz_cuda_ws(d, &used, static_cast<size_t>(g.runs * g.ranks * g.cols) * 4));

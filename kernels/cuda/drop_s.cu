@@ -2,8 +2,8 @@
  *
  * A block takes 128 tokens, 16 a warp, and a run of columns, which it multiplies with all A's; the runs' sums
  * go to the workspace and are added up in order.  The product runs over columns, whose order is free: lane
- * 4 g + t has columns 8 t .. 8 t + 8 of 32 for the tokens g and g + 8, which is one vector and one call of
- * Philox each. */
+ * 4 g + t has columns 8 t .. 8 t + 8 of 32 for the tokens 2 g and 2 g + 1, which is a vector each and one call of
+ * Philox for both; they are rows g and g + 8 of the product. */
 #include <cstring>
 
 #include "kernels/cuda/drop.cuh"
@@ -50,7 +50,7 @@ begin(struct source<N, TILES> *s, const struct job &g, int64_t t0, int64_t c0)
 
 #pragma unroll
 	for (int v = 0; v < 2; v++) {
-		int64_t row = t0 + lane / 4 + 8 * v;
+		int64_t row = t0 + lane / 4 * 2 + v;
 
 		s->x_there[v] = row < g.t;
 		s->x[v] = g.x + (row < g.t ? row : 0) * g.cols + c0 + lane % 4 * VECTOR;
@@ -90,21 +90,22 @@ fetch(struct shared<N, TILES> *m, int slot, struct source<N, TILES> *s, int64_t 
 	s->x[1] += COLUMNS;
 }
 
-/* 32 columns of this warp's tokens; group: that of token g's vector, and from it to token g + 8's. */
+/* 32 columns of this warp's tokens; group: the call of this lane's vectors. */
 template <int N, int TILES>
 static __device__ inline void
 multiply(float c[N][2 * TILES][4], const struct shared<N, TILES> *m, int slot, int half, const struct job &g,
-    uint64_t group, uint64_t down)
+    uint64_t group)
 {
 	int lane = threadIdx.x % 32;
 	uint4 low = m->x[slot][2 * half][threadIdx.x], high = m->x[slot][2 * half + 1][threadIdx.x];
 
 #pragma unroll
 	for (int p = 0; p < N; p++) {
-		uint32_t u[4], v[4];
+		uint32_t w[4], u[4], v[4];
 
-		dropped8(u, g.l[p].mask, group);
-		dropped8(v, g.l[p].mask, group + down);
+		philox(w, g.l[p].mask, group);
+		dropped8(u, g.l[p].mask, w, false);
+		dropped8(v, g.l[p].mask, w, true);
 		uint32_t a[2][4] = { { low.x & ~u[0], high.x & ~v[0], low.y & ~u[1], high.y & ~v[1] },
 			{ low.z & ~u[2], high.z & ~v[2], low.w & ~u[3], high.w & ~v[3] } };
 #pragma unroll
@@ -131,7 +132,7 @@ put(const float c[N][2 * TILES][4], const struct job &g, int64_t t0)
 		for (int q = 0; q < 2 * TILES; q++)
 #pragma unroll
 			for (int h = 0; h < 2; h++) {
-				int64_t row = t0 + lane / 4 + 8 * h;
+				int64_t row = t0 + lane / 4 * 2 + h;
 
 				if (row < g.t && 8 * q < g.l[p].rank)
 					*reinterpret_cast<float2 *>(
@@ -151,7 +152,7 @@ shares(const __grid_constant__ struct job g)
 	int64_t t0 = static_cast<int64_t>(blockIdx.x) * TOKENS + threadIdx.x / 32 * 16;
 	int64_t c0 = static_cast<int64_t>(blockIdx.y) * g.run, end = c0 + g.run < g.cols ? c0 + g.run : g.cols;
 	uint64_t words = static_cast<uint64_t>(g.cols / VECTOR);
-	uint64_t row = static_cast<uint64_t>(g.first + t0 + lane / 4) * words + lane % 4;
+	uint64_t row = static_cast<uint64_t>((g.first + t0) / 2 + lane / 4) * words + lane % 4;
 	float c[N][2 * TILES][4] = {};
 	struct source<N, TILES> from;
 
@@ -170,7 +171,7 @@ shares(const __grid_constant__ struct job g)
 		copy_group();
 #pragma unroll 1
 		for (int half = 0; half < 2; half++, row += 4)
-			multiply<N, TILES>(c, m, slot, half, g, row, 8 * words);
+			multiply<N, TILES>(c, m, slot, half, g, row);
 		slot = slot < STAGES - 1 ? slot + 1 : 0;
 	}
 	put<N, TILES>(c, g, t0);
@@ -211,7 +212,7 @@ qz_cuda_drop_fits(struct qz_dev *d, const struct qz_linear *l, int n)
 	    cuda_dev(d)->shared < DROP_SHARED)
 		return false;
 	for (int i = 0; i < n; i++)
-		if (l[i].rank % 8 || l[i].rank > DROP_RANK || !aligned(l[i].a, 16))
+		if (l[i].rank % 8 || l[i].rank > DROP_RANK || l[i].first % 2 || !aligned(l[i].a, 16))
 			return false;
 	return true;
 }

@@ -32,31 +32,38 @@ qz_cuda_linear_need(const struct qz_need *need)
 	return QZ_CUDA_GEMM_WS + (layer > head ? layer : head);
 }
 
-/* What elements i .. i + 8 are multiplied with: of one call of Philox, or the end of one and the start of the
- * next. */
-static __device__ inline void
-factors(float f[VECTOR], const struct mask &m, int64_t i)
+/* Once in the code of factors(), which has it for each element. */
+static __device__ __noinline__ void
+draw(uint32_t w[4], const struct mask &m, uint64_t call)
 {
-	int skip = static_cast<int>(i % VECTOR);
-	uint32_t w[2][4] = {};
+	philox(w, m, call);
+}
 
-	philox(w[0], m, static_cast<uint64_t>(i / VECTOR));
-	if (skip)
-		philox(w[1], m, static_cast<uint64_t>(i / VECTOR + 1));
-#pragma unroll
-	for (int j = 0; j < 2 * VECTOR; j++) {
-		uint32_t half = w[j / VECTOR][j % VECTOR / 2] >> j % 2 * 16 & 0xffff;
+/* What elements i .. i + 8 of the mask, counted row by row, are multiplied with: of one call of Philox, or one a
+ * element where rows are no whole vectors. */
+static __device__ inline void
+factors(float f[VECTOR], const struct mask &m, int64_t cols, int64_t i)
+{
+	uint64_t was = ~0ull;
+	uint32_t w[4];
 
 #pragma unroll
-		for (int k = 0; k < VECTOR; k++)
-			if (k == j - skip)
-				f[k] = half >= m.below ? m.keep : 0;
+	for (int k = 0; k < VECTOR; k++) {
+		int64_t row = (i + k) / cols;
+		uint64_t e = static_cast<uint64_t>(row / 2 * cols + (i + k) % cols);
+		uint32_t half;
+
+		if (e / VECTOR != was)
+			draw(w, m, was = e / VECTOR);
+		half = e & 4 ? e & 2 ? w[3] : w[2] : e & 2 ? w[1] : w[0];
+		half = bytes_of(half, 0, e & 1 ? row & 1 ? 0x4423 : 0x4432 : row & 1 ? 0x4401 : 0x4410);
+		f[k] = half >= m.below ? m.keep : 0;
 	}
 }
 
 /* y = mask * x / (1 - p) for n elements, the first of which is element `first` of the mask. */
 static __global__ void
-drop(uint16_t *y, const uint16_t *x, struct mask m, int64_t first, int64_t n, bool vector)
+drop(uint16_t *y, const uint16_t *x, struct mask m, int64_t cols, int64_t first, int64_t n, bool vector)
 {
 	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * VECTOR;
 	float v[VECTOR], f[VECTOR];
@@ -64,7 +71,7 @@ drop(uint16_t *y, const uint16_t *x, struct mask m, int64_t first, int64_t n, bo
 	if (i >= n)
 		return;
 	load_at(v, x, i, n, vector);
-	factors(f, m, first + i);
+	factors(f, m, cols, first + i);
 #pragma unroll
 	for (int j = 0; j < VECTOR; j++)
 		v[j] *= f[j];
@@ -73,7 +80,7 @@ drop(uint16_t *y, const uint16_t *x, struct mask m, int64_t first, int64_t n, bo
 
 /* y (+)= mask * x / (1 - p) */
 static __global__ void
-drop_add(uint16_t *y, const uint16_t *x, struct mask m, bool add, int64_t first, int64_t n,
+drop_add(uint16_t *y, const uint16_t *x, struct mask m, bool add, int64_t cols, int64_t first, int64_t n,
     bool vector)
 {
 	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * VECTOR;
@@ -84,7 +91,7 @@ drop_add(uint16_t *y, const uint16_t *x, struct mask m, bool add, int64_t first,
 	load_at(v, x, i, n, vector);
 	if (add)
 		load_at(old, y, i, n, vector);
-	factors(f, m, first + i);
+	factors(f, m, cols, first + i);
 #pragma unroll
 	for (int j = 0; j < VECTOR; j++)
 		v[j] = old[j] + v[j] * f[j];
@@ -227,7 +234,7 @@ input(struct qz_dev *d, const struct scratch *s, const struct qz_linear *l, cons
 
 	if (l->dropout <= 0)
 		return from;
-	launch_flat(d, drop, n, VECTOR, s->x, from, m, first, n, aligned(from, 16));
+	launch_flat(d, drop, n, VECTOR, s->x, from, m, l->w.cols, first, n, aligned(from, 16));
 	return s->x;
 }
 
@@ -375,7 +382,7 @@ share_dx(struct qz_dev *d, const struct scratch *s, const struct group *g, const
 		n = piece(l, t0, t);
 		multiply(d, false, false, n, cols, g->rank, 1, p + t0 * ldp, ldp, l->a, cols, nullptr, s->x, cols,
 		    false);
-		launch_flat(d, drop_add, n * cols, VECTOR, to, s->x, mask_of(l), add, first + t0 * cols,
+		launch_flat(d, drop_add, n * cols, VECTOR, to, s->x, mask_of(l), add, cols, first + t0 * cols,
 		    n * cols, aligned(to, 16));
 	}
 }

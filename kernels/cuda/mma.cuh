@@ -70,6 +70,18 @@ copy16(uint16_t *to, const uint16_t *from, bool there)
 #endif
 }
 
+/* Four bytes likewise. */
+static __device__ inline void
+copy4(uint32_t *to, const uint32_t *from, bool there)
+{
+#ifdef QZ_CUDA_HAS_MMA
+	asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+		     :
+		     : "r"(shared_address(to)), "l"(__cvta_generic_to_global(from)), "r"(there ? 4 : 0)
+		     : "memory");
+#endif
+}
+
 /* The copies since the last one are a group. */
 static __device__ inline void
 copy_group(void)

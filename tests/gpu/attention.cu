@@ -1,5 +1,7 @@
 /* attention on a GPU: every implementation against float32 and against each other, the same bits twice, replayed
- * from a CUDA graph; then times.  TAP first, a table after it.  Links the plugin's own objects. */
+ * from a CUDA graph; then times.  TAP first, a table after it.  Links the plugin's own objects.
+ *
+ *	attention [fast | times]	without the longest document; times alone */
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -155,38 +157,17 @@ struct kind {
 	const char *name, *wish;
 	bool any_order;
 	int parts;
-	bool hopper; /* backward by qz_cuda_back_90() */
-	int key_way, query_way;
 };
-static std::vector<struct kind> kinds = {
+static const struct kind kinds[] = {
 	{ "qz", "own", false, 0 },
-	{ "cuDNN forward, qz backward", "cudnn", false, 0 },
+	{ "qz, for any GPU", "plain", false, 0 },
+	{ "cuDNN forward, qz backward", "", false, 0 },
 	{ "cuDNN, any order", "cudnn", true, 0 },
 	{ "cuDNN, all heads", "cudnn", false, 1 },
 	{ "cuDNN, 2 parts", "cudnn", false, 2 },
 	{ "cuDNN, 4 parts", "cudnn", false, 4 },
 	{ "cuDNN, 8 parts", "cudnn", false, 8 },
 };
-
-/* Each way of either kernel once, with the first of the other. */
-static void
-add_hopper(void)
-{
-	for (int i = 0; qz_cuda_back_90_way(true, i); i++)
-		kinds.push_back({ qz_cuda_back_90_way(true, i), "own", false, 0, true, i, 0 });
-	for (int i = 1; qz_cuda_back_90_way(false, i); i++)
-		kinds.push_back({ qz_cuda_back_90_way(false, i), "own", false, 0, true, 0, i });
-}
-
-static void
-backward(struct qz_dev *d, struct work *w, const struct kind &k)
-{
-	qz_cuda_op(d, "attention_bwd", w->a.max_q);
-	if (!k.hopper)
-		d->k->attention_bwd(d, &w->a);
-	else if (!qz_cuda_back_90(d, &w->a, k.key_way, k.query_way))
-		ok(false, "%s: the kernels for Hopper are not for it", w->p.name);
-}
 
 /* False: not for this device, or no memory. */
 static bool
@@ -207,9 +188,7 @@ give_space(struct qz_dev *d, struct work *w, const struct kind &k, struct space 
 	need.attention_parts = k.parts;
 	if (k.parts && !d->k->attention_parts(d, &need, k.parts))
 		return false;
-	if (k.hopper && (cuda_dev(d)->cc != 90 || w->p.dim < 64))
-		return false;
-	s->n = k.hopper ? qz_cuda_back_90_need(w->rows, w->a.n_docs, w->p.heads) : qz_cuda_attention_need(d, &need);
+	s->n = qz_cuda_attention_need(d, &need);
 	if (cudaMalloc(&s->p, s->n + 4096) != cudaSuccess) {
 		printf("# %s: %s: no memory for a workspace of %.0f MB\n", w->p.name, k.name, s->n * 1e-6);
 		cudaGetLastError();
@@ -443,7 +422,7 @@ both(struct qz_dev *d, struct work *w, const struct kind &k)
 {
 	poison(w);
 	d->k->attention(d, &w->a);
-	backward(d, w, k);
+	d->k->attention_bwd(d, &w->a);
 	must(d, k.name);
 	return read(w);
 }
@@ -515,7 +494,7 @@ replay(struct qz_dev *d, const struct pack &p)
 		rc = cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
 		if (rc == cudaSuccess) {
 			d->k->attention(d, &w.a);
-			backward(d, &w, k);
+			d->k->attention_bwd(d, &w.a);
 			rc = cudaStreamEndCapture(stream, &graph);
 		}
 		if (rc == cudaSuccess)
@@ -595,47 +574,10 @@ tell(const struct pack &p, const char *name, double ms, double flop, size_t nbyt
 	fflush(stdout);
 }
 
-/* What the kernels for Hopper take in their best ways, each with the pass before it. */
-struct best {
-	double key_ms, query_ms;
-	const char *keys, *queries;
-};
-
-/* The way that is not the first one; each kernel by the FLOPs that it computes: 4 and 3 products of 5. */
-static void
-time_hopper(struct qz_dev *d, struct work *w, const struct kind &k, struct best *best, size_t nbytes)
-{
-	char name[64];
-	double ms;
-
-	if (k.query_way == 0) {
-		snprintf(name, sizeof name, "Hopper, keys: %s", k.name);
-		ms = time_it(d, [&] { qz_cuda_back_90(d, &w->a, k.key_way, -1); });
-		tell(w->p, name, ms, 2 * flops(w->p), nbytes);
-		best->keys = ms < best->key_ms ? k.name : best->keys;
-		best->key_ms = ms < best->key_ms ? ms : best->key_ms;
-	}
-	if (k.key_way == 0) {
-		k.query_way == 0 ? snprintf(name, sizeof name, "Hopper, queries: %s", qz_cuda_back_90_way(false, 0))
-				 : snprintf(name, sizeof name, "Hopper, queries: %s", k.name);
-		ms = time_it(d, [&] { qz_cuda_back_90(d, &w->a, -1, k.query_way); });
-		tell(w->p, name, ms, 1.5 * flops(w->p), nbytes);
-		best->queries = ms < best->query_ms ? qz_cuda_back_90_way(false, k.query_way) : best->queries;
-		best->query_ms = ms < best->query_ms ? ms : best->query_ms;
-	}
-	if (k.key_way == 0 && k.query_way == 0) {
-		ms = time_it(d, [&] { qz_cuda_back_90(d, &w->a, -1, -1); });
-		printf("# %-28s %-34s %9.3f ms\n", w->p.name, "Hopper, the pass before", ms);
-		ms = time_it(d, [&] { qz_cuda_back_90(d, &w->a, 0, 0); });
-		tell(w->p, "Hopper, all, first ways", ms, 2.5 * flops(w->p), nbytes);
-	}
-}
-
 /* Forward by either, backward by each. */
 static void
 times(struct qz_dev *d, const struct pack &p)
 {
-	struct best best = { 1e9, 1e9, nullptr, nullptr };
 	struct work w;
 
 	start(&w, p);
@@ -646,21 +588,16 @@ times(struct qz_dev *d, const struct pack &p)
 		if (!give_space(d, &w, k, &s))
 			continue;
 		d->k->attention(d, &w.a);
-		if (&k < &kinds[2])
+		if (&k == &kinds[0] || &k == &kinds[2])
 			tell(p, &k == &kinds[0] ? "forward: qz" : "forward: cuDNN",
 			    time_it(d, [&] { d->k->attention(d, &w.a); }), flops(p), s.n);
-		if (k.hopper) {
-			time_hopper(d, &w, k, &best, s.n);
-		} else if (&k != &kinds[1]) {
+		if (&k != &kinds[2]) {
 			snprintf(name, sizeof name, "backward: %s", k.name);
 			tell(p, name, time_it(d, [&] { d->k->attention_bwd(d, &w.a); }), 2.5 * flops(p), s.n);
 		}
 		must(d, p.name);
 		take_space(d, &s, p.name);
 	}
-	if (best.keys)
-		printf("# %-28s best for Hopper: keys %s, queries %s: %.1f TFLOP/s\n", p.name, best.keys, best.queries,
-		    2.5 * flops(p) / (best.key_ms + best.query_ms) * 1e-9);
 	stop(&w);
 }
 
@@ -689,7 +626,7 @@ main(int argc, char **argv)
 	struct qz_err e = {};
 	struct qz_dev *d = qz_backend_v1.count() > 0 ? qz_backend_v1.open(0, 0, &e) : nullptr;
 	char text[512];
-	bool slow = argc < 2 || strcmp(argv[1], "fast") != 0;
+	bool slow = argc < 2 || strcmp(argv[1], "fast") != 0, only = argc > 1 && !strcmp(argv[1], "times");
 	const struct pack small[] = {
 		{ "1 63 64 65 2047", { 1, 63, 64, 65, 2047 }, 8, 2, 128, 0 },
 		{ "127 1 1 1 300 128 129", { 127, 1, 1, 1, 300, 128, 129 }, 8, 2, 128, 0 },
@@ -721,14 +658,14 @@ main(int argc, char **argv)
 	}
 	d->k->describe(d, text, sizeof text);
 	printf("# %s\n", text);
-	add_hopper();
 	for (const struct pack &p : small)
-		check(d, p, true);
+		if (!only)
+			check(d, p, true);
 	for (const struct pack &p : large)
-		if (p.len[0] < 32768)
+		if (!only && p.len[0] < 32768)
 			check(d, p, false);
-	replay(d, large[0]);
-	replay(d, large[3]);
+	for (int i = 0; !only && i < 2; i++)
+		replay(d, large[3 * i]);
 	printf("1..%d\n", n_tests);
 	for (const struct pack &p : large)
 		if (slow || p.len[0] < 32768)

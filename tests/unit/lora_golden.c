@@ -21,6 +21,7 @@ static const struct device {
 	{ "cpu", "avx2", 1e-5, 1e-5, 1e-5, 1e-4, 3e-5 },
 	{ "cpu", "avx512", 1e-5, 1e-5, 1e-5, 1e-4, 3e-5 },
 	{ "cpu", "avx512bf16", 2e-2, 1e-2, 1e-2, 2e-2, 2e-1 },
+	{ "cuda", NULL, 2e-2, 1e-2, 1e-2, 2e-2, 2e-1 },
 };
 
 static const struct {
@@ -318,7 +319,7 @@ main(void)
 			.bound = &devices[i] };
 
 		if (!g.dev) {
-			skip("this processor has no %s", g.device);
+			skip("this machine has no %s", g.device);
 			continue;
 		}
 		for (int base = 0; base < 2; base++)

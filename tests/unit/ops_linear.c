@@ -81,7 +81,7 @@ linear(struct qz_dev *d, const int *s, struct out *o)
 	if (s[5] & PLUS && n_l == 2)
 		l[1].plus = l[1].y = reals(d, o, 53, s[0] * l[1].w.rows, 1);
 	for (int i = 0; i < n_l; i++)
-		l[i].first = s[5] & PLUS ? 4 * s[0] + 3 : 0;
+		l[i].first = s[5] & PLUS ? 3 * s[0] + 2 : 0;
 	d->k->linear(d, l, n_l, x, s[0]);
 	d->k->linear_bwd(d, l, n_l, x, s[5] & NO_DX ? NULL : dx, s[0], false);
 	if (!(s[5] & NO_DX)) {
@@ -210,11 +210,14 @@ mask(void)
 	l.s = s;
 	d->k->linear(d, &l, 1, x, T);
 	for (uint64_t i = 0; i < T * C; i++) {
-		uint32_t w[4];
+		uint64_t at = i / C / 2 * C + i % C;
+		uint32_t w[4], draw;
 		double want;
 
-		qz_philox(42, 7, i / 8, w);
-		want = (w[i % 8 / 2] >> i % 2 * 16 & 0xffff) >= 0x4000 ? x[i] / 0.75 : 0;
+		qz_philox(42, 7, at / 8, w);
+		draw = w[at % 8 / 2] >> at % 2 * 16 & 0xffff;
+		draw = i / C % 2 ? (draw & 0xff) << 8 | draw >> 8 : draw;
+		want = draw >= 0x4000 ? x[i] / 0.75 : 0;
 		right += fabs(s[i] - want) <= 1e-15 * fabs(want);
 		kept += want != 0;
 	}
