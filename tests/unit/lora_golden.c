@@ -11,7 +11,8 @@
 enum { STEPS = 20, BATCH = 4, SEQ = 128, N_IDS = 64 };
 
 /* Bounds: gradients and their norm relative to themselves; losses, adapter, logits as they are.
- * torch's float32 logits are within 1.2e-5; scales and epsilon are float32 in the oracle too. */
+ * torch's float32 logits are within 1.2e-5; scales and epsilon are float32 in the oracle too.  avx512bf16 rounds the
+ * factors of products to bfloat16, cuda what lies between any two ops: a gradient's elements are further off. */
 static const struct device {
 	const char *name, *cpu;
 	double gradient, norm, loss, adapter, logits;
@@ -21,7 +22,7 @@ static const struct device {
 	{ "cpu", "avx2", 1e-5, 1e-5, 1e-5, 1e-4, 3e-5 },
 	{ "cpu", "avx512", 1e-5, 1e-5, 1e-5, 1e-4, 3e-5 },
 	{ "cpu", "avx512bf16", 2e-2, 1e-2, 1e-2, 2e-2, 2e-1 },
-	{ "cuda", NULL, 2e-2, 1e-2, 1e-2, 2e-2, 2e-1 },
+	{ "cuda", NULL, 5e-2, 1e-2, 1e-2, 2e-2, 4e-1 },
 };
 
 static const struct {
