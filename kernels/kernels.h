@@ -62,16 +62,17 @@ struct qz_linear {
 	float scale;           /* alpha / rank, or what the adapter says */
 	float dropout;         /* probability that an input element of the adapter is zero, 0..1 */
 	uint64_t seed, stream; /* dropout's key: kernels/dropout.h has the rule */
-	int64_t first;         /* token t of the call is token first + t of the mask; even ones may be faster */
-	const qz_act *a;       /* (rank, cols) */
-	const qz_act *b;       /* (rows, rank) */
-	qz_par *da, *db;       /* gradients, added to */
-	qz_act *y;             /* (T, rows) */
-	const qz_act *plus;    /* (T, rows), added to y; or NULL.  It may be y itself */
-	qz_act *s;        /* (T, rank), rows lds apart: drop(x) A^T, kept for the backward pass */
-	int64_t lds;      /* 0: rank */
-	const qz_act *dy; /* (T, rows): gradient of y, backward only */
-	void *left;       /* qz_left_bytes(): what linear_bwd without x leaves for linear_da */
+	int64_t
+	    first; /* token t of the call is token first + t of the mask; even ones may be faster */
+	const qz_act *a;    /* (rank, cols) */
+	const qz_act *b;    /* (rows, rank) */
+	qz_par *da, *db;    /* gradients, added to */
+	qz_act *y;          /* (T, rows) */
+	const qz_act *plus; /* (T, rows), added to y; or NULL.  It may be y itself */
+	qz_act *s;          /* (T, rank), rows lds apart: drop(x) A^T, kept for the backward pass */
+	int64_t lds;        /* 0: rank */
+	const qz_act *dy;   /* (T, rows): gradient of y, backward only */
+	void *left;         /* qz_left_bytes(): what linear_bwd without x leaves for linear_da */
 };
 
 /* Distance of the rows of l->s. */

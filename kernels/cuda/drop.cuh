@@ -12,7 +12,7 @@
 #include "kernels/cuda/mma.cuh"
 #include "kernels/dropout.h"
 
-enum { DROP_GROUP = 3, DROP_RANK = 64, DROP_DA_RUNS = 12, DROP_SHARED = 99 << 10 };
+enum { DROP_GROUP = 3, DROP_RANK = 64, DROP_DA_RUNS = 8, DROP_SHARED = 99 << 10 };
 
 /* Are projections l[0..n) of one x, all with dropout, for it? */
 bool qz_cuda_drop_fits(struct qz_dev *d, const struct qz_linear *l, int n);

@@ -11,8 +11,7 @@
 #include "kernels/cuda/drop.cuh"
 
 enum { WARPS = 4, THREADS = 32 * WARPS, COLUMNS = 64, TILE = 16, STAGES = 4, DX_RUN = 128 };
-/* Of the pass for da: blocks a multiprocessor, warps side by side in a row of x, and above each other. */
-enum { DA_SLOTS = 3, DA_ACROSS = 2, DA_DOWN = WARPS / DA_ACROSS };
+enum { DA_SLOTS = 3 /* blocks of the pass for da a multiprocessor */ };
 
 struct part {
 	const uint16_t *a;
@@ -129,7 +128,7 @@ struct da_shared {
 			uint32_t bits[STAGES][N][THREADS];
 			uint16_t p[STAGES][WARPS][TILE * pitch<N, TILES>::LD];
 		};
-		float sum[WARPS - DA_ACROSS][32 * N * TILES][32];
+		float sum[WARPS / 2][32 * N * TILES][32];
 	};
 };
 
@@ -192,7 +191,7 @@ tile_da(float c[N][TILES][8][4], const struct da_shared<N, TILES> *m, int slot)
 	}
 }
 
-/* The sum over the warps that have the same columns, in order, to the first of them: halves that add to halves. */
+/* The sum over the block's warps, in order, to warp 0: halves that add to halves. */
 template <int N, int TILES>
 static __device__ inline void
 sum_warps(float c[32 * N * TILES], struct da_shared<N, TILES> *m)
@@ -200,7 +199,7 @@ sum_warps(float c[32 * N * TILES], struct da_shared<N, TILES> *m)
 	int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
 
 #pragma unroll
-	for (int half = WARPS / 2; half >= DA_ACROSS; half /= 2) {
+	for (int half = WARPS / 2; half > 0; half /= 2) {
 		__syncthreads();
 		if (warp >= half && warp < 2 * half)
 #pragma unroll
@@ -240,21 +239,20 @@ put_da(const float c[N][TILES][8][4], const struct job &g, int64_t c0)
 			}
 }
 
-/* blockIdx.x: columns, 64 for each warp across; blockIdx.y: a run of tokens, of which the warps that have the same
- * columns take tiles in turn. */
+/* blockIdx.x: 64 columns; blockIdx.y: a run of tokens, of which the warps take tiles in turn. */
 template <int N, int TILES>
 static __global__ void __launch_bounds__(THREADS, N *TILES > 3 ? 2 : DA_SLOTS)
 da_shares(const __grid_constant__ struct job g)
 {
 	extern __shared__ __align__(16) char memory[];
 	struct da_shared<N, TILES> *m = reinterpret_cast<struct da_shared<N, TILES> *>(memory);
-	int64_t c0 = (static_cast<int64_t>(blockIdx.x) * DA_ACROSS + threadIdx.x / 32 % DA_ACROSS) * COLUMNS;
-	int64_t col = c0 + threadIdx.x % 32 / 4 * VECTOR, step = DA_DOWN * TILE;
+	int64_t c0 = static_cast<int64_t>(blockIdx.x) * COLUMNS, col = c0 + threadIdx.x % 32 / 4 * VECTOR;
+	const int step = WARPS * TILE;
 	int64_t t0 = static_cast<int64_t>(blockIdx.y) * g.run, end = t0 + g.run < g.t ? t0 + g.run : g.t;
 	float c[N][TILES][8][4] = {};
 	int slot = 0;
 
-	t0 += threadIdx.x / 32 / DA_ACROSS * TILE;
+	t0 += threadIdx.x / 32 * TILE;
 	for (int i = 0; i < STAGES - 1; i++) {
 		if (t0 + i * step < end)
 			fetch(m, i, g, t0 + i * step, end, col);
@@ -271,7 +269,7 @@ da_shares(const __grid_constant__ struct job g)
 	}
 	copy_wait<0>();
 	sum_warps<N, TILES>(&c[0][0][0][0], m);
-	if (threadIdx.x < 32 * DA_ACROSS)
+	if (threadIdx.x < 32)
 		put_da<N, TILES>(c, g, c0);
 }
 
@@ -419,7 +417,7 @@ template <int N, int TILES>
 static void
 start_da(struct qz_dev *d, const struct job &g)
 {
-	dim3 blocks(static_cast<unsigned>(ceil_div(g.cols, DA_ACROSS * COLUMNS)), static_cast<unsigned>(g.runs));
+	dim3 blocks(static_cast<unsigned>(ceil_div(g.cols, COLUMNS)), static_cast<unsigned>(g.runs));
 
 	static_assert(sizeof(struct da_shared<N, TILES>) <= DROP_SHARED, "shared memory");
 	launch_large(d, da_shares<N, TILES>, blocks, THREADS, sizeof(struct da_shared<N, TILES>), g);
@@ -478,10 +476,10 @@ job_of(const struct qz_linear *l, int n, const uint16_t *p, int64_t ldp, const u
 static void
 one_pass_da(struct qz_dev *d, struct job g, int n, const qz_act *x, size_t used)
 {
-	int64_t groups = ceil_div(g.cols, DA_ACROSS * COLUMNS), tiles = ceil_div(g.t, DA_DOWN * TILE);
+	int64_t groups = ceil_div(g.cols, COLUMNS), tiles = ceil_div(g.t, WARPS * TILE);
 
 	g.x = static_cast<const uint16_t *>(x);
-	g.run = ceil_div(tiles, split_of(groups, DA_SLOTS * cuda_dev(d)->sms, DROP_DA_RUNS)) * DA_DOWN * TILE;
+	g.run = ceil_div(tiles, split_of(groups, DA_SLOTS * cuda_dev(d)->sms, DROP_DA_RUNS)) * WARPS * TILE;
 	g.runs = static_cast<int>(ceil_div(g.t, g.run));
 	g.share =
 	    static_cast<float *>(qz_cuda_ws(d, &used, static_cast<size_t>(g.runs * g.ranks * g.cols) * 4));

@@ -198,7 +198,8 @@ masks(struct qz_dev *gpu, int n, int rank, int first)
 				right += ((uint16_t *)l[i / rank].s)[t * rank + i % rank] ==
 					 (kept(&l[i / rank], t, at + i) ? 0x4080 : 0);
 	}
-	ok(right == all && all == T * C, "cuda: %d masks, rank %d, from token %d: %lld of %lld elements", n, rank, first,
+	ok(right == all && all == T * C,
+	    "cuda: %d masks, rank %d, from token %d: %lld of %lld elements", n, rank, first,
 	    (long long)right, (long long)all);
 	for (int i = 0; i < o.n_owned; i++)
 		free(o.owned[i]);
