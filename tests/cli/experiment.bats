@@ -5,7 +5,7 @@ load helper
 load stories
 
 setup() {
-	[ -x "$ROOT/build/bin/qz-train" ] || skip "qz-train is not built"
+	[ -x "$BUILD/bin/qz-train" ] || skip "qz-train is not built"
 	command -v gnuplot >/dev/null || skip "no gnuplot"
 	stories "$BATS_TEST_TMPDIR" 12
 	cd "$BATS_TEST_TMPDIR" || return
@@ -13,7 +13,7 @@ setup() {
 
 experiment() {
 	make --no-print-directory -C "$ROOT/examples/experiment" OUT="$PWD/out" MODEL="$PWD/model" DATA="$PWD/train.jsonl" \
-		HELDOUT="$PWD/heldout.jsonl" STEPS=4 TRAIN='-r 4 --batch 2' "$@"
+		HELDOUT="$PWD/heldout.jsonl" STEPS=4 TRAIN='-r 4 --batch 2' BIN="$BUILD/bin" "$@"
 }
 
 @test "two learning rates, one report; then nothing to do; then what the data touches" {

@@ -1,6 +1,7 @@
 # helper - loaded by every .bats file: paths, and the folder with real data or a skip that says so.
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-export PATH="$ROOT/build/bin:$PATH" LC_ALL=C
+BUILD=$ROOT/${B:-build}
+export PATH="$BUILD/bin:$PATH" LC_ALL=C
 SHARED=${QZ_SHARED:-$ROOT/../shared}
 
 need_shared() {

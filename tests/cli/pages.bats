@@ -7,7 +7,7 @@ load stories
 setup_file() {
 	export PAGES=$BATS_FILE_TMPDIR
 	cd "$ROOT" || return
-	for bin in build/bin/qz-*; do
+	for bin in "$BUILD"/bin/qz-*; do
 		[ -x "$bin" ] || continue
 		tool=${bin##*/}
 		"$bin" --help=table >"$PAGES/$tool.table" || return

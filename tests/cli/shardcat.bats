@@ -4,7 +4,7 @@
 load helper
 
 setup() {
-	shardcat=$ROOT/build/examples/shardcat
+	shardcat=$BUILD/examples/shardcat
 	small=$BATS_TEST_TMPDIR/small.qz
 	# The bytes of the hexdump in the page; '*' repeats the line before.
 	awk '/HEXDUMP/ { on = 1; next } /^\.Ed/ { on = 0 } on' "$ROOT/man/qz-shard.5" | perl -ne '
