@@ -1,4 +1,4 @@
-/* Rows moved about: embed, gather, scatter; and add. */
+/* Rows moved about: embed, gather, scatter. */
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
@@ -81,25 +81,4 @@ CPU(scatter)(
 	struct rows r = { .y = x, .x = y, .index = rows, .n = n, .cols = cols };
 
 	CPU(run)(d, n_parts(n, rows_a_part(cols)), scatter_part, &r);
-}
-
-static void
-add_part(void *arg, int part, int thread)
-{
-	const struct rows *r = arg;
-	int64_t i = (int64_t)part * QZ_CPU_GRAIN, n = min64(QZ_CPU_GRAIN, r->n - i);
-	real *restrict y = r->y + i;
-	const real *restrict x = r->x + i;
-
-	(void)thread;
-	for (int64_t j = 0; j < n; j++)
-		y[j] += x[j];
-}
-
-void
-CPU(add)(struct qz_dev *d, qz_act *y, const qz_act *x, int64_t n)
-{
-	struct rows r = { .y = y, .x = x, .n = n };
-
-	CPU(run)(d, n_parts(n, QZ_CPU_GRAIN), add_part, &r);
 }

@@ -133,27 +133,3 @@ qz_cuda_scatter(struct qz_dev *d, qz_act *x, const qz_act *y, const int32_t *row
 	qz_cuda_op(d, "scatter", n, cols);
 	move(d, y, x, rows, n, cols, true);
 }
-
-static __global__ void __launch_bounds__(THREADS)
-add_all(uint16_t *y, const uint16_t *x, int64_t n, bool vector)
-{
-	int64_t i = (static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x) * VECTOR;
-	float a[VECTOR], b[VECTOR];
-
-	if (i >= n)
-		return;
-	load_at(a, y, i, n, vector);
-	load_at(b, x, i, n, vector);
-#pragma unroll
-	for (int j = 0; j < VECTOR; j++)
-		a[j] += b[j];
-	store_at(y, a, i, n, vector);
-}
-
-void
-qz_cuda_add(struct qz_dev *d, qz_act *y, const qz_act *x, int64_t n)
-{
-	qz_cuda_op(d, "add", n);
-	if (n > 0)
-		launch_flat(d, add_all, n, VECTOR, y, x, n, aligned(y, 16) && aligned(x, 16));
-}

@@ -316,20 +316,17 @@ far_indices(struct qz_dev *d)
 	x = k->alloc(d, (size_t)n * 2, &e);
 	y = k->alloc(d, (size_t)n * 2, &e);
 	k->fill(d, x, 0, (size_t)n * 2);
-	k->fill(d, y, 0, (size_t)n * 2);
 	k->copy_in(d, x, end, sizeof end);
 	k->copy_in(d, x + (n - 3) * 2, end, sizeof end);
-	k->copy_in(d, y + (n - 3) * 2, end, sizeof end);
-	k->add(d, y, x, n);
-	k->cast(d, x, QZ_F16, y, QZ_BF16, n);
-	k->copy_out(d, got, x, 6);
-	k->copy_out(d, got + 3, x + (n - 3) * 2, 6);
-	ok(k->sync(d, &e) == 0 && got[0] == 0x4000 && got[2] == 0x4400 && got[3] == 0x4400 &&
-		got[4] == 0x4600 && got[5] == 0x4800,
-	    "cuda: add and cast of %lld elements: %s", (long long)n, e.msg);
+	k->cast(d, y, QZ_F16, x, QZ_BF16, n);
+	k->copy_out(d, got, y, 6);
+	k->copy_out(d, got + 3, y + (n - 3) * 2, 6);
+	ok(k->sync(d, &e) == 0 && got[0] == 0x4000 && got[2] == 0x4400 && got[3] == 0x4000 &&
+		got[4] == 0x4200 && got[5] == 0x4400,
+	    "cuda: cast of %lld elements: %s", (long long)n, e.msg);
 	end[0] = 0x7f80;
-	k->copy_in(d, y + (n - 1) * 2, end, 2);
-	k->find_nonfinite(d, &bad, y, QZ_BF16, n);
+	k->copy_in(d, x + (n - 1) * 2, end, 2);
+	k->find_nonfinite(d, &bad, x, QZ_BF16, n);
 	ok(k->sync(d, &e) == 0 && bad == n - 1, "cuda: the last one is infinite: %lld",
 	    (long long)bad);
 	k->free(d, x);

@@ -346,9 +346,6 @@ MIRROR(swiglu_bwd,
        u = out(u, act(n)); dh = in(dh, act(n)); h = out(h, act(n));
        ON_GPU(swiglu_bwd, g, u, dh, h, n);)
 
-MIRROR(add, (struct qz_dev * d, qz_act *y, const qz_act *x, int64_t n), y = out(y, act(n));
-       x = in(x, act(n)); ON_GPU(add, y, x, n);)
-
 MIRROR(
     gather,
     (struct qz_dev * d, qz_act *y, const qz_act *x, const int32_t *rows, int64_t n, int64_t cols),

@@ -254,18 +254,6 @@ r_swiglu_bwd_h(struct stream *s, void **at)
 }
 
 static int
-p_add(const struct stream *s, struct stream_part *p)
-{
-	PARTS({ STREAM_VALUES, ACT, T * H, 0, 2 }, { STREAM_VALUES, ACT, T * H, 0, 1 });
-}
-
-static void
-r_add(struct stream *s, void **at)
-{
-	s->k->add(s->d, at[0], at[1], T * H);
-}
-
-static int
 p_gather(const struct stream *s, struct stream_part *p)
 {
 	PARTS({ STREAM_VALUES, ACT, T * H, 0, 1 }, { STREAM_VALUES, ACT, T * H, 0, 1 },
@@ -444,7 +432,6 @@ const struct stream_op bench_stream_ops[] = {
 	{ "swiglu", "ffn", 0, p_swiglu, r_swiglu },
 	{ "swiglu_bwd", "ffn", 0, p_swiglu_bwd, r_swiglu_bwd },
 	{ "swiglu_bwd", "ffn, h again", 0, p_swiglu_bwd_h, r_swiglu_bwd_h },
-	{ "add", "hidden", 0, p_add, r_add },
 	{ "gather", "hidden", 0, p_gather, r_gather },
 	{ "scatter", "hidden", 0, p_gather, r_scatter },
 	{ "cross_entropy", "64 MiB of logits, gradient", 0, p_loss, r_loss },
