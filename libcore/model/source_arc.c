@@ -236,9 +236,12 @@ spool_member(struct qz_source *s, const char *path, const struct qz_buf *before,
 	window = malloc(WINDOW);
 	if (!window)
 		return qz_nomem(e, WINDOW);
-	while ((got = qz_arc_some(a->arc, window, WINDOW, e)) > 0)
-		if (source_spool_add(s, window, (size_t)got, e) < 0)
+	while ((got = qz_arc_some(a->arc, window, WINDOW, e)) > 0) {
+		if (source_spool_add(s, window, (size_t)got, e) < 0) {
 			got = -1;
+			break;
+		}
+	}
 	free(window);
 	w->size = s->spool.nbytes - w->base;
 	return got < 0 ? -1 : 0;

@@ -26,6 +26,20 @@ only() {
 	[ -z "$left" ]
 }
 
+@test "no room for the temporary file: status 1, the place is said, nothing is left" {
+	mkdir small
+	mount -t tmpfs -o size=512k none small 2>/dev/null || skip "cannot mount a small disk here"
+	tar -C "$MODEL" -cf model.tar model.safetensors config.json
+	run bash -c "cat model.tar | TMPDIR='$PWD/small' qz-quantize -q -o out.qz -"
+	left=$(ls -A small)
+	umount small
+	[ "$status" -eq 1 ]
+	[[ $output == "qz-quantize: <stdin>: cannot write to a temporary file (TMPDIR chooses the folder): No space left on device" ]]
+	[ -z "$left" ]
+	rmdir small
+	only model.tar
+}
+
 @test "a full device as standard output: status 1" {
 	run bash -c "qz-quantize -q '$MODEL' >/dev/full"
 	[ "$status" -eq 1 ]
