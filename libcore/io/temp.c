@@ -37,12 +37,44 @@ qz_temp_forget(const char *temp)
 	}
 }
 
+/* Unlinks a folder's files by system calls alone: opendir() is not for signal handlers. */
+static void
+empty(int folder)
+{
+	_Alignas(struct dirent64) char some[2048];
+	ssize_t n;
+
+	while ((n = getdents64(folder, some, sizeof some)) > 0) {
+		for (ssize_t at = 0; at < n;) {
+			const struct dirent64 *f = (const struct dirent64 *)(some + at);
+
+			if (strcmp(f->d_name, ".") && strcmp(f->d_name, ".."))
+				unlinkat(folder, f->d_name, 0);
+			at += f->d_reclen;
+		}
+	}
+}
+
+static void
+remove_all(const char *temp)
+{
+	int folder = open(temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (folder < 0) {
+		unlink(temp);
+		return;
+	}
+	empty(folder);
+	close(folder);
+	rmdir(temp);
+}
+
 void
 qz_temp_abandon(void)
 {
 	for (int i = 0; i < LISTED_MAX; i++)
 		if (listed[i])
-			unlink(listed[i]);
+			remove_all(listed[i]);
 }
 
 /* "DIR/.NAME.qz-XXXXXX" for "DIR/NAME", and DIR ("." when there is none). */
@@ -194,17 +226,6 @@ qz_temp_folder(const char *path, struct qz_err *e)
 void
 qz_temp_remove(const char *temp)
 {
-	DIR *d = opendir(temp);
-	struct dirent *f;
-
-	if (d) {
-		while ((f = readdir(d)))
-			if (strcmp(f->d_name, ".") && strcmp(f->d_name, ".."))
-				unlinkat(dirfd(d), f->d_name, 0);
-		closedir(d);
-		rmdir(temp);
-	} else {
-		unlink(temp);
-	}
+	remove_all(temp);
 	qz_temp_forget(temp);
 }

@@ -17,7 +17,7 @@ char *qz_temp_folder(const char *path, struct qz_err *e);
 /* Removes a file, or a folder with its files, and forgets it. */
 void qz_temp_remove(const char *temp);
 void qz_temp_forget(const char *temp);
-/* Async-signal-safe: unlinks the files in the list (folders are left: they have an odd name). */
+/* Async-signal-safe: removes what is in the list, folders with their files. */
 void qz_temp_abandon(void);
 
 #endif

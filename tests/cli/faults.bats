@@ -60,20 +60,25 @@ only() {
 	only feed model.tar
 }
 
-@test "SIGTERM in the middle leaves no file" {
-	tar -C "$(dirname "$MODEL")" -cf model.tar stories260k
+@test "SIGTERM in the middle leaves no file, no folder" {
+	tar -C "$MODEL" -cf model.tar config.json model.safetensors # config first: it streams
 	mkfifo feed
-	qz-quantize -q -o out.qz - <feed 3>&- &
-	pid=$!
-	exec 9>feed
-	head -c 600000 model.tar >&9
-	sleep 0.3
-	kill -TERM $pid
-	exec 9>&-
-	status=0
-	wait $pid || status=$?
-	[ "$status" -eq 143 ]
-	only feed model.tar
+	for to in shard bnb; do
+		qz-quantize -q --to $to -o out - <feed 3>&- &
+		pid=$!
+		exec 9>feed
+		head -c 600000 model.tar >&9
+		sleep 0.3
+		for ((i = 0; i < 100; i++)); do
+			[ $to = shard ] || [ -d "$(echo .out.qz-*)" ] || sleep 0.1
+		done
+		kill -TERM $pid
+		exec 9>&-
+		status=0
+		wait $pid || status=$?
+		[ "$status" -eq 143 ]
+		only feed model.tar
+	done
 }
 
 @test "a failed run leaves an old file as it was" {
