@@ -69,13 +69,13 @@ open_stdout(struct qz_out *o, bool text, struct qz_err *e)
 
 /* A special file (/dev/null, a fifo) is opened as it is: there is nothing to rename. */
 static int
-open_file(struct qz_out *o, const char *path, struct qz_err *e)
+open_file(struct qz_out *o, const char *path, const char *name, struct qz_err *e)
 {
 	struct stat st;
 
-	o->name = strdup(path);
+	o->name = strdup(name);
 	if (!o->name)
-		return qz_nomem(e, strlen(path));
+		return qz_nomem(e, strlen(name));
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
 		return qz_fail(e, QZ_EUSAGE, "%s: is a folder", path);
 	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
@@ -89,21 +89,35 @@ open_file(struct qz_out *o, const char *path, struct qz_err *e)
 	return o->fd < 0 ? -1 : 0;
 }
 
-struct qz_out *
-qz_out_open(const char *path, bool text, struct qz_err *e)
+/* o, when it could be opened. */
+static struct qz_out *
+opened(struct qz_out *o, int ret)
 {
-	struct qz_out *o = new_out(e);
-	int ret;
-
-	if (!o)
-		return NULL;
-	ret = path && strcmp(path, "-") ? open_file(o, path, e) : open_stdout(o, text, e);
 	if (ret < 0) {
 		qz_out_close(o);
 		return NULL;
 	}
 	find_start(o);
 	return o;
+}
+
+struct qz_out *
+qz_out_open(const char *path, bool text, struct qz_err *e)
+{
+	struct qz_out *o;
+
+	if (path && strcmp(path, "-"))
+		return qz_out_open_as(path, path, e);
+	o = new_out(e);
+	return o ? opened(o, open_stdout(o, text, e)) : NULL;
+}
+
+struct qz_out *
+qz_out_open_as(const char *path, const char *name, struct qz_err *e)
+{
+	struct qz_out *o = new_out(e);
+
+	return o ? opened(o, open_file(o, path, name, e)) : NULL;
 }
 
 struct qz_out *
@@ -213,7 +227,7 @@ qz_out_expect(struct qz_out *o, uint64_t n, struct qz_err *e)
 	if (room < n)
 		return qz_fail(e, QZ_EIO,
 		    "%s: the disk has %llu bytes free, the output takes %llu: %llu are missing",
-		    o->path, (unsigned long long)room, (unsigned long long)n,
+		    o->name, (unsigned long long)room, (unsigned long long)n,
 		    (unsigned long long)(n - room));
 	return 0;
 }

@@ -18,6 +18,8 @@ struct qz_out;
 
 /* path NULL or "-": standard output; binary data is refused on a terminal (QZ_EUSAGE) unless text. */
 struct qz_out *qz_out_open(const char *path, bool text, struct qz_err *e);
+/* A file that messages call by another name. */
+struct qz_out *qz_out_open_as(const char *path, const char *name, struct qz_err *e);
 /* Into a buffer of the caller's. */
 struct qz_out *qz_out_memory(struct qz_buf *b, struct qz_err *e);
 const char *qz_out_name(const struct qz_out *o);
@@ -42,6 +44,8 @@ struct qz_outdir *qz_outdir_open(const char *path, struct qz_err *e);
 const char *qz_outdir_name(const struct qz_outdir *d);
 /* Borrowed until the next call. */
 const char *qz_outdir_path(struct qz_outdir *d, const char *file);
+/* A file in it, which messages call by the place that it will have. */
+struct qz_out *qz_outdir_file(struct qz_outdir *d, const char *file, struct qz_err *e);
 int qz_outdir_write(
     struct qz_outdir *d, const char *file, const void *data, size_t n, struct qz_err *e);
 int qz_outdir_commit(struct qz_outdir *d, struct qz_err *e);

@@ -74,6 +74,19 @@ qz_outdir_path(struct qz_outdir *d, const char *file)
 	return d->joined.failed ? "" : d->joined.data;
 }
 
+struct qz_out *
+qz_outdir_file(struct qz_outdir *d, const char *file, struct qz_err *e)
+{
+	struct qz_buf name = { 0 };
+	struct qz_out *o = NULL;
+
+	qz_buf_fmt(&name, "%s/%s", d->path, file);
+	if (qz_buf_ok(&name, e) == 0)
+		o = qz_out_open_as(qz_outdir_path(d, file), name.data, e);
+	qz_buf_free(&name);
+	return o;
+}
+
 int
 qz_outdir_write(struct qz_outdir *d, const char *file, const void *data, size_t n, struct qz_err *e)
 {
@@ -83,7 +96,7 @@ qz_outdir_write(struct qz_outdir *d, const char *file, const void *data, size_t 
 	if (strchr(file, '/') || !strcmp(file, "..") || !strcmp(file, "."))
 		return qz_fail(
 		    e, QZ_EDATA, "'%s' is not the name of a file in a model's folder", file);
-	o = qz_out_open(qz_outdir_path(d, file), false, e);
+	o = qz_outdir_file(d, file, e);
 	if (!o)
 		return -1;
 	ret = qz_out_write(o, data, n, e);

@@ -241,7 +241,7 @@ qz_adapter_write_peft(const struct qz_adapter *a, struct qz_outdir *d, struct qz
 
 	if (write_config(a, d, e) < 0)
 		return -1;
-	o = qz_out_open(qz_outdir_path(d, QZ_PEFT_WEIGHTS), false, e);
+	o = qz_outdir_file(d, QZ_PEFT_WEIGHTS, e);
 	ret = o ? write_weights(a, o, e) : -1;
 	if (ret == 0)
 		ret = qz_out_commit(o, e);

@@ -155,3 +155,14 @@ far() { perl "$ROOT/tests/cli/tensors.pl" "$@"; }
 	[ "$status" -ne 0 ]
 	[ "$(ls there)" = mine ]
 }
+
+@test "a full disk: the folder's file is called by the name it would have" {
+	mkdir small
+	mount -t tmpfs -o size=600k none small 2>/dev/null || skip "cannot mount a small disk here"
+	run qz-merge -q --to hf -o small/merged "$MODEL" "$GOLDEN/plain-final"
+	left=$(ls -A small)
+	umount small
+	[ "$status" -eq 1 ]
+	[[ $output == "qz-merge: small/merged/model.safetensors: the disk has "*" bytes free, the output takes "*" are missing" ]]
+	[ -z "$left" ]
+}

@@ -102,7 +102,7 @@ open_part(struct hf *k, struct qz_err *e)
 	if (ret == 0)
 		ret = qz_st_put(&head, st, n, e);
 	if (ret == 0) {
-		k->o = qz_out_open(qz_outdir_path(k->dir, name), false, e);
+		k->o = qz_outdir_file(k->dir, name, e);
 		ret = k->o ? qz_out_expect(k->o, head.n + data, e) : -1;
 	}
 	if (ret == 0)
