@@ -194,8 +194,10 @@ qz_source_open(const char *path, struct qz_err *e)
 {
 	struct qz_source *s = calloc(1, sizeof *s);
 
-	if (s)
-		s->name = strdup(strcmp(path, "-") ? path : "<stdin>");
+	if (s) {
+		s->is_stdin = !strcmp(path, "-");
+		s->name = strdup(s->is_stdin ? "<stdin>" : path);
+	}
 	if (!s || !s->name || !(s->hash = qz_hash_new())) {
 		qz_source_close(s);
 		qz_nomem(e, sizeof *s);

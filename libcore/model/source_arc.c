@@ -9,8 +9,8 @@
 /* An archive is read in one of two ways.
  *
  * Streaming: config.json is known and the weights are plain tensors, so they are given as they come.
- * A seekable archive is read once to find config and tensors, then again from its start; a pipe
- * streams when config.json stands before the weights.
+ * A file is read once to find config and tensors, then again from its start; standard input, be it a pipe or
+ * not, streams when config.json stands before the weights.
  * Spooled: otherwise the files of weights are first put into a temporary file, and taken from there.
  *
  * The model's folder in the archive is the one of config.json nearest to the top. */
@@ -622,5 +622,5 @@ source_open_archive(struct qz_source *s, struct qz_in *in, struct qz_err *e)
 	a->in = in;
 	if (restart(a, e) < 0)
 		return -1;
-	return qz_in_seekable(in) ? open_seekable(s, e) : open_pipe(s, e);
+	return qz_in_seekable(in) && !s->is_stdin ? open_seekable(s, e) : open_pipe(s, e);
 }

@@ -31,6 +31,7 @@ struct qz_source {
 	const struct source_ops *ops;
 	void *impl;
 	char *name;
+	bool is_stdin; /* read forwards, so that a pipe and a file give the same */
 	struct qz_arena arena;
 
 	struct qz_config config;

@@ -41,6 +41,17 @@ whole() { # the flow with files; $1: threads
 	cmp model.gguf 1/model.gguf
 }
 
+@test "an archive on standard input: from a pipe and from a file the same bytes" {
+	tar -C "$MODEL" -cf first.tar config.json model.safetensors tokenizer.json
+	tar -C "$MODEL" -cf last.tar model.safetensors tokenizer.json config.json
+	for f in first last; do
+		# shellcheck disable=SC2002 # a pipe is what is tested
+		cat $f.tar | qz-quantize -q - >piped.qz
+		qz-quantize -q - <$f.tar >redirected.qz
+		cmp piped.qz redirected.qz
+	done
+}
+
 @test "the same command twice gives the same bytes" {
 	whole 1
 	mv 1 first
