@@ -72,8 +72,8 @@ CPU(describe)(struct qz_dev *d, char *text, size_t n)
 	char model[128];
 
 	read_line("/proc/cpuinfo", "model name", model, sizeof model);
-	snprintf(text, n, "%s: %s, %d thread%s, %.1f GiB", d->k->name, model[0] ? model : "CPU",
-	    CPU(threads)(d), CPU(threads)(d) == 1 ? "" : "s", (double)CPU(memory)(d) / (1 << 30));
+	snprintf(text, n, "%s: %s, %d thread%s, %.1f GB", d->k->name, model[0] ? model : "CPU",
+	    CPU(threads)(d), CPU(threads)(d) == 1 ? "" : "s", (double)CPU(memory)(d) / 1e9);
 }
 
 /* What the system can still give, within the limit of the control group. */

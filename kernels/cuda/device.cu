@@ -233,8 +233,8 @@ describe(struct qz_dev *d, char *text, size_t n)
 	}
 	qz_cuda_gemms_name(d, blas, sizeof blas);
 	qz_cuda_sdpa_name(dnn, sizeof dnn);
-	snprintf(text, n, "cuda: %s, sm_%d%d, %.1f GiB, driver for CUDA %d.%d, runtime %d.%d, %s, %s", p.name,
-	    p.major, p.minor, static_cast<double>(p.totalGlobalMem) / (1 << 30), driver / 1000,
+	snprintf(text, n, "cuda: %s, sm_%d%d, %.1f GB, driver for CUDA %d.%d, runtime %d.%d, %s, %s", p.name,
+	    p.major, p.minor, static_cast<double>(p.totalGlobalMem) / 1e9, driver / 1000,
 	    driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10, blas, dnn);
 }
 

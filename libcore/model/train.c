@@ -280,18 +280,20 @@ eval_batch(struct qz_train *t)
 }
 
 int
-qz_train_eval(struct qz_train *t, const struct qz_data *d, double *loss, const volatile int *stop,
-    struct qz_err *e)
+qz_train_eval(struct qz_train *t, const struct qz_data *d, double *loss, qz_eval_fn *hear,
+    void *arg, struct qz_err *e)
 {
 	double sum = 0;
+	uint64_t tokens;
 
 	t->net->dropping = false;
 	qz_batch_clear(&t->batch);
 	for (uint64_t row = 0; row < d->n; row++) {
 		if (qz_batch_add(&t->batch, d, row))
 			continue;
+		tokens = (uint64_t)t->batch.n_tokens;
 		sum += eval_batch(t);
-		if (stop && *stop) {
+		if (hear(arg, tokens)) {
 			*loss = NAN;
 			return 0;
 		}

@@ -69,9 +69,11 @@ int qz_train_warm(struct qz_train *t, struct qz_err *e);
 /* One step.  A loss or a gradient that is not finite is QZ_EDATA that names the rows; the adapter is then as
  * it was before the step. */
 int qz_train_step(struct qz_train *t, struct qz_report *r, struct qz_err *e);
-/* Mean loss over all trained tokens of d, without dropout.  stop, when not NULL, ends it early: *loss is NaN. */
-int qz_train_eval(struct qz_train *t, const struct qz_data *d, double *loss,
-    const volatile int *stop, struct qz_err *e);
+/* Hears of each batch of an evaluation, of so many tokens; other than 0 ends it early. */
+typedef int qz_eval_fn(void *arg, uint64_t tokens);
+/* Mean loss over all trained tokens of d, without dropout; NaN when it was ended early. */
+int qz_train_eval(struct qz_train *t, const struct qz_data *d, double *loss, qz_eval_fn *hear,
+    void *arg, struct qz_err *e);
 /* The adapter as it is now; base: what it calls its base. */
 int qz_train_adapter(struct qz_train *t, const char *base, struct qz_adapter *a, struct qz_err *e);
 

@@ -116,13 +116,25 @@ static const struct qz_tool tool = {
 };
 
 static int
+evaluated(void *arg, uint64_t tokens)
+{
+	qz_meter_add(arg, tokens);
+	return train_stop;
+}
+
+static int
 evaluate(struct run *r, struct qz_err *e)
 {
+	struct qz_meter meter;
 	double loss;
+	int bad;
 
 	if (!r->eval.n || train_stop)
 		return 0;
-	if (qz_train_eval(&r->train, &r->eval, &loss, &train_stop, e) < 0)
+	qz_meter_start(&meter, "evaluate", r->eval.n_tokens, "tokens");
+	bad = qz_train_eval(&r->train, &r->eval, &loss, evaluated, &meter, e);
+	qz_meter_stop(&meter);
+	if (bad)
 		return -1;
 	if (train_stop)
 		return 0;
