@@ -143,7 +143,7 @@ steps(const char *variant, int64_t n, int threads, bool bad)
 {
 	struct qz_dev *d = open_variant(variant, threads);
 	struct out o = { 0 };
-	struct state want = fresh(&o, n), got = fresh(&o, n);
+	struct state want, got;
 	struct qz_adamw a = { 1e-2, 0.9, 0.999, 1e-8, 0.1, bad ? 0 : 0.5, 0 };
 	struct qz_err e = { 0 };
 	bool equal = true, copied = true;
@@ -152,6 +152,8 @@ steps(const char *variant, int64_t n, int threads, bool bad)
 		skip("%s: not on this machine", variant);
 		return;
 	}
+	want = fresh(&o, n);
+	got = fresh(&o, n);
 	for (int i = 0; i < 8; i++) {
 		float *g = gradients(&o, n, i, bad);
 

@@ -13,14 +13,18 @@ static void
 cast(const char *variant)
 {
 	struct qz_dev *d = open_variant(variant, 2);
-	uint16_t *h = need(65536 * 2), *back = need(65536 * 2);
-	float *f = need(65536 * 4);
-	double *g = need(65536 * 8);
+	uint16_t *h, *back;
+	float *f;
+	double *g;
 
 	if (!d) {
 		skip("%s: not on this machine", variant);
 		return;
 	}
+	h = need(65536 * 2);
+	back = need(65536 * 2);
+	f = need(65536 * 4);
+	g = need(65536 * 8);
 	for (int i = 0; i < 65536; i++)
 		h[i] = (uint16_t)i;
 	for (int t = QZ_F16; t <= QZ_BF16; t++) {
