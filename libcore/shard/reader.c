@@ -5,16 +5,13 @@
 
 #include "libcore/base/le.h"
 #include "libcore/base/size.h"
-#include "libcore/io/zst.h"
 #include "libcore/shard/codec.h"
+#include "libcore/shard/data.h"
 #include "libcore/shard/names.h"
-#include "libcore/shard/planes.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "sections are read into memory as they stand: this needs a little-endian machine"
 #endif
-
-enum { CHUNK = 256 * 1024 };
 
 enum state { BEFORE_SHARD, IN_SHARD, IN_DATA, AT_END };
 
@@ -36,13 +33,7 @@ struct qz_shard_reader {
 	size_t n_manifest;
 	bool saw_index;
 
-	uint64_t stored_left, raw_left;
-	struct qz_unzst *unzst;
-	bool frame_ended;
-	uint8_t *packed; /* CHUNK bytes of the file */
-	size_t packed_at, packed_n;
-	uint8_t *planes, *joined; /* QZ_PLANE_CHUNK each */
-	size_t joined_at, joined_n;
+	struct qz_shard_data data;
 };
 
 struct qz_shard_reader *
@@ -50,14 +41,15 @@ qz_shard_reader_new(struct qz_in *in, const char *kind, struct qz_err *e)
 {
 	struct qz_shard_reader *r = calloc(1, sizeof *r);
 
-	if (!r || !(r->record = qz_hash_new()) || !(r->whole = qz_hash_new()) ||
-	    !(r->packed = malloc(CHUNK))) {
+	if (!r || !(r->record = qz_hash_new()) || !(r->whole = qz_hash_new())) {
 		qz_shard_reader_free(r);
-		qz_nomem(e, CHUNK);
+		qz_nomem(e, sizeof *r);
 		return NULL;
 	}
 	r->in = in;
 	r->wanted = kind;
+	r->data.in = in;
+	r->data.hash = r->record;
 	return r;
 }
 
@@ -86,10 +78,7 @@ qz_shard_reader_free(struct qz_shard_reader *r)
 	qz_arena_free(&r->arena);
 	qz_hash_free(r->record);
 	qz_hash_free(r->whole);
-	qz_unzst_free(r->unzst);
-	free(r->packed);
-	free(r->planes);
-	free(r->joined);
+	qz_shard_data_free(&r->data);
 	free(r);
 }
 
@@ -103,25 +92,6 @@ place(struct qz_shard_reader *r, struct qz_err *e)
 	return qz_at(e, "%s: record %llu (%s%s%s) at byte %llu", qz_in_name(r->in),
 	    (unsigned long long)r->rec.number, tag, *r->rec.name ? " " : "", r->rec.name,
 	    (unsigned long long)(r->start + r->rec.offset));
-}
-
-static int
-truncated(struct qz_shard_reader *r, struct qz_err *e)
-{
-	if (e->code != QZ_EDATA)
-		return -1;
-	return qz_fail(e, QZ_EDATA, "%s: truncated: it ends at byte %llu, before the end record",
-	    qz_in_name(r->in), (unsigned long long)qz_in_offset(r->in));
-}
-
-/* n bytes of the current record into data, hashed. */
-static int
-take(struct qz_shard_reader *r, void *data, size_t n, struct qz_err *e)
-{
-	if (qz_in_read(r->in, data, n, e) < 0)
-		return truncated(r, e);
-	qz_hash_add(r->record, data, n);
-	return 0;
 }
 
 /* 1: a preamble was read, 0: the input ends here, -1. */
@@ -144,7 +114,7 @@ read_preamble(struct qz_shard_reader *r, struct qz_err *e)
 		    (unsigned long long)qz_in_offset(r->in));
 	r->start = qz_in_offset(r->in);
 	if (qz_in_read(r->in, p, sizeof p, e) < 0)
-		return truncated(r, e);
+		return qz_shard_truncated(r->in, e);
 	if (le16_get(p + 8) != QZ_SHARD_MAJOR)
 		return qz_fail(e, QZ_EDATA,
 		    "%s: is of format version %u.%u, this qz reads version %d", qz_in_name(r->in),
@@ -168,7 +138,7 @@ read_part(struct qz_shard_reader *r, size_t n, struct qz_err *e)
 	/* A length that lies must not make us allocate what is not there. */
 	if (qz_in_size(r->in) >= 0 && padded > (uint64_t)qz_in_size(r->in) - qz_in_offset(r->in)) {
 		qz_fail(e, QZ_EDATA, "ends early");
-		truncated(r, e);
+		qz_shard_truncated(r->in, e);
 		return NULL;
 	}
 	p = qz_arena_alloc(&r->arena, padded + 1);
@@ -176,7 +146,7 @@ read_part(struct qz_shard_reader *r, size_t n, struct qz_err *e)
 		qz_nomem(e, padded);
 		return NULL;
 	}
-	if (take(r, p, padded, e) < 0)
+	if (qz_shard_take(r->in, r->record, p, padded, e) < 0)
 		return NULL;
 	p[n] = '\0';
 	return p;
@@ -346,30 +316,6 @@ decode_table(struct qz_shard_reader *r, const uint8_t *table, struct qz_err *e)
 }
 
 static int
-start_data(struct qz_shard_reader *r, struct qz_err *e)
-{
-	r->stored_left = r->h.stored;
-	r->raw_left = r->h.raw;
-	r->packed_at = r->packed_n = r->joined_at = r->joined_n = 0;
-	r->frame_ended = false;
-	if (r->h.flags & QZ_FLAG_ZSTD) {
-		if (!r->unzst && !(r->unzst = qz_unzst_new(e)))
-			return -1;
-		qz_unzst_reset(r->unzst);
-	}
-	if (!(r->h.flags & QZ_FLAG_PLANES))
-		return 0;
-	if (!(r->h.flags & QZ_FLAG_ZSTD) || r->h.raw % 2)
-		return qz_fail(
-		    e, QZ_EDATA, "byte planes of %llu bytes", (unsigned long long)r->h.raw);
-	if (!r->planes)
-		r->planes = malloc(QZ_PLANE_CHUNK);
-	if (!r->joined)
-		r->joined = malloc(QZ_PLANE_CHUNK);
-	return r->planes && r->joined ? 0 : qz_nomem(e, QZ_PLANE_CHUNK);
-}
-
-static int
 read_record(struct qz_shard_reader *r, struct qz_err *e)
 {
 	uint8_t header[QZ_HEADER_SIZE];
@@ -383,7 +329,7 @@ read_record(struct qz_shard_reader *r, struct qz_err *e)
 	rec->number = r->seen.records;
 	r->h.type = 0;
 	qz_hash_reset(r->record);
-	if (take(r, header, sizeof header, e) < 0)
+	if (qz_shard_take(r->in, r->record, header, sizeof header, e) < 0)
 		return -1;
 	if (qz_header_get(&r->h, header, e) < 0)
 		return place(r, e);
@@ -398,96 +344,25 @@ read_record(struct qz_shard_reader *r, struct qz_err *e)
 	table = read_part(r, r->h.table_n, e);
 	if (!table || !(rec->meta = read_part(r, r->h.meta_n, e)))
 		return -1;
-	if (decode_table(r, (uint8_t *)table, e) < 0 || start_data(r, e) < 0)
+	if (decode_table(r, (uint8_t *)table, e) < 0 || qz_shard_data_begin(&r->data, &r->h, e) < 0)
 		return place(r, e);
 	r->state = IN_DATA;
-	return 0;
-}
-
-/* The next up to n bytes of the file's data. */
-static int64_t
-stored_bytes(struct qz_shard_reader *r, void *data, size_t n, struct qz_err *e)
-{
-	if (n > r->stored_left)
-		n = (size_t)r->stored_left;
-	if (n && take(r, data, n, e) < 0)
-		return -1;
-	r->stored_left -= n;
-	return (int64_t)n;
-}
-
-static int
-unpack(struct qz_shard_reader *r, uint8_t *out, size_t n, struct qz_err *e)
-{
-	while (n) {
-		size_t n_in, n_out = n;
-		int got;
-
-		if (r->packed_at == r->packed_n) {
-			int64_t more = stored_bytes(r, r->packed, CHUNK, e);
-
-			if (more < 0)
-				return -1;
-			r->packed_at = 0;
-			r->packed_n = (size_t)more;
-		}
-		n_in = r->packed_n - r->packed_at;
-		if (r->frame_ended || (n_in == 0 && r->stored_left == 0)) {
-			qz_fail(e, QZ_EDATA, "zstd: the frame ends %zu bytes early", n);
-			return place(r, e);
-		}
-		got = qz_unzst_step(r->unzst, r->packed + r->packed_at, &n_in, out, &n_out, e);
-		if (got < 0)
-			return place(r, e);
-		r->frame_ended = got == 1;
-		r->packed_at += n_in;
-		out += n_out;
-		n -= n_out;
-	}
-	return 0;
-}
-
-static int
-join_planes(struct qz_shard_reader *r, uint8_t *out, size_t n, struct qz_err *e)
-{
-	while (n) {
-		size_t part;
-
-		if (r->joined_at == r->joined_n) {
-			uint64_t left = r->raw_left < QZ_PLANE_CHUNK ? r->raw_left : QZ_PLANE_CHUNK;
-
-			if (unpack(r, r->planes, (size_t)left, e) < 0)
-				return -1;
-			qz_planes_join(r->joined, r->planes, (size_t)left);
-			r->joined_at = 0;
-			r->joined_n = (size_t)left;
-		}
-		part = r->joined_n - r->joined_at < n ? r->joined_n - r->joined_at : n;
-		memcpy(out, r->joined + r->joined_at, part);
-		r->joined_at += part;
-		r->raw_left -= part;
-		out += part;
-		n -= part;
-	}
 	return 0;
 }
 
 int
 qz_shard_read(struct qz_shard_reader *r, void *data, size_t n, struct qz_err *e)
 {
-	if (r->state != IN_DATA || n > r->raw_left) {
+	uint64_t left = r->state == IN_DATA ? r->data.raw_left : 0;
+
+	if (n > left) {
 		qz_fail(e, QZ_EDATA, "%zu bytes of data are asked for, %llu are left", n,
-		    (unsigned long long)(r->state == IN_DATA ? r->raw_left : 0));
+		    (unsigned long long)left);
 		return place(r, e);
 	}
-	if (r->h.flags & QZ_FLAG_PLANES)
-		return join_planes(r, data, n, e);
-	if (r->h.flags & QZ_FLAG_ZSTD) {
-		r->raw_left -= n;
-		return unpack(r, data, n, e);
-	}
-	r->raw_left -= n;
-	return stored_bytes(r, data, n, e) < 0 ? -1 : 0;
+	if (qz_shard_data_read(&r->data, data, n, e) == 0)
+		return 0;
+	return r->data.damaged ? place(r, e) : -1;
 }
 
 static int
@@ -496,10 +371,11 @@ check_seal(struct qz_shard_reader *r, struct qz_err *e)
 	uint8_t s[QZ_SEAL_SIZE], pad[QZ_SHARD_ALIGN];
 	uint64_t want, got;
 
-	if (take(r, pad, (size_t)(qz_round_up(r->h.stored, QZ_SHARD_ALIGN) - r->h.stored), e) < 0)
+	if (qz_shard_take(r->in, r->record, pad,
+		(size_t)(qz_round_up(r->h.stored, QZ_SHARD_ALIGN) - r->h.stored), e) < 0)
 		return -1;
 	if (qz_in_read(r->in, s, sizeof s, e) < 0)
-		return truncated(r, e);
+		return qz_shard_truncated(r->in, e);
 	qz_hash_add(r->record, s, 56);
 	got = qz_hash_get64(r->record);
 	want = le64_get(s + 56);
@@ -519,11 +395,7 @@ qz_shard_finish(struct qz_shard_reader *r, struct qz_err *e)
 {
 	if (r->state != IN_DATA)
 		return 0;
-	/* What is skipped is not decompressed: the checksum is over what is stored. */
-	while (r->stored_left)
-		if (stored_bytes(r, r->packed, CHUNK, e) < 0)
-			return -1;
-	if (check_seal(r, e) < 0)
+	if (qz_shard_data_skip(&r->data, e) < 0 || check_seal(r, e) < 0)
 		return -1;
 	r->state = r->h.type == QZ_REC_END ? AT_END : IN_SHARD;
 	return 0;
