@@ -4,6 +4,7 @@
 
 #include "libcore/format/safetensors.h"
 #include "libcore/io/arc.h"
+#include "libcore/model/source_beside.h"
 #include "libcore/model/source_impl.h"
 
 /* An archive is read in one of two ways.
@@ -15,15 +16,7 @@
  *
  * The model's folder in the archive is the one of config.json nearest to the top. */
 
-enum { FILES_MAX = 1000, WINDOW = 1 << 20 };
-#define CONFIG "config.json"
-
-/* A file beside the weights, waiting until the folder is known. */
-struct small {
-	char *folder;
-	const char *name;
-	struct qz_buf data;
-};
+enum { WEIGHTS_MAX = 1000, WINDOW = 1 << 20 };
 
 /* A file of weights: its header, or where it lies in the spool. */
 struct weights {
@@ -35,9 +28,7 @@ struct weights {
 struct archive_source {
 	struct qz_in *in;
 	struct qz_arc *arc;
-	struct small *small;
-	size_t n_small;
-	uint64_t small_nbytes;
+	struct beside beside;
 	struct weights *weights;
 	size_t n_weights;
 	char *folder; /* the model's, "" or "a/b/"; NULL: not known yet */
@@ -49,129 +40,23 @@ struct archive_source {
 	struct parts *parts; /* of the spool, or NULL */
 };
 
-static const char *
-base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
-static bool
-in_folder(const char *path, const char *folder)
-{
-	size_t n = (size_t)(base_name(path) - path);
-
-	return strlen(folder) == n && !memcmp(path, folder, n);
-}
-
 /* "model.safetensors", or "model-00001-of-00003.safetensors". */
 static bool
 is_weights(const char *path)
 {
 	static const char end[] = ".safetensors";
-	const char *name = base_name(path);
+	const char *name = path_name(path);
 	size_t n = strlen(name);
 
 	return n > strlen(end) && !strcmp(name + n - strlen(end), end) &&
 	       (!strcmp(name, "model.safetensors") || !strncmp(name, "model-", 6));
 }
 
-/* ---- files beside the weights ---- */
-
 static int
-keep_small(struct qz_source *s, const struct qz_arc_member *m, struct qz_err *e)
+find_folder(struct archive_source *a, struct qz_source *s, struct qz_err *e)
 {
-	struct archive_source *a = s->impl;
-	const char *name = base_name(m->name);
-	size_t most = source_file_max(name);
-	struct small *more, *f;
-
-	if (!most || (source_file_optional(name) && (m->size < 0 || (uint64_t)m->size > most)))
-		return 0;
-	if (a->n_small == FILES_MAX)
-		return qz_fail(e, QZ_EDATA, "%s: archive: more than %d files beside the weights",
-		    s->name, FILES_MAX);
-	more = realloc(a->small, (a->n_small + 1) * sizeof *more);
-	if (!more)
-		return qz_nomem(e, sizeof *more);
-	a->small = more;
-	f = &more[a->n_small++];
-	*f = (struct small){ .folder = strndup(m->name, (size_t)(name - m->name)) };
-	for (size_t i = 0; source_file_name(i); i++)
-		if (!strcmp(source_file_name(i), name))
-			f->name = source_file_name(i);
-	if (!f->folder)
-		return qz_nomem(e, 1);
-	if (qz_arc_all(a->arc, &f->data, most, e) < 0)
-		return -1;
-	a->small_nbytes += f->data.n;
-	if (a->small_nbytes > SOURCE_FILES_MAX)
-		return qz_fail(e, QZ_EDATA,
-		    "%s: archive: the files beside the weights have more than %d bytes", s->name,
-		    SOURCE_FILES_MAX);
-	return 0;
-}
-
-static int
-depth(const char *folder)
-{
-	int n = 0;
-
-	for (; *folder; folder++)
-		n += *folder == '/';
-	return n;
-}
-
-/* The folder of the config.json nearest to the top. */
-static int
-find_folder(struct qz_source *s, struct qz_err *e)
-{
-	struct archive_source *a = s->impl;
-	const struct small *best = NULL;
-
-	for (size_t i = 0; i < a->n_small; i++) {
-		const struct small *f = &a->small[i];
-
-		if (strcmp(f->name, CONFIG))
-			continue;
-		if (best && depth(best->folder) == depth(f->folder))
-			return qz_fail(e, QZ_EDATA,
-			    "%s: archive: holds two models, %s" CONFIG " and %s" CONFIG, s->name,
-			    best->folder, f->folder);
-		if (!best || depth(f->folder) < depth(best->folder))
-			best = f;
-	}
-	if (!best)
-		return qz_fail(e, QZ_EDATA, "%s: archive: has no " CONFIG, s->name);
-	a->folder = strdup(best->folder);
-	return a->folder ? 0 : qz_nomem(e, 1);
-}
-
-/* The folder's files, in the table's order; what is given is forgotten. */
-static int
-give_small(struct qz_source *s, struct qz_err *e)
-{
-	struct archive_source *a = s->impl;
-	const char *name;
-
-	for (size_t k = 0; (name = source_file_name(k)); k++) {
-		for (size_t i = 0; i < a->n_small; i++) {
-			struct small *f = &a->small[i];
-
-			if (strcmp(f->name, name) || strcmp(f->folder, a->folder))
-				continue;
-			if (source_add_file(s, name, f->data.data, f->data.n, e) < 0)
-				return qz_at(e, "%s: archive: %s%s", s->name, f->folder, name);
-		}
-	}
-	for (size_t i = 0; i < a->n_small; i++) {
-		free(a->small[i].folder);
-		qz_buf_free(&a->small[i].data);
-	}
-	a->n_small = 0;
-	a->small_nbytes = 0;
-	return 0;
+	a->folder = beside_folder(&a->beside, s, e);
+	return a->folder ? 0 : -1;
 }
 
 /* ---- files of weights ---- */
@@ -250,16 +135,16 @@ spool_member(struct qz_source *s, const char *path, const struct qz_buf *before,
 static bool
 is_ours(const struct archive_source *a, const char *path)
 {
-	return in_folder(path, a->folder) &&
-	       (!a->single || !strcmp(base_name(path), "model.safetensors"));
+	return path_in_folder(path, a->folder) &&
+	       (!a->single || !strcmp(path_name(path), "model.safetensors"));
 }
 
 static void
 see_single(struct archive_source *a)
 {
 	for (size_t i = 0; i < a->n_weights; i++)
-		if (in_folder(a->weights[i].path, a->folder) &&
-		    !strcmp(base_name(a->weights[i].path), "model.safetensors"))
+		if (path_in_folder(a->weights[i].path, a->folder) &&
+		    !strcmp(path_name(a->weights[i].path), "model.safetensors"))
 			a->single = true;
 }
 
@@ -275,9 +160,9 @@ spool_all(struct qz_source *s, struct qz_err *e)
 
 	while ((got = qz_arc_next(a->arc, &m, e)) > 0)
 		if ((is_weights(m->name) ? spool_member(s, m->name, &none, e)
-					 : keep_small(s, m, e)) < 0)
+					 : beside_keep(&a->beside, s, a->arc, m, e)) < 0)
 			return -1;
-	if (got < 0 || find_folder(s, e) < 0 || give_small(s, e) < 0)
+	if (got < 0 || find_folder(a, s, e) < 0 || beside_give(&a->beside, s, a->folder, e) < 0)
 		return -1;
 	see_single(a);
 	a->parts = parts_new(e);
@@ -376,13 +261,13 @@ survey(struct qz_source *s, struct qz_err *e)
 		struct weights *w;
 
 		if (!is_weights(m->name)) {
-			if (keep_small(s, m, e) < 0)
+			if (beside_keep(&a->beside, s, a->arc, m, e) < 0)
 				return -1;
 			continue;
 		}
-		if (a->n_weights == FILES_MAX)
+		if (a->n_weights == WEIGHTS_MAX)
 			return qz_fail(e, QZ_EDATA, "%s: archive: more than %d files of weights",
-			    s->name, FILES_MAX);
+			    s->name, WEIGHTS_MAX);
 		w = new_weights(a, m->name, e);
 		got = w ? read_header(s, m, &w->st, &text, e) : -1;
 		qz_buf_free(&text);
@@ -390,7 +275,7 @@ survey(struct qz_source *s, struct qz_err *e)
 			return -1;
 		bnb = bnb || parts_is_bnb(&w->st);
 	}
-	if (got < 0 || find_folder(s, e) < 0)
+	if (got < 0 || find_folder(a, s, e) < 0)
 		return -1;
 	see_single(a);
 	return bnb;
@@ -412,7 +297,7 @@ open_seekable(struct qz_source *s, struct qz_err *e)
 	struct archive_source *a = s->impl;
 	int bnb = survey(s, e);
 
-	if (bnb < 0 || give_small(s, e) < 0)
+	if (bnb < 0 || beside_give(&a->beside, s, a->folder, e) < 0)
 		return -1;
 	if (!bnb)
 		return make_manifest(s, e) < 0 ? -1 : restart(a, e);
@@ -426,16 +311,6 @@ open_seekable(struct qz_source *s, struct qz_err *e)
 	return restart(a, e) < 0 ? -1 : spool_all(s, e);
 }
 
-/* Is config.json of that folder among the files kept? */
-static bool
-has_config(const struct archive_source *a, const char *path)
-{
-	for (size_t i = 0; i < a->n_small; i++)
-		if (!strcmp(a->small[i].name, CONFIG) && in_folder(path, a->small[i].folder))
-			return true;
-	return false;
-}
-
 /* Up to the first file of weights: it streams when it can. */
 static int
 open_pipe(struct qz_source *s, struct qz_err *e)
@@ -446,15 +321,15 @@ open_pipe(struct qz_source *s, struct qz_err *e)
 	int got;
 
 	while ((got = qz_arc_next(a->arc, &m, e)) > 0 && !is_weights(m->name))
-		if (keep_small(s, m, e) < 0)
+		if (beside_keep(&a->beside, s, a->arc, m, e) < 0)
 			return -1;
 	if (got < 0)
 		return -1;
 	if (got == 0)
-		return find_folder(s, e) < 0
+		return find_folder(a, s, e) < 0
 			   ? -1
 			   : qz_fail(e, QZ_EDATA, "%s: archive: has no model.safetensors", s->name);
-	if (!has_config(a, m->name)) {
+	if (!beside_has_config(&a->beside, m->name)) {
 		got = spool_member(s, m->name, &text, e);
 		return got < 0 ? -1 : spool_all(s, e);
 	}
@@ -466,10 +341,10 @@ open_pipe(struct qz_source *s, struct qz_err *e)
 	}
 	qz_buf_free(&text);
 	a->streaming = true;
-	a->folder = strndup(m->name, (size_t)(base_name(m->name) - m->name));
+	a->folder = strndup(m->name, (size_t)(path_name(m->name) - m->name));
 	if (got < 0)
 		return -1;
-	return a->folder ? give_small(s, e) : qz_nomem(e, 1);
+	return a->folder ? beside_give(&a->beside, s, a->folder, e) : qz_nomem(e, 1);
 }
 
 /* ---- streaming ---- */
@@ -487,16 +362,17 @@ next_file(struct qz_source *s, struct qz_err *e)
 	while ((got = qz_arc_next(a->arc, &m, e)) > 0) {
 		if (is_weights(m->name) && is_ours(a, m->name))
 			break;
-		if (!known && !strcmp(base_name(m->name), CONFIG) &&
-		    (size_t)(base_name(m->name) - m->name) <= strlen(a->folder))
+		if (!known && !strcmp(path_name(m->name), BESIDE_CONFIG) &&
+		    (size_t)(path_name(m->name) - m->name) <= strlen(a->folder))
 			return qz_fail(e, QZ_EDATA,
-			    "%s: archive: holds two models, %s" CONFIG " and %s", s->name,
+			    "%s: archive: holds two models, %s" BESIDE_CONFIG " and %s", s->name,
 			    a->folder, m->name);
-		if (!known && in_folder(m->name, a->folder) && keep_small(s, m, e) < 0)
+		if (!known && path_in_folder(m->name, a->folder) &&
+		    beside_keep(&a->beside, s, a->arc, m, e) < 0)
 			return -1;
 	}
 	if (got <= 0)
-		return got < 0 || known ? got : give_small(s, e);
+		return got < 0 || known ? got : beside_give(&a->beside, s, a->folder, e);
 	qz_st_free(&a->st);
 	a->next = 0;
 	a->streaming = true;
@@ -592,14 +468,10 @@ close_archive(struct qz_source *s)
 		return;
 	qz_arc_close(a->arc);
 	qz_in_close(a->in);
-	for (size_t i = 0; i < a->n_small; i++) {
-		free(a->small[i].folder);
-		qz_buf_free(&a->small[i].data);
-	}
+	beside_free(&a->beside);
 	forget_weights(a);
 	qz_st_free(&a->st);
 	parts_free(a->parts);
-	free(a->small);
 	free(a->weights);
 	free(a->folder);
 	free(a);
