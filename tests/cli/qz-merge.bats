@@ -28,6 +28,13 @@ far() { perl "$ROOT/tests/cli/tensors.pl" "$@"; }
 	grep -q '"torch_dtype": "bfloat16"' merged/config.json
 }
 
+@test "it says how many tensors changed, and nothing with -q" {
+	run qz-merge -o merged.qz "$MODEL" "$GOLDEN/plain-final"
+	[ "$output" = "qz-merge: 35 of 47 tensors changed, 1.04 MB" ]
+	run qz-merge -q -o merged.qz "$MODEL" "$GOLDEN/plain-final"
+	[ "$output" = "" ]
+}
+
 @test "a shard and a folder hold the same, for any number of threads" {
 	qz-merge -q -j 1 -o 1.qz "$MODEL" "$GOLDEN/plain-final"
 	qz-merge -q -j 2 "$MODEL" "$GOLDEN/plain-final" >2.qz

@@ -13,6 +13,7 @@ struct result {
 	size_t n;
 	void *memory;
 	size_t cap;
+	bool changed; /* by an adapter */
 };
 
 struct job {
@@ -70,19 +71,19 @@ compute(void *arg, int slot, struct qz_err *e)
 	const struct qz_piece *c = qz_pieces_slot(j->pieces, slot);
 	struct result *r = &j->results[slot];
 	enum qz_dtype type = merge_type(j->m, c->t);
-	bool changed;
 	int64_t bad;
 
 	r->n = (size_t)(c->n_rows * c->cols) * qz_dtype((unsigned)type)->bytes;
 	r->rows = c->mat.data;
 	if (merge_plan(j->m, c->t, &r->t, e) < 0 ||
-	    qz_merge_add(&j->m->m, &j->panel, c, &changed, e) < 0)
+	    qz_merge_add(&j->m->m, &j->panel, c, &r->changed, e) < 0)
 		return -1;
-	if (!changed && type == c->t->dtype) {
+	if (!r->changed && type == c->t->dtype) {
 		if (qz_panel_check(&j->panel, c, &bad, e) < 0)
 			return -1;
 	} else {
-		if ((!changed && qz_panel_load(&j->panel, c, e) < 0) || reserve(r, r->n, e) < 0 ||
+		if ((!r->changed && qz_panel_load(&j->panel, c, e) < 0) ||
+		    reserve(r, r->n, e) < 0 ||
 		    qz_panel_store(&j->panel, type, r->memory, &bad, e) < 0)
 			return -1;
 		r->rows = r->memory;
@@ -107,7 +108,11 @@ write_piece(void *arg, int slot, struct qz_err *e)
 		return -1;
 	if (j->sink->rows(j->sink, r->rows, r->n, e) < 0)
 		return -1;
-	return c->last ? j->sink->last(j->sink, e) : 0;
+	if (!c->last)
+		return 0;
+	j->m->n++;
+	j->m->n_changed += r->changed;
+	return j->sink->last(j->sink, e);
 }
 
 int

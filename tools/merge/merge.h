@@ -9,7 +9,8 @@
 
 struct merge {
 	struct qz_merge m;
-	enum qz_dtype type; /* of the result; 0: each tensor's own, bf16 for quantized ones */
+	enum qz_dtype type;    /* of the result; 0: each tensor's own, bf16 for quantized ones */
+	uint64_t n, n_changed; /* tensors that merge_run() wrote; that an adapter changed */
 };
 
 /* The type that a tensor of the base gets. */

@@ -183,15 +183,14 @@ merge_into(struct merge *m, struct qz_source *s, struct sink *k, struct qz_err *
 	struct qz_spool *spool = NULL;
 	struct qz_feed feed = qz_feed_source(s);
 	struct qz_tensor *planned = NULL;
-	struct qz_meter meter;
+	struct qz_meter meter = { 0 };
 	struct qz_buf chain = { 0 };
 	size_t n = 0;
 	const struct qz_tensor *manifest = qz_source_manifest(s, &n);
+	char size[16];
 	int ret = 0;
 
 	if (qz_source_spooled(s)) {
-		char size[16];
-
 		qz_num_bytes(qz_source_spooled(s), size);
 		qz_say("%s: %s went to a temporary file, since what explains them comes later",
 		    qz_source_name(s), size);
@@ -221,6 +220,11 @@ merge_into(struct merge *m, struct qz_source *s, struct sink *k, struct qz_err *
 		ret = provenance(m, s, &chain, e);
 	if (ret == 0)
 		ret = k->end(k, chain.data, e);
+	if (ret == 0) {
+		qz_num_bytes(meter.done, size);
+		qz_say("%llu of %llu tensors changed, %s", (unsigned long long)m->n_changed,
+		    (unsigned long long)m->n, size);
+	}
 	qz_buf_free(&chain);
 	free(planned);
 	qz_spool_free(spool);
