@@ -184,6 +184,95 @@ linear_gradient(enum qz_dtype type, float dropout, int t)
 	qz_device_close(s.d);
 }
 
+/* sum over i < n of a[i * lda] * b[i * ldb] */
+static double
+dot(const double *a, int64_t lda, const double *b, int64_t ldb, int n)
+{
+	double sum = 0;
+
+	for (int i = 0; i < n; i++)
+		sum += a[i * lda] * b[i * ldb];
+	return sum;
+}
+
+/* |got - want| / |want| of an (m, n) product whose element i, j is before + scale * sum of a[i, p] b[p, j]. */
+struct factors {
+	int m, n, k;
+	double scale;
+	const double *a, *b, *before;
+	int64_t a_row, a_col, b_row, b_col;
+};
+
+static double
+off(const struct factors *f, const double *got)
+{
+	double diff = 0, all = 0;
+
+	for (int i = 0; i < f->m; i++) {
+		for (int j = 0; j < f->n; j++) {
+			double want = f->scale * dot(f->a + i * f->a_row, f->a_col,
+						     f->b + j * f->b_col, f->b_row, f->k);
+
+			want += f->before ? f->before[i * f->n + j] : 0;
+			diff += (got[i * f->n + j] - want) * (got[i * f->n + j] - want);
+			all += want * want;
+		}
+	}
+	return sqrt(diff / all);
+}
+
+/* The variants and their oracle are one source: a sign that is wrong in it is wrong in all of them.  So here the
+ * oracle itself, one product at a time, against three loops. */
+static void
+products(int t, int cols, int rows, int rank)
+{
+	struct qz_dev *d = open_variant("f64", 2);
+	struct qz_need most = { .tokens = t,
+		.weight = (int64_t)rows * cols,
+		.group = (int64_t)rows * cols,
+		.width = rows > cols ? rows : cols,
+		.rank_sum = rank };
+	struct out o = { 0 };
+	size_t n = d->k->workspace(d, &most);
+	int shape[MAX_SHAPE] = { t, cols, 0, 0, QZ_F32, 0 };
+	struct qz_linear l = projection(d, &o, shape, rows, rank, 10);
+	double *x = reals(d, &o, 1, (int64_t)t * cols, 1),
+	       *w = keep(&o, need((size_t)(rows * cols) * 8));
+	double *da = pars(d, &o, 15, (int64_t)rank * cols, 1),
+	       *db = pars(d, &o, 16, (int64_t)rows * rank, 1);
+	double *dx = poison(&o, (int64_t)t * cols, 8), *sum = poison(&o, (int64_t)t * cols, 8),
+	       *y = poison(&o, (int64_t)t * rows, 8);
+	double *dyb = keep(&o, need((size_t)(t * rank) * 8)), far[7];
+	const double *a = l.a, *b = l.b, *dy = l.dy, *s = l.s;
+
+	d->k->set_workspace(d, keep(&o, need(n)), n);
+	for (int i = 0; i < rows * cols; i++)
+		w[i] = ((const float *)l.w.data)[i];
+	for (int i = 0; i < t * rank; i++)
+		dyb[i] = dot(dy + i / rank * rows, 1, b + i % rank, rank, rows);
+	d->k->head(d, y, x, &l.w, t);
+	d->k->head_bwd(d, dx, dy, &l.w, t);
+	far[0] = off(&(struct factors){ t, rows, cols, 1, x, w, NULL, cols, 1, 1, cols }, y);
+	far[1] = off(&(struct factors){ t, cols, rows, 1, dy, w, NULL, rows, 1, cols, 1 }, dx);
+	d->k->linear(d, &l, 1, x, t);
+	far[2] = off(&(struct factors){ t, rank, cols, 1, x, a, NULL, cols, 1, 1, cols }, s);
+	far[3] = off(&(struct factors){ t, rows, rank, 2, s, b, y, rank, 1, 1, rank }, l.y);
+	d->k->linear_bwd(d, &l, 1, x, sum, t, false);
+	far[4] = off(&(struct factors){ t, cols, rank, 2, dyb, a, dx, rank, 1, cols, 1 }, sum);
+	far[5] = off(&(struct factors){ rank, cols, t, 2, dyb, x, da, 1, rank, cols, 1 }, l.da);
+	far[6] = off(&(struct factors){ rows, rank, t, 2, dy, s, db, 1, rows, rank, 1 }, l.db);
+	for (int i = 0; i < 7; i++)
+		if (!(far[i] < 1e-13))
+			far[0] = NAN;
+	ok(far[0] < 1e-13,
+	    "%d x %d x %d, rank %d, with loops: head %.0e %.0e, s %.0e, y %.0e, dx %.0e, da %.0e, "
+	    "db %.0e",
+	    t, cols, rows, rank, far[0], far[1], far[2], far[3], far[4], far[5], far[6]);
+	for (int i = 0; i < o.n_owned; i++)
+		free(o.owned[i]);
+	qz_device_close(d);
+}
+
 /* The mask is the rule of struct qz_linear, element by element, and the share that is kept is right. */
 static void
 mask(void)
@@ -334,6 +423,9 @@ main(void)
 		linear_gradient(types[i], 0, 11);
 	linear_gradient(QZ_NF4, 0.3f, 11);
 	linear_gradient(QZ_F32, 0.5f, 3);
+	products(1, 5, 3, 2);
+	products(70, 130, 65, 9);
+	products(9, 1600, 70, 16);
 	mask();
 	refusals();
 	return done();
