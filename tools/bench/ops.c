@@ -26,10 +26,12 @@ struct bench {
 	float *absmax, *nested, *maps;
 	struct qz_mat nf4;
 	qz_act *x, *y, *g, *u; /* (t, hidden) or (t, ffn) */
-	qz_act *q, *kk, *v, *att, *dq, *dk, *dv;
+	qz_act *q, *kk, *v, *att, *dq, *dk, *dv, *dx;
 	qz_act *a, *b, *s; /* the adapter, and (t, rank) */
 	qz_par *lse, *da, *db;
 	float *a32, *b32;
+	void *table; /* (vocab, hidden) of bfloat16 */
+	qz_par *logits;
 	int32_t *starts, starts_host[2];
 	void *ws;
 	struct qz_linear linear;
@@ -101,6 +103,37 @@ static void
 do_linear_bwd(struct bench *b)
 {
 	b->k->linear_bwd(b->d, &b->linear, 1, b->x, b->y, T, false);
+}
+
+/* Rows of logits that are there at a time (QZ_LOGITS_BYTES of net.h). */
+static int64_t
+head_rows(const struct bench *b)
+{
+	int64_t rows = (64 << 20) / (b->m.vocab * (int64_t)b->k->par_size);
+
+	return rows < 1 ? 1 : rows < T ? rows : T;
+}
+
+static struct qz_mat
+head_of(const struct bench *b)
+{
+	return (struct qz_mat){ .type = QZ_BF16, .rows = b->m.vocab, .cols = H, .data = b->table };
+}
+
+static void
+do_head(struct bench *b)
+{
+	struct qz_mat w = head_of(b);
+
+	b->k->head(b->d, b->logits, b->x, &w, head_rows(b));
+}
+
+static void
+do_head_bwd(struct bench *b)
+{
+	struct qz_mat w = head_of(b);
+
+	b->k->head_bwd(b->d, b->dx, b->logits, &w, head_rows(b));
 }
 
 static struct qz_attn
@@ -189,11 +222,19 @@ f_attention_bwd(const struct bench *b)
 	return 5.0 * (double)T * (double)T * (double)QD;
 }
 
+static double
+f_head(const struct bench *b)
+{
+	return 2.0 * (double)head_rows(b) * (double)b->m.vocab * (double)H;
+}
+
 static const struct op product_op = { "product", "hidden to ffn", do_matmul, NULL };
 static const struct op ops[] = {
 	{ "merge", "ffn x hidden, rank 16", do_merge, f_merge },
 	{ "linear nf4+lora", "hidden to ffn", do_linear, f_linear },
 	{ "linear_bwd", "hidden to ffn", do_linear_bwd, f_linear_bwd },
+	{ "head", "64 MiB of logits, bf16", do_head, f_head },
+	{ "head_bwd", "64 MiB of logits, bf16", do_head_bwd, f_head },
 	{ "attention", "one document", do_attention, f_attention },
 	{ "attention_bwd", "one document", do_attention_bwd, f_attention_bwd },
 	{ "attention_bwd", "one document, any order", do_attention_any_order, f_attention_bwd },
@@ -232,6 +273,9 @@ buffers(struct bench *b, struct qz_err *e)
 		       (b->da = random_values(b, par, RANK * H, e)) &&
 		       (b->db = random_values(b, par, RANK * F, e)) &&
 		       (b->lse = random_values(b, par, T * b->m.heads, e)) &&
+		       (b->table = random_values(b, QZ_BF16, b->m.vocab * H, e)) &&
+		       (b->dx = random_values(b, act, T * H, e)) &&
+		       (b->logits = random_values(b, par, head_rows(b) * b->m.vocab, e)) &&
 		       (b->starts = get(b, sizeof b->starts_host, e))
 		   ? 0
 		   : -1;
@@ -250,7 +294,7 @@ workspace(struct bench *b, struct qz_err *e)
 		.kv_heads = (int)b->m.kv_heads,
 		.head_dim = (int)b->m.head_dim,
 		.any_order = true,
-		.head_rows = 1,
+		.head_rows = head_rows(b),
 		.vocab = b->m.vocab };
 	size_t n = b->k->workspace(b->d, &need);
 
@@ -300,7 +344,7 @@ release(struct bench *b)
 	void *all[] = { b->dense == (void *)b->weight ? NULL : b->dense, b->weight, b->weight_out,
 		b->codes, b->absmax8, b->absmax, b->nested, b->maps, b->x, b->y, b->g, b->u, b->q,
 		b->kk, b->v, b->att, b->dq, b->dk, b->dv, b->a, b->b, b->s, b->a32, b->b32, b->da,
-		b->db, b->lse, b->starts, b->ws };
+		b->db, b->lse, b->starts, b->ws, b->table, b->dx, b->logits };
 
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		b->k->free(b->d, all[i]);
@@ -341,7 +385,7 @@ ceilings(struct bench *b, struct qz_err *e)
 	b->k->describe(b->d, about, sizeof about);
 	if (b->o->json)
 		return 0;
-	printf("%s, %s: %s, %lld tokens\n", b->k->name, about, b->o->shape, (long long)b->t);
+	printf("%s: %s, %lld tokens\n", about, b->o->shape, (long long)b->t);
 	printf("ceilings: copy %.1f GB/s (read + write), product %.1f GFLOP/s\n\n", b->copy * 1e-9,
 	    b->flops * 1e-9);
 	printf("%-16s %-28s %11s %10s %-8s %7s\n", "op", "shape", "us", "rate", "", "ceiling");

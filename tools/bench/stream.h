@@ -40,6 +40,7 @@ struct stream {
 	const struct stream_op *op; /* the one at hand */
 	struct qz_adamw *args;
 	double *sum;
+	int64_t first; /* of find_nonfinite */
 };
 
 /* One op: its arguments in order (returns how many), and the call. */

@@ -64,6 +64,57 @@ r_quantize4_16(struct stream *s, void **at)
 }
 
 static int
+p_quantize8(const struct stream *s, struct stream_part *p)
+{
+	PARTS({ STREAM_ZEROS, QZ_U8, H * F, 0, 1 }, { STREAM_ZEROS, QZ_F32, F, 0, 1 },
+	    { STREAM_VALUES, QZ_BF16, H * F, 0, 1 });
+}
+
+static void
+r_quantize8(struct stream *s, void **at)
+{
+	s->k->quantize8(s->d, at[0], at[1], at[2], QZ_BF16, F, H);
+}
+
+/* Blocks of 32 in 34 bytes. */
+static int
+p_ggml(const struct stream *s, struct stream_part *p)
+{
+	PARTS(
+	    { STREAM_ZEROS, QZ_U8, H * F / 32 * 34, 0, 1 }, { STREAM_VALUES, QZ_F32, H * F, 0, 1 });
+}
+
+static void
+r_ggml(struct stream *s, void **at)
+{
+	s->k->quantize_ggml(s->d, QZ_Q8_0, at[0], at[1], F, H, NULL);
+}
+
+static int
+p_cast(const struct stream *s, struct stream_part *p)
+{
+	PARTS({ STREAM_ZEROS, QZ_BF16, H * F, 0, 1 }, { STREAM_VALUES, QZ_F32, H * F, 0, 1 });
+}
+
+static void
+r_cast(struct stream *s, void **at)
+{
+	s->k->cast(s->d, at[0], QZ_BF16, at[1], QZ_F32, H * F);
+}
+
+static int
+p_finite(const struct stream *s, struct stream_part *p)
+{
+	PARTS({ STREAM_VALUES, QZ_BF16, H * F, 0, 1 });
+}
+
+static void
+r_finite(struct stream *s, void **at)
+{
+	s->k->find_nonfinite(s->d, &s->first, at[0], QZ_BF16, H * F);
+}
+
+static int
 p_nest(const struct stream *s, struct stream_part *p)
 {
 	PARTS({ STREAM_ZEROS, QZ_U8, H * F / BLOCK, 0, 1 },
@@ -417,6 +468,10 @@ const struct stream_op bench_stream_ops[] = {
 	{ "quantize4", "ffn x hidden, f32", 0, p_quantize4, r_quantize4 },
 	{ "quantize4", "ffn x hidden, bf16", 0, p_quantize4_16, r_quantize4_16 },
 	{ "nest_absmax", "ffn x hidden / 64", 0, p_nest, r_nest },
+	{ "quantize8", "ffn x hidden, bf16", 0, p_quantize8, r_quantize8 },
+	{ "quantize_ggml", "ffn x hidden, q8_0", 0, p_ggml, r_ggml },
+	{ "cast", "ffn x hidden, f32 to bf16", 0, p_cast, r_cast },
+	{ "find_nonfinite", "ffn x hidden, bf16", 0, p_finite, r_finite },
 	{ "dequantize nf4", "ffn x hidden, activations", 0, p_dequantize, r_dequantize },
 	{ "dequantize nf4", "ffn x hidden, f32", 0, p_dequantize32, r_dequantize32 },
 	FEW_ROWS(1),
