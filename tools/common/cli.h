@@ -61,8 +61,9 @@ extern int64_t qz_threads;         /* -j, 0: all processors */
 		0, 0, NULL },                                                                      \
 	{                                                                                          \
 		'j', "threads", QZ_OPT_INT, &qz_threads, "N",                                      \
-		    "Use N threads. 0 takes all processors; the output does not depend on it.", 0, \
-		    1024, NULL                                                                     \
+		    "Use N threads; 0, the default, takes all processors. The output does not "    \
+		    "depend on it.",                                                               \
+		    0, 1024, NULL                                                                  \
 	}
 #define QZ_OPT_LAST                                                                                \
 	{                                                                                          \

@@ -13,7 +13,8 @@ static struct qz_list skip;
 
 static const struct qz_opt opts[] = {
 	{ 't', "type", QZ_OPT_STR, &type, "TYPE",
-	    "Store the seven projections of each layer in this type. Embedding, head and norms "
+	    "Store the seven projections of each layer as nf4, fp4, int8, bf16, f16, f32 or keep. "
+	    "Embedding, head and norms "
 	    "keep "
 	    "theirs; with bf16, f16 or f32 embedding and head are stored in it too. Keep leaves "
 	    "every "

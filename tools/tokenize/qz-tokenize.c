@@ -72,8 +72,9 @@ static const struct qz_opt opts[] = {
 	{ 0, "json", QZ_OPT_FLAG, &as_json, NULL, "Print the report as a line of JSON.", 0, 0,
 	    NULL },
 	{ 'j', "threads", QZ_OPT_INT, &qz_threads, "N",
-	    "Use N threads. 0 takes all processors; the output does not depend on it.", 0, 1024,
-	    NULL },
+	    "Use N threads; 0, the default, takes all processors. The output does not depend on "
+	    "it.",
+	    0, 1024, NULL },
 	{ 0, "zstd", QZ_OPT_INT, &zstd_level, "LEVEL",
 	    "Compress the shard at this level. 0 stores it as it is.", 0, 19, NULL },
 	{ 'o', "output", QZ_OPT_STR, &output, "FILE",
