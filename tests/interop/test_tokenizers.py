@@ -28,7 +28,7 @@ args = ap.parse_args()
 shared = os.environ.get("QZ_SHARED", "../shared")
 
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
-from strings import RANGES, texts
+from unicode_strings import RANGES, texts
 
 # Characters whose place among marks the package does not know: its tables of normalization are older than
 # Unicode 12 (U+0EBA has no class there).  They say nothing about either side.
