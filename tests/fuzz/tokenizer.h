@@ -1,0 +1,55 @@
+/* tokenizer - loads a tokenizer from fuzzed bytes and uses it. */
+#ifndef QZ_FUZZ_TOKENIZER_H
+#define QZ_FUZZ_TOKENIZER_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcore/text/tokenizer.h"
+
+static void
+use_tokenizer(const struct qz_tokenizer *t)
+{
+	static const char *const texts[] = {
+		"", "a", "The quick  brown\n\nfox's 1234 <s>[INST]</s>",
+		"\xc3\xa9\xe4\xb8\xad\xe6\x96\x87 \xf0\x9f\x98\x80\xcc\x81",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	};
+	static const struct qz_span plain = { 2, 3 };
+	struct qz_encoding enc = { 0 };
+	struct qz_buf out = { 0 };
+	struct qz_err e;
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		size_t n = strlen(texts[i]);
+
+		enc.n = 0;
+		if (qz_encode(t, texts[i], n, QZ_SPECIAL_ADD | QZ_SPECIAL_PARSE,
+			n > 5 ? &plain : NULL, n > 5, &enc, &e) < 0)
+			continue;
+		for (size_t k = 0; k < enc.n; k++)
+			if (enc.ids[k] >= qz_vocab_size(t) || enc.ends[k] > n)
+				abort();
+		qz_buf_clear(&out);
+		qz_decode(t, enc.ids, enc.n, false, &out, &e);
+	}
+	qz_encoding_free(&enc);
+	qz_buf_free(&out);
+}
+
+static void
+try_tokenizer(enum qz_text_file which, const uint8_t *data, size_t n)
+{
+	struct qz_text_files f = { 0 };
+	struct qz_tokenizer *t;
+	struct qz_err e;
+
+	f.file[which].s = (const char *)data;
+	f.file[which].n = n;
+	t = n ? qz_tokenizer_load(&f, &e) : NULL;
+	if (t)
+		use_tokenizer(t);
+	qz_tokenizer_free(t);
+}
+
+#endif
