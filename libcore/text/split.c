@@ -318,9 +318,11 @@ load_split(struct qz_stage *g, const struct qz_json *j, struct qz_err *e)
 	g->invert = qz_json_bool(qz_json_get(j, "invert"), false);
 	if (load_behaviour(g, j, -1, e) < 0)
 		return -1;
-	/* Its matches cover the text, so that these give one piece a match. */
+	/* Where its matches cover the text, the inverse of Removed is Isolated. */
 	if (regex && (g->behaviour == ISOLATED || (g->behaviour == REMOVED && g->invert)))
 		g->splitter = qz_splitter_find(regex);
+	if (g->splitter && g->behaviour != ISOLATED && !qz_splitter_covers(g->splitter))
+		g->splitter = NULL;
 	return g->splitter ? 0 : qz_pattern_load(&g->pattern, pattern, e);
 }
 

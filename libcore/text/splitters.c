@@ -16,6 +16,7 @@ struct qz_splitter {
 	/* The end of the piece that starts at s < t->end. */
 	const char *(*next)(const struct text *t, const char *s, int digits);
 	int digits; /* a number has at most so many */
+	bool gaps;  /* not all text is matched */
 };
 
 /* The end of the run of characters at s with (class & mask) == want. */
@@ -106,6 +107,15 @@ lines(const struct text *t, const char *s)
 	return end;
 }
 
+/* White space at s, in patterns that end in \s*[\r\n]+|\s+(?!\S)|\s+ */
+static const char *
+lines_or_space(const struct text *t, const char *s)
+{
+	const char *q = lines(t, s);
+
+	return q ? q : space(t, s);
+}
+
 /* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|
  * \s*[\r\n]+|\s+(?!\S)|\s+ */
 static const char *
@@ -134,19 +144,189 @@ llama3(const struct text *t, const char *s, int digits)
 	}
 	if (!(k & QZ_U_SPACE))
 		return run(t, run(t, q, TEXT, 0), QZ_U_NEWLINE, QZ_U_NEWLINE);
-	q = lines(t, s);
-	return q ? q : space(t, s);
+	return lines_or_space(t, s);
+}
+
+/* ---- tekken ---- */
+
+enum {
+	NO_CASE = QZ_U_LETTER | QZ_U_MARK, /* of neither case: Lm, Lo, M stand in both classes */
+};
+
+static bool
+in_upper(unsigned k)
+{
+	return k & NO_CASE && !(k & QZ_U_LOWER);
+}
+
+static bool
+in_lower(unsigned k)
+{
+	return k & NO_CASE && !(k & QZ_U_UPPER);
+}
+
+static const char *
+run_of(const struct text *t, const char *s, bool (*in)(unsigned k))
+{
+	unsigned len;
+
+	while (s < t->end && in(qz_uclass_at(t->u, s, &len)))
+		s += len;
+	return s;
+}
+
+/* [upper]*[lower]+ at s, or NULL: where no lower follows, upper gives back what is lower too. */
+static const char *
+falling(const struct text *t, const char *s)
+{
+	const char *p = run_of(t, s, in_upper), *q = p;
+	unsigned len;
+
+	while (q == t->end || !in_lower(qz_uclass_at(t->u, q, &len))) {
+		if (q == s)
+			return NULL;
+		q = s + qz_uclass_last(s, (size_t)(q - s));
+	}
+	return run_of(t, q, in_lower);
+}
+
+/* [upper]+[lower]* at s, or NULL. */
+static const char *
+rising(const struct text *t, const char *s)
+{
+	const char *p = run_of(t, s, in_upper);
+
+	return p == s ? NULL : run_of(t, p, in_lower);
+}
+
+/* A? U*L+ | A? U+L* | \p{N} | ?[^\s\p{L}\p{N}]+[\r\n/]* | \s*[\r\n]+ | \s+(?!\S) | \s+ with A neither letter,
+ * number nor line break, U upper case or of no case, L lower case or of no case. */
+static const char *
+tekken(const struct text *t, const char *s, int digits)
+{
+	unsigned len, k = qz_uclass_at(t->u, s, &len), len2;
+	bool prefix = !(k & (QZ_U_NEWLINE | QZ_U_LETTER | QZ_U_NUMBER));
+	const char *next = s + len, *q;
+
+	(void)digits;
+	if ((prefix && (q = falling(t, next))) || (q = falling(t, s)) ||
+	    (prefix && (q = rising(t, next))) || (q = rising(t, s)))
+		return q;
+	if (k & QZ_U_NUMBER)
+		return next;
+	if (*s == ' ' && next < t->end && !(qz_uclass_at(t->u, next, &len2) & TEXT))
+		k = 0;
+	if (k & QZ_U_SPACE)
+		return lines_or_space(t, s);
+	q = run(t, next, TEXT, 0);
+	while (q < t->end && (*q == '\r' || *q == '\n' || *q == '/'))
+		q++;
+	return q;
+}
+
+/* ---- DeepSeek: three patterns, one after the other ---- */
+
+/* \p{N}{1,3} */
+static const char *
+numbers(const struct text *t, const char *s, int digits)
+{
+	unsigned len;
+	const char *q = s;
+
+	if (!(qz_uclass_at(t->u, s, &len) & QZ_U_NUMBER))
+		return run(t, s, QZ_U_NUMBER, 0);
+	while (digits-- && q < t->end && qz_uclass_at(t->u, q, &len) & QZ_U_NUMBER)
+		q += len;
+	return q;
+}
+
+/* [U+4E00-U+9FA5 U+3040-U+309F U+30A0-U+30FF]+ */
+static const char *
+cjk(const struct text *t, const char *s, int digits)
+{
+	unsigned len;
+
+	(void)digits;
+	return run(t, s, QZ_U_CJK, qz_uclass_at(t->u, s, &len) & QZ_U_CJK);
+}
+
+static bool
+is_ascii_letter(char c)
+{
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+static bool
+in_word(unsigned k)
+{
+	return k & NO_CASE;
+}
+
+/* The match that starts at s, or NULL:
+ * [ASCII punctuation][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*| white space */
+static const char *
+deepseek_match(const struct text *t, const char *s)
+{
+	unsigned len, len2, k = qz_uclass_at(t->u, s, &len), k2 = 0;
+	const char *next = s + len, *q = next;
+
+	if (next < t->end)
+		k2 = qz_uclass_at(t->u, next, &len2);
+	if (len == 1 && k & QZ_U_PUNCT && next < t->end && is_ascii_letter(*next)) {
+		while (q < t->end && is_ascii_letter(*q))
+			q++;
+		return q;
+	}
+	if (in_word(k))
+		return run_of(t, s, in_word);
+	if (!(k & (QZ_U_NEWLINE | QZ_U_SYMBOL)) && in_word(k2))
+		return run_of(t, next, in_word);
+	if (k & QZ_U_SYMBOL || (*s == ' ' && k2 & QZ_U_SYMBOL)) {
+		q = run(t, next, QZ_U_SYMBOL, QZ_U_SYMBOL);
+		return run(t, q, QZ_U_NEWLINE, QZ_U_NEWLINE);
+	}
+	return k & QZ_U_SPACE ? lines_or_space(t, s) : NULL;
+}
+
+static const char *
+deepseek(const struct text *t, const char *s, int digits)
+{
+	const char *q = deepseek_match(t, s);
+	unsigned len;
+
+	(void)digits;
+	for (; !q; q = s == t->end || deepseek_match(t, s) ? s : NULL) {
+		qz_uclass_at(t->u, s, &len);
+		s += len;
+	}
+	return q;
 }
 
 #define GPT2_TAIL "| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 #define LLAMA3_HEAD "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
 #define LLAMA3_TAIL "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
+#define DEEPSEEK(lines)                                                                            \
+	"[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|"                                   \
+	"[^" lines "\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[" lines "]*|\\s*[" lines \
+	"]+|\\s+(?!\\S)|\\s+"
+
 static const struct qz_splitter splitters[] = {
-	{ "'s|'t|'re|'ve|'m|'ll|'d" GPT2_TAIL, gpt2, 0 },
-	{ "'(?:[sdmt]|ll|ve|re)" GPT2_TAIL, gpt2, 0 },
-	{ LLAMA3_HEAD "{1,3}" LLAMA3_TAIL, llama3, 3 },
-	{ LLAMA3_HEAD LLAMA3_TAIL, llama3, 1 },
+	{ "'s|'t|'re|'ve|'m|'ll|'d" GPT2_TAIL, gpt2, 0, false },
+	{ "'(?:[sdmt]|ll|ve|re)" GPT2_TAIL, gpt2, 0, false },
+	{ LLAMA3_HEAD "{1,3}" LLAMA3_TAIL, llama3, 3, false },
+	{ LLAMA3_HEAD LLAMA3_TAIL, llama3, 1, false },
+	{ "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+	  "+|"
+	  "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+	  "*|"
+	  "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+	    tekken, 0, false },
+	{ "\\p{N}{1,3}", numbers, 3, true },
+	{ "[\xe4\xb8\x80-\xe9\xbe\xa5\xe3\x81\x80-\xe3\x82\x9f\xe3\x82\xa0-\xe3\x83\xbf]+", cjk, 0,
+	    true },
+	{ DEEPSEEK("\r\n"), deepseek, 0, true },
+	{ DEEPSEEK("\\r\\n"), deepseek, 0, true },
 };
 enum { N_SPLITTERS = sizeof splitters / sizeof *splitters };
 
@@ -157,6 +337,12 @@ qz_splitter_find(const char *pattern)
 		if (!strcmp(splitters[i].pattern, pattern))
 			return &splitters[i];
 	return NULL;
+}
+
+bool
+qz_splitter_covers(const struct qz_splitter *p)
+{
+	return !p->gaps;
 }
 
 const struct qz_splitter *

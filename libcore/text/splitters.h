@@ -1,5 +1,6 @@
 /* splitters - the split patterns of common models as hand-written loops over a class table, some
- * thirty times faster than a regex engine.  Each gives the matches of its pattern, which cover the text. */
+ * thirty times faster than a regex engine.  Each gives the matches of its pattern, and what lies between two of them as
+ * a piece too; most patterns leave nothing between. */
 #ifndef QZ_SPLITTERS_H
 #define QZ_SPLITTERS_H
 
@@ -12,6 +13,8 @@ struct qz_splitter;
 
 /* The splitter for exactly this pattern, or NULL. */
 const struct qz_splitter *qz_splitter_find(const char *pattern);
+/* Whether the matches cover any text. */
+bool qz_splitter_covers(const struct qz_splitter *p);
 /* GPT-2's pattern: what ByteLevel with use_regex means. */
 const struct qz_splitter *qz_splitter_gpt2(void);
 /* The i-th pattern that has one, or NULL: for tests. */

@@ -23,25 +23,29 @@ is_other_word(uint32_t c)
 	       c == 0x200d;
 }
 
-static const uint16_t by_category[] = {
-	[QZ_LU] = QZ_U_LETTER | QZ_U_WORD,
-	[QZ_LL] = QZ_U_LETTER | QZ_U_WORD,
-	[QZ_LT] = QZ_U_LETTER | QZ_U_WORD,
+static const uint32_t by_category[] = {
+	[QZ_LU] = QZ_U_LETTER | QZ_U_WORD | QZ_U_UPPER,
+	[QZ_LL] = QZ_U_LETTER | QZ_U_WORD | QZ_U_LOWER,
+	[QZ_LT] = QZ_U_LETTER | QZ_U_WORD | QZ_U_UPPER,
 	[QZ_LM] = QZ_U_LETTER | QZ_U_WORD,
 	[QZ_LO] = QZ_U_LETTER | QZ_U_WORD,
-	[QZ_MN] = QZ_U_WORD,
-	[QZ_MC] = QZ_U_WORD,
-	[QZ_ME] = QZ_U_WORD,
+	[QZ_MN] = QZ_U_WORD | QZ_U_MARK,
+	[QZ_MC] = QZ_U_WORD | QZ_U_MARK,
+	[QZ_ME] = QZ_U_WORD | QZ_U_MARK,
 	[QZ_ND] = QZ_U_NUMBER | QZ_U_WORD,
 	[QZ_NL] = QZ_U_NUMBER | QZ_U_WORD,
 	[QZ_NO] = QZ_U_NUMBER,
-	[QZ_PC] = QZ_U_PUNCT | QZ_U_WORD,
-	[QZ_PD] = QZ_U_PUNCT,
-	[QZ_PS] = QZ_U_PUNCT,
-	[QZ_PE] = QZ_U_PUNCT,
-	[QZ_PI] = QZ_U_PUNCT,
-	[QZ_PF] = QZ_U_PUNCT,
-	[QZ_PO] = QZ_U_PUNCT,
+	[QZ_PC] = QZ_U_PUNCT | QZ_U_SYMBOL | QZ_U_WORD,
+	[QZ_PD] = QZ_U_PUNCT | QZ_U_SYMBOL,
+	[QZ_PS] = QZ_U_PUNCT | QZ_U_SYMBOL,
+	[QZ_PE] = QZ_U_PUNCT | QZ_U_SYMBOL,
+	[QZ_PI] = QZ_U_PUNCT | QZ_U_SYMBOL,
+	[QZ_PF] = QZ_U_PUNCT | QZ_U_SYMBOL,
+	[QZ_PO] = QZ_U_PUNCT | QZ_U_SYMBOL,
+	[QZ_SM] = QZ_U_SYMBOL,
+	[QZ_SC] = QZ_U_SYMBOL,
+	[QZ_SK] = QZ_U_SYMBOL,
+	[QZ_SO] = QZ_U_SYMBOL,
 	[QZ_CO] = 0,
 };
 
@@ -54,6 +58,8 @@ class_of(uint32_t c, unsigned forms)
 		k |= QZ_U_SPACE;
 	if (c == '\r' || c == '\n')
 		k |= QZ_U_NEWLINE;
+	if ((c >= 0x4e00 && c <= 0x9fa5) || (c >= 0x3040 && c <= 0x30ff))
+		k |= QZ_U_CJK;
 	if (is_other_word(c))
 		k |= QZ_U_WORD;
 	if (c > 0x20 && c < 0x7f && !(k & (QZ_U_LETTER | QZ_U_NUMBER)))
@@ -79,7 +85,7 @@ qz_uclass_new(unsigned forms, struct qz_err *e)
 {
 	struct qz_uclass *u = calloc(1, sizeof *u);
 	unsigned used = 0, found;
-	uint16_t(*cells)[256] = calloc(N_BLOCKS, sizeof *cells); /* touched as far as used */
+	uint32_t(*cells)[256] = calloc(N_BLOCKS, sizeof *cells); /* touched as far as used */
 
 	if (!u || !cells) {
 		qz_nomem(e, N_BLOCKS * sizeof *cells);
@@ -93,7 +99,7 @@ qz_uclass_new(unsigned forms, struct qz_err *e)
 			continue;
 		}
 		for (uint32_t i = 0; i < 256; i++)
-			cells[used][i] = (uint16_t)class_of(b << 8 | i, forms);
+			cells[used][i] = class_of(b << 8 | i, forms);
 		for (found = 0; found < used; found++)
 			if (!memcmp(cells[found], cells[used], sizeof *cells))
 				break;

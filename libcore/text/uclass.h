@@ -8,20 +8,25 @@
 #include "libcore/base/unicode.h"
 
 enum {
-	QZ_U_LETTER = 1,    /* L */
-	QZ_U_NUMBER = 2,    /* N */
-	QZ_U_SPACE = 4,     /* White_Space */
-	QZ_U_NEWLINE = 8,   /* CR, LF: white space too */
-	QZ_U_PUNCT = 16,    /* P, and the ASCII symbols */
-	QZ_U_WORD = 32,     /* \w: Alphabetic, M, Nd, Pc, Join_Control (UTS 18) */
-	QZ_U_PLAIN = 256,   /* shifted by a qz_form: qz_unicode_plain() */
-	QZ_U_STARTS = 4096, /* so too: qz_unicode_starts() */
+	QZ_U_LETTER = 1,       /* L */
+	QZ_U_NUMBER = 2,       /* N */
+	QZ_U_SPACE = 4,        /* White_Space */
+	QZ_U_NEWLINE = 8,      /* CR, LF: white space too */
+	QZ_U_PUNCT = 16,       /* P, and the ASCII symbols */
+	QZ_U_WORD = 32,        /* \w: Alphabetic, M, Nd, Pc, Join_Control (UTS 18) */
+	QZ_U_UPPER = 64,       /* Lu, Lt */
+	QZ_U_LOWER = 128,      /* Ll */
+	QZ_U_PLAIN = 256,      /* shifted by a qz_form: qz_unicode_plain() */
+	QZ_U_STARTS = 4096,    /* so too: qz_unicode_starts() */
+	QZ_U_MARK = 1 << 16,   /* M */
+	QZ_U_SYMBOL = 1 << 17, /* P, S */
+	QZ_U_CJK = 1 << 18,    /* U+4E00 to U+9FA5, U+3040 to U+30FF */
 };
 
 struct qz_uclass {
-	uint16_t ascii[128];
+	uint32_t ascii[128];
 	uint16_t block[0x110000 / 256]; /* index into cells, in blocks */
-	uint16_t (*cells)[256];
+	uint32_t (*cells)[256];
 };
 
 /* forms: 1 << qz_form, or'ed: the forms whose bits are wanted. */

@@ -45,6 +45,10 @@ def corpus():
     return [" ".join(words[min(int(rng.expovariate(0.01)), len(words) - 1)] for _ in range(12)) for _ in range(4000)]
 
 
+TEKKEN = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+          r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
 def with_tiktoken(folder):
     import tiktoken
     for m in "qwen2-tokenizer", "llama3-like-tokenizer":
@@ -59,7 +63,7 @@ def with_tiktoken(folder):
         for a in j["added_tokens"]:
             ranks.pop(a["content"].encode(), None)
         ranks = {t: i for i, t in enumerate(sorted(ranks, key=ranks.get))}  # without gaps
-        pattern = j["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
+        pattern = j["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] if m == "qwen2-tokenizer" else TEKKEN
         ref = tiktoken.Encoding("x", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
         n = 1000
         out = os.path.join(folder, m + ".tekken.json")

@@ -187,10 +187,13 @@ def seq(*p):
     return {"type": "Sequence", "pretokenizers": list(p)}
 
 
+DEEPSEEK = ("\\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+",
+            "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|\\s*[\r\n]+|\\s+(?!\\S)|\\s+")
 DIGITS = {"type": "Digits", "individual_digits": True}
 for name, pre in (("byte-level", byte_level(False, True)), ("byte-level prefix", byte_level(True, True)), ("byte-level whole", byte_level(False, False)),
                   ("smollm", seq(DIGITS, byte_level(False, True))), ("digits, prefix", seq(DIGITS, byte_level(True, True))),
                   ("byte-level first", seq(byte_level(False, True), DIGITS)), ("byte-level twice", seq(byte_level(True, True), byte_level(False, False))),
+                  ("deepseek", seq(*({"type": "Split", "pattern": {"Regex": r}, "behavior": "Isolated", "invert": False} for r in DEEPSEEK), byte_level(False, False))),
                   ("falcon", seq({"type": "Punctuation", "behavior": "Contiguous"}, byte_level(False, True), {"type": "Digits", "individual_digits": False},
                                  {"type": "Split", "pattern": {"Regex": "[0-9][0-9][0-9]"}, "behavior": "Isolated", "invert": False}))):
     twice = name == "byte-level twice"
