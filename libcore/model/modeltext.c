@@ -112,6 +112,7 @@ qz_model_text_load(struct qz_model_text *m, const struct qz_source *s, struct qz
 		keep(&m->files[i], s, qz_text_file_names[i]);
 	keep(&jinja, s, "chat_template.jinja");
 	ret = load(m, &jinja, e);
+	m->rows = qz_source_config(s) ? qz_source_config(s)->vocab : -1;
 	qz_buf_free(&jinja);
 	return ret < 0 ? qz_at(e, "%s", qz_source_name(s)) : 0;
 }
@@ -131,6 +132,27 @@ read_file(const char *folder, const char *name, struct qz_buf *b, struct qz_err 
 	return ret;
 }
 
+/* From config.json, of which a folder of tokenizer files has none. */
+static int
+read_rows(struct qz_model_text *m, const char *path, struct qz_err *e)
+{
+	struct qz_buf text = { 0 };
+	struct qz_json *j = NULL;
+	int ret = read_file(path, "config.json", &text, e);
+
+	m->rows = -1;
+	if (!ret && text.n) {
+		j = qz_json_parse(text.data, text.n, e);
+		ret = j ? 0 : qz_at(e, "config.json");
+	}
+	if (!ret && qz_json_get(j, "vocab_size") &&
+	    qz_json_int(qz_json_get(j, "vocab_size"), 1, INT32_MAX, &m->rows, e) < 0)
+		ret = qz_at(e, "config.json: vocab_size");
+	qz_json_free(j);
+	qz_buf_free(&text);
+	return ret;
+}
+
 static int
 open_folder(struct qz_model_text *m, const char *path, struct qz_err *e)
 {
@@ -138,6 +160,8 @@ open_folder(struct qz_model_text *m, const char *path, struct qz_err *e)
 	int ret = read_file(path, "chat_template.jinja", &jinja, e);
 
 	*m = (struct qz_model_text){ 0 };
+	if (!ret)
+		ret = read_rows(m, path, e);
 	for (int i = 0; i < QZ_TEXT_FILES && !ret; i++)
 		ret = read_file(path, qz_text_file_names[i], &m->files[i], e);
 	if (!ret)

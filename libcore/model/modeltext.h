@@ -13,6 +13,7 @@ struct qz_model_text {
 	struct qz_template *template; /* NULL: the model has none */
 	struct qz_buf
 	    files[QZ_TEXT_FILES];    /* as the model has them; of the tokenizer, those in use */
+	int64_t rows;                /* of the embedding, -1: not known here */
 	char *bos, *eos, *pad, *unk; /* texts of the special tokens, "" where there is none */
 };
 

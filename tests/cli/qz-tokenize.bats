@@ -225,6 +225,81 @@ text() {
 	[ "$(cat seen)" = $'row 0: 9 tokens, 7 trained\n<s>Q[[Answer]][[</s>]]' ]
 }
 
+# broken PERL TEXT: the model with its tokenizer.json, $j, changed by PERL; status and message for TEXT.
+broken() {
+	rm -rf broken && cp -r model broken
+	perl -MJSON::PP -e '
+		my $code = shift;
+		my $j = decode_json(<STDIN>);
+		eval "$code; 1" or die $@;
+		print JSON::PP->new->utf8->canonical->encode($j)' "$1" <model/tokenizer.json >broken/tokenizer.json
+	run --separate-stderr qz-tokenize -q -m broken -f text -o x.qz - <<<"{\"text\":\"$2\"}"
+}
+
+@test "broken tokenizers are named" {
+	broken '$j->{model}{merges} = ["a b"]' x
+	[ "$status" -eq 3 ]
+	[[ $stderr == *'tokenizer.json: model: merge 0: "a" and "b" merge to what is not in the vocabulary' ]]
+	broken '$j->{model}{merges} = ["a zz"]' x
+	[ "$status" -eq 3 ]
+	[[ $stderr == *'merge 0: the piece "zz" is not in the vocabulary' ]]
+	broken '$j->{model}{vocab}{abc} = 97' x
+	[ "$status" -eq 3 ]
+	[[ $stderr == *"id 97 is there twice"* ]]
+	broken '$j->{model}{vocab}{abc} = 1e9' x
+	[ "$status" -eq 3 ]
+	[[ $stderr == *'the id of "abc": is 1000000000, not a whole number within 0..16777215' ]]
+	broken '$j->{pre_tokenizer} = { type => "Split", pattern => { Regex => "(?:x|xx|x+)+[ab]" }, behavior => "Isolated" }' "$(printf 'x%.0s' {1..48})"
+	[ "$status" -eq 3 ]
+	[[ $stderr == *"line 1: the split pattern fails at byte 0: match limit exceeded" ]]
+	broken '$j->{model}{type} = "WordPiece"' x
+	[ "$status" -eq 3 ]
+	[[ $stderr == *"model: the type WordPiece is not supported" ]]
+}
+
+@test "ids with gaps are ids; ids without a row in the embedding are refused" {
+	broken '$j->{model}{vocab}{a} = 5000' banana
+	[ "$status" -eq 0 ]
+	[ "$(qz-show --json --rows all x.qz)" = '{"ids":[256,98,5000,110,5000,110,5000,257],"mask":[0,1,1,1,1,1,1,1],"docs":[8]}' ]
+	echo '{"vocab_size":258}' >broken/config.json
+	run --separate-stderr qz-tokenize -q -m broken -f text -o x.qz - <<<'{"text":"ba"}'
+	[ "$status" -eq 3 ]
+	[[ $stderr == *"line 1: \"a\" is id 5000, the model's embedding has 258 rows" ]]
+}
+
+@test "templates that loop or reach out" {
+	while IFS='|' read -r template message; do
+		printf '%s' "$template" >t.jinja
+		run --separate-stderr qz-tokenize -q -m model -f t.jinja -o x.qz - <<<'{"a":"x"}'
+		[ "$status" -eq 3 ]
+		[[ $stderr == *"$message"* ]] || { echo "$stderr"; false; }
+	done <<-'END'
+	{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}|more than 1000000 steps
+	{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}|macros are called more than 200 deep
+	{{ 'xxxxxxxxxx' * 99999999 }}|more than 1000000 steps
+	{% include '/etc/passwd' %}|{% include %} is not known here
+	{% import 'os' as os %}|{% import %} is not known here
+	{{ ''.__class__.__mro__ }}|access to an unsafe attribute
+	{{ self.__init__.__globals__ }}|'self' is undefined
+	{{ raise_exception('no: stop') }}|no: stop
+	END
+}
+
+@test "a folder with a tokenizer.model or a tekken.json only" {
+	need_shared models/mistral-v1-tokenizer
+	mkdir -p spm
+	cp "$SHARED/models/mistral-v1-tokenizer/tokenizer.model" spm
+	printf '%s\n' '{"prompt":"Hello world","completion":" yes \u4e2d"}' >two.jsonl
+	qz-tokenize -q -m "$SHARED/models/mistral-v1-tokenizer" two.jsonl | qz-show --json --rows all - >json.rows
+	qz-tokenize -q -m spm -o spm.qz two.jsonl
+	qz-show --json --rows all spm.qz | cmp json.rows -
+	[[ "$(qz-show --rows all spm.qz)" == *"<s> Hello world"* ]]
+	mkdir -p tekken
+	perl -MJSON::PP -MMIME::Base64 -e 'print encode_json({ config => { pattern => "[^ ]+| +", default_vocab_size => 360, default_num_special_tokens => 100 },
+		vocab => [(map +{ rank => $_, token_bytes => encode_base64(chr $_, "") }, 0 .. 255), { rank => 256, token_bytes => encode_base64("ab", "") }] })' >tekken/tekken.json
+	[ "$(rows -m tekken - <<<'{"text":"abc ab"}')" = '{"ids":[1,356,199,132,356,2],"mask":[0,1,1,1,1,1],"docs":[6]}' ]
+}
+
 @test "what does not go together" {
 	run --separate-stderr qz-tokenize -m model --pack --by-length -l 8 texts.jsonl
 	[ "$status" -eq 2 ]

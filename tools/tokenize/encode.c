@@ -110,6 +110,22 @@ has_typed_special(const struct encoder *en, const struct qz_doc *doc)
 	return false;
 }
 
+/* A token that the model has no row for can be neither read nor learned. */
+static int
+check_ids(const struct encoder *en, struct qz_err *e)
+{
+	for (size_t i = 0; i < en->enc.n && en->rows >= 0; i++)
+		if (en->enc.ids[i] >= (uint64_t)en->rows) {
+			size_t n = 0;
+			const char *s = qz_vocab_text(en->t, en->enc.ids[i], &n);
+
+			return qz_fail(e, QZ_EDATA,
+			    "\"%.60s\" is id %lu, the model's embedding has %lld rows", s ? s : "",
+			    (unsigned long)en->enc.ids[i], (long long)en->rows);
+		}
+	return 0;
+}
+
 /* Tokens from..from + n as a row of their own. */
 static int
 put_row(struct encoder *en, size_t from, size_t n, struct counts *c, struct tokens *out,
@@ -169,7 +185,7 @@ encode_doc(struct encoder *en, const struct qz_doc *doc, struct counts *c, struc
 	if (room(&en->mask, &en->mask_cap, en->enc.n + 1, 1, e) < 0)
 		return -1;
 	set_mask(en, doc, 0);
-	if (add_end(en, doc, e) < 0)
+	if (add_end(en, doc, e) < 0 || check_ids(en, e) < 0)
 		return -1;
 	c->docs++;
 	c->repaired += doc->repaired;

@@ -304,7 +304,8 @@ configure(struct work *w)
 		.parse_special = parse_special,
 		.train_all = !strcmp(train_on, "all"),
 		.length = (uint64_t)length,
-		.cut = cut_by_name() };
+		.cut = cut_by_name(),
+		.rows = w->text.rows };
 	w->packer = (struct packer){ .w = w->w,
 		.order = pack        ? ORDER_PACK
 			 : by_length ? ORDER_LENGTH

@@ -69,6 +69,7 @@ struct encoder {
 	bool train_all;
 	uint64_t length; /* longest row, 0: any */
 	enum cut cut;
+	int64_t rows; /* of the model's embedding; -1: not known */
 	struct qz_encoding enc;
 	uint8_t *mask;
 	size_t mask_cap;
