@@ -4,7 +4,6 @@
  * behind them.  It merges like tiktoken: two neighbours whose bytes are a token, least rank first; a
  * piece that is a token is that token. */
 #include <stdio.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -187,7 +186,7 @@ qz_tokenizer_from_tekken(struct qz_tokenizer *t, const struct qz_json *j, struct
 	t->classes = qz_uclass_new(0, e);
 	if (!t->classes || load_cutting(t, pattern, e) < 0)
 		return -1;
-	/* A token that is written as a special one is refused. */
+	t->vocab.twins = true; /* special tokens have names that ordinary ones may spell */
 	if (put_specials(
 		t, qz_json_kind(specials) == QZ_JSON_NULL ? NULL : specials, n_specials, e) < 0)
 		return -1;

@@ -51,6 +51,7 @@ reach(struct qz_vocab *v, uint32_t id, struct qz_err *e)
 {
 	uint32_t cap = v->cap ? v->cap : 1024;
 	struct qz_vocab_entry *entry;
+	uint32_t *twin = NULL;
 	uint8_t *flags;
 
 	while (cap <= id)
@@ -58,19 +59,25 @@ reach(struct qz_vocab *v, uint32_t id, struct qz_err *e)
 	if (cap != v->cap) {
 		entry = calloc(cap, sizeof *entry);
 		flags = calloc(cap, 1);
-		if (!entry || !flags) {
+		twin = v->twins ? calloc(cap, sizeof *twin) : NULL;
+		if (!entry || !flags || (v->twins && !twin)) {
 			free(entry);
 			free(flags);
+			free(twin);
 			return qz_nomem(e, cap * sizeof *entry);
 		}
 		if (v->size) {
 			memcpy(entry, v->entry, v->size * sizeof *entry);
 			memcpy(flags, v->flags, v->size);
 		}
+		if (v->size && twin)
+			memcpy(twin, v->twin, v->size * sizeof *twin);
 		free(v->entry);
 		free(v->flags);
+		free(v->twin);
 		v->entry = entry;
 		v->flags = flags;
+		v->twin = twin;
 		v->cap = cap;
 	}
 	if (id >= v->size)
@@ -78,11 +85,19 @@ reach(struct qz_vocab *v, uint32_t id, struct qz_err *e)
 	return 0;
 }
 
+/* Whether the text of an added token may be the model's new token's too. */
+static bool
+may_be_twin(const struct qz_vocab *v, uint32_t added, unsigned flags)
+{
+	return v->twins && flags == QZ_V_MODEL && !(v->flags[added] & QZ_V_MODEL) &&
+	       !v->twin[added];
+}
+
 int
 qz_vocab_put(
     struct qz_vocab *v, const char *s, size_t n, uint32_t id, unsigned flags, struct qz_err *e)
 {
-	uint32_t slot;
+	uint32_t slot, known;
 
 	if (id > QZ_ID_MAX)
 		return qz_fail(e, QZ_EDATA, "id %lu, at most %d", (unsigned long)id, QZ_ID_MAX);
@@ -98,17 +113,21 @@ qz_vocab_put(
 		return qz_fail(e, QZ_EDATA, "id %lu is there twice, as \"%s\" and \"%.*s\"",
 		    (unsigned long)id, v->blob.data + v->entry[id].at, (int)(n < 100 ? n : 100), s);
 	slot = slot_of(v, s, n);
-	if (v->slots[slot])
+	known = v->slots[slot] ? v->slots[slot] - 1 : QZ_ID_NONE;
+	if (known != QZ_ID_NONE && !may_be_twin(v, known, flags))
 		return qz_fail(e, QZ_EDATA, "\"%.*s\" is there twice, as id %lu and %lu",
-		    (int)(n < 100 ? n : 100), s, (unsigned long)v->slots[slot] - 1,
-		    (unsigned long)id);
+		    (int)(n < 100 ? n : 100), s, (unsigned long)known, (unsigned long)id);
 	if (!v->blob.n)
 		qz_buf_chr(&v->blob, '\0');
 	v->entry[id].at = (uint32_t)v->blob.n;
 	v->entry[id].n = (uint32_t)n;
 	v->flags[id] = (uint8_t)flags;
-	v->slots[slot] = id + 1;
-	v->used++;
+	if (known != QZ_ID_NONE) {
+		v->twin[known] = id + 1;
+	} else {
+		v->slots[slot] = id + 1;
+		v->used++;
+	}
 	qz_buf_add(&v->blob, s, n);
 	qz_buf_chr(&v->blob, '\0');
 	return qz_buf_ok(&v->blob, e);
@@ -147,6 +166,9 @@ qz_vocab_find_many(const struct qz_vocab *v, struct qz_vocab_query *q, size_t n_
 			__builtin_prefetch(v->blob.data + v->entry[v->slots[q[i].slot] - 1].at);
 	for (size_t i = 0; i < n_queries && v->slots; i++)
 		q[i].id = v->slots[slot_from(v, q[i].slot, q[i].s, q[i].n)] - 1;
+	for (size_t i = 0; i < n_queries && v->twins; i++)
+		if (q[i].id != QZ_ID_NONE && v->twin[q[i].id])
+			q[i].id = v->twin[q[i].id] - 1;
 }
 
 uint32_t
@@ -160,6 +182,8 @@ qz_vocab_find_model(const struct qz_vocab *v, const char *s, size_t n)
 {
 	uint32_t id = qz_vocab_find(v, s, n);
 
+	if (id != QZ_ID_NONE && v->twins && v->twin[id])
+		id = v->twin[id] - 1;
 	return id != QZ_ID_NONE && v->flags[id] & QZ_V_MODEL ? id : QZ_ID_NONE;
 }
 
@@ -178,6 +202,7 @@ qz_vocab_clear(struct qz_vocab *v)
 	free(v->entry);
 	free(v->flags);
 	free(v->slots);
+	free(v->twin);
 	qz_buf_free(&v->blob);
 	memset(v, 0, sizeof *v);
 }

@@ -1,5 +1,6 @@
 /* vocab - the texts of the ids and the ids of the texts, both by flat tables.
- * Read-only once filled.  Ids may have gaps; a text has one id and an id one text. */
+ * Read-only once filled.  Ids may have gaps; an id has one text and a text one id, or two where `twins` is
+ * set: that of an added token and that of a token of the model which is spelled like it. */
 #ifndef QZ_VOCAB_H
 #define QZ_VOCAB_H
 
@@ -28,13 +29,17 @@ struct qz_vocab {
 	uint32_t size, cap;           /* largest id + 1 */
 	uint32_t *slots, mask, used;  /* id + 1 by hash of the text */
 	struct qz_buf blob;           /* the texts, each NUL-terminated; byte 0 is no text's */
+	bool twins;                   /* set before filling */
+	uint32_t
+	    *twin; /* (cap) or NULL: id + 1 of the model's token that is spelled like this one */
 };
 
 /* Refused: an id above QZ_ID_MAX, an id or a text that is there already, an empty text. */
 int qz_vocab_put(
     struct qz_vocab *v, const char *s, size_t n, uint32_t id, unsigned flags, struct qz_err *e);
-uint32_t qz_vocab_find(const struct qz_vocab *v, const char *s, size_t n); /* or QZ_ID_NONE */
-/* Many at once, whose waits for memory overlap. */
+/* Or QZ_ID_NONE; of two the added one. */
+uint32_t qz_vocab_find(const struct qz_vocab *v, const char *s, size_t n);
+/* Many at once, whose waits for memory overlap; of two the model's. */
 struct qz_vocab_query {
 	const char *s;
 	size_t n;
@@ -42,10 +47,10 @@ struct qz_vocab_query {
 	uint32_t slot; /* inner */
 };
 void qz_vocab_find_many(const struct qz_vocab *v, struct qz_vocab_query *q, size_t n_queries);
+/* Among the model's own texts. */
+uint32_t qz_vocab_find_model(const struct qz_vocab *v, const char *s, size_t n);
 /* Room for n texts of n_bytes in all: spares growing. */
 int qz_vocab_reserve(struct qz_vocab *v, size_t n, size_t n_bytes, struct qz_err *e);
-/* The same among the model's own texts. */
-uint32_t qz_vocab_find_model(const struct qz_vocab *v, const char *s, size_t n);
 const char *qz_vocab_get(const struct qz_vocab *v, uint32_t id, size_t *n); /* NULL: a gap */
 void qz_vocab_clear(struct qz_vocab *v);
 

@@ -300,6 +300,19 @@ broken() {
 	[ "$(rows -m tekken - <<<'{"text":"abc ab"}')" = '{"ids":[1,356,199,132,356,2],"mask":[0,1,1,1,1,1],"docs":[6]}' ]
 }
 
+# A token of the vocabulary may be spelled like a special one: text that is no special token becomes the former.
+@test "tekken.json: a piece that is spelled like a special token" {
+	mkdir -p tekken
+	perl -MJSON::PP -MMIME::Base64 -e 'my $r = 0; print encode_json({ config => { pattern => "[^ ]+| +", default_vocab_size => 359, default_num_special_tokens => 100 },
+		vocab => [map +{ rank => $r++, token_bytes => encode_base64($_, "") }, (map chr, 0 .. 255), "<s", "<s>", "ab"] })' >tekken/tekken.json
+	[ "$(rows -m tekken -f text - <<<'{"text":"<s>ab"}')" = '{"ids":[1,1,358,2],"mask":[0,1,1,1],"docs":[4]}' ]
+	[ "$(rows -m tekken -f prompt - <<<'{"prompt":"<s>","completion":"<s>ab"}')" = '{"ids":[1,357,357,358,2],"mask":[0,0,1,1,1],"docs":[5]}' ]
+	perl -pi -e 's/PHM\+/PHM=/' tekken/tekken.json # "<s" stands twice
+	run --separate-stderr qz-tokenize -q -m tekken -f text -o x.qz - <<<'{"text":"x"}'
+	[ "$status" -eq 3 ]
+	[[ $stderr == *'tekken.json: vocab[257]: "<s" is there twice, as id 356 and 357' ]]
+}
+
 @test "what does not go together" {
 	run --separate-stderr qz-tokenize -m model --pack --by-length -l 8 texts.jsonl
 	[ "$status" -eq 2 ]

@@ -9,7 +9,7 @@ import argparse, base64, io, json, os, random, subprocess, sys, tempfile
 from unicode_strings import WORDS, texts
 
 ap = argparse.ArgumentParser()
-ap.add_argument("-n", type=int, default=400)
+ap.add_argument("-n", type=int, default=int(os.environ.get("QZ_STRINGS", "400")))
 ap.add_argument("--driver", default="build/tests/interop/encode")
 args = ap.parse_args()
 shared = os.environ.get("QZ_SHARED", "../shared")
@@ -67,13 +67,12 @@ def with_tiktoken(folder):
         ref = tiktoken.Encoding("x", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
         n = 1000
         out = os.path.join(folder, m + ".tekken.json")
-        # Older files name no special tokens; newer ones do, which leaves <unk> to be an ordinary token.
-        named = {"special_tokens": [{"rank": i, "token_str": "[[%d]]" % i, "is_control": True} for i in range(n)]} if m == "qwen2-tokenizer" else {}
+        # Older files name no special tokens; newer ones do: here some like pieces of the vocabulary, which stay what plain text becomes.
+        like = [t.decode() for t in ranks if t.isalnum() and len(t) > 3][:50]
+        names = like + ["[[%d]]" % i for i in range(n - len(like))]
+        named = {"special_tokens": [{"rank": i, "token_str": s, "is_control": True} for i, s in enumerate(names)]} if m == "qwen2-tokenizer" else {}
         json.dump({**named, "config": {"pattern": pattern, "default_vocab_size": n + len(ranks), "default_num_special_tokens": n, "version": "v3"},
                    "vocab": [{"rank": i, "token_bytes": base64.b64encode(t).decode(), "token_str": None} for t, i in ranks.items()]}, open(out, "w"))
-        if "is there twice" in subprocess.run([args.driver, out], input="", capture_output=True, text=True).stdout:
-            skip("tekken.json with the vocabulary of " + m + ": a piece that is spelled as a special token is refused")
-            continue
         check("tekken.json with the vocabulary of " + m, out, lambda t: [n + i for i in ref.encode_ordinary(t)])
 
 

@@ -22,7 +22,7 @@ sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 from unicode_strings import texts
 
 ap = argparse.ArgumentParser()
-ap.add_argument("-n", type=int, default=400)
+ap.add_argument("-n", type=int, default=int(os.environ.get("QZ_STRINGS", "400")))
 ap.add_argument("--seed", type=int, default=1)
 ap.add_argument("--driver", default="build/tests/interop/encode")
 ap.add_argument("--only", help="run the rows whose name has this in it")
@@ -52,7 +52,7 @@ def check(name, path):
         print("#  ", s[:400])
 
 
-def train(name, **options):
+def train(name, change=None, **options):
     """A small model of this repository's own pages and of the strings' words."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     lines = []
@@ -62,10 +62,22 @@ def train(name, **options):
     out = io.BytesIO()
     options = {"vocab_size": 1600, "character_coverage": 0.98, "hard_vocab_limit": False, "minloglevel": 2, **options}
     sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=out, **options)
+    model = change(out.getvalue()) if change else out.getvalue()
     with tempfile.TemporaryDirectory() as d:
         path = os.path.join(d, "tokenizer.model")
-        open(path, "wb").write(out.getvalue())
+        open(path, "wb").write(model)
         check(name, path)
+
+
+def fewer_scores(step):
+    """Scores in steps, so that many pieces have the same."""
+    def change(model):
+        from sentencepiece import sentencepiece_model_pb2
+        m = sentencepiece_model_pb2.ModelProto.FromString(model)
+        for p in m.pieces:
+            p.score = p.score // step * step
+        return m.SerializeToString()
+    return change
 
 
 for m in "stories260k", "mistral-v1-tokenizer":
@@ -89,5 +101,13 @@ for kind in "bpe", "unigram":
     train(kind + " whitespace pieces", model_type=kind, allow_whitespace_only_pieces=True, remove_extra_whitespaces=False)
     train(kind + " split digits", model_type=kind, split_digits=True)
     train(kind + " over words", model_type=kind, split_by_whitespace=False)
+try:
+    from sentencepiece import sentencepiece_model_pb2
+    for step in 2, 50, 1e6:
+        train("bpe, equal scores, steps of %g" % step, fewer_scores(step), model_type="bpe", byte_fallback=True)
+        train("bpe, equal scores, steps of %g, no bytes" % step, fewer_scores(step), model_type="bpe")
+except ImportError as e:
+    number += 1
+    print("ok %d # SKIP equal scores: %s" % (number, e))
 print("1..%d" % number)
 sys.exit(failed > 0)
