@@ -2,12 +2,14 @@
 """tokenize-speed.py [SHARED]: MB/s of text to ids, qz beside tokenizers, sentencepiece and tiktoken, and whole programs.
 
 The texts are made from what a Debian machine has: 20 MB of English from its manual pages, 20 MB of source code and of
-Chinese, Japanese and Korean translations; no line comes twice.  They are cut into documents of about 2 KB.  Tokenizers
+Chinese, Japanese and Korean translations; no line comes twice; and 20 MB of "fresh" words, none of which comes twice:
+drawn from the letter triples of the English ones, so that no cache of words helps anyone.  They are cut into documents of
+about 2 KB.  Tokenizers
 are those under SHARED/models (default ../shared).  Every program has the documents in memory as it wants them, runs
 on the same machine in turns, RUNS=5 times after one that does not count; figures are the median and (least to most).
 Ids must be equal: they are compared by their number and digest.  Peers come from PyPI: tokenizers, sentencepiece,
 tiktoken, xxhash.  THREADS="1 2".  Programs: qz-tokenize beside a script with encode_batch, JSON lines to ids in a file."""
-import glob, gzip, json, os, re, statistics, struct, subprocess, sys, tempfile, time
+import collections, glob, gzip, json, os, random, re, statistics, struct, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SHARED = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] != "--peer" else os.environ.get("QZ_SHARED", "../shared")
@@ -82,9 +84,29 @@ def docs(lines):
     return out
 
 
+def fresh(words, size):
+    """Lines of words that come once each, letter by letter as in these words."""
+    after, rng, seen, n = collections.defaultdict(str), random.Random(1), set(), 0
+    for w in sorted(words):
+        for i in range(len(w) + 1):
+            after[("^^" + w)[i : i + 2]] += (w + "$")[i]
+    while n < size:
+        line = []
+        while len(line) < 10:
+            w = "^^"
+            while w[-1] != "$" and len(w) < 24:
+                w += rng.choice(after[w[-2:]])
+            w = w[2:].rstrip("$")
+            if w not in seen and len(w) > 1:
+                seen.add(w)
+                line.append(w)
+        n += len(" ".join(line)) + 2
+        yield " ".join(line) + ".\n"
+
+
 def make_texts():
     os.makedirs(WORK, exist_ok=True)
-    names = ["english", "mixed"]
+    names = ["english", "mixed", "fresh"]
     if not all(os.path.exists(os.path.join(WORK, n + ".txt0")) for n in names):
         english = take(many(manual, "/usr/share/man/man*/*.gz"), set(), SIZE)
         seen = set()
@@ -92,7 +114,8 @@ def make_texts():
         code = take(many(read, "/usr/include/**/*.h", "/usr/lib/python3*/**/*.py"), seen, SIZE - sum(len(l.encode()) for l in cjk))
         a, b = docs(code), docs(cjk)
         both = [d for i in range(max(len(a), len(b))) for d in a[i : i + 1] + b[i : i + 1]]
-        for name, texts in (("english", docs(english)), ("mixed", both)):
+        words = set(re.findall("[a-z]+|[A-Z][a-z]+", "".join(english)))
+        for name, texts in (("english", docs(english)), ("mixed", both), ("fresh", docs(fresh(words, SIZE)))):
             with open(os.path.join(WORK, name + ".jsonl"), "w") as f:
                 f.writelines(json.dumps({"text": t}, ensure_ascii=False) + "\n" for t in texts)
             with open(os.path.join(WORK, name + ".txt0"), "w", newline="") as f:
