@@ -225,6 +225,22 @@ text() {
 	[ "$(cat seen)" = $'row 0: 9 tokens, 7 trained\n<s>Q[[Answer]][[</s>]]' ]
 }
 
+@test "on a terminal of 40 and of 120 columns: no row and no bar is longer" {
+	command -v script >/dev/null || skip "no script(1)"
+	perl -MJSON::PP -e 'print encode_json({ prompt => "Question " x 30, completion => "Answer \x{4e2d}\x{6587} " x 30 }), "\n" for 1 .. 99' >wide.jsonl
+	for width in 40 120; do
+		script -qec "stty cols $width; qz-tokenize -q -m model --show 1 --stats -o x.qz wide.jsonl" /dev/null </dev/null >typescript
+		perl -CSD -ne '
+			BEGIN { $w = shift @ARGV }
+			s/\e\[[0-9;]*[mK]//g, s/[\r\n]//g;
+			s/[\x{4e00}-\x{9fff}]/xx/g;
+			next if /^(wide.jsonl|prompt |tokens a row|median)/;
+			$seen++ if /Question/ || /####/;
+			die "$w: $_\n" if length > $w;
+			END { die "nothing was drawn\n" if $seen < 2 }' "$width" typescript
+	done
+}
+
 # broken PERL TEXT: the model with its tokenizer.json, $j, changed by PERL; status and message for TEXT.
 broken() {
 	rm -rf broken && cp -r model broken

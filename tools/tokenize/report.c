@@ -173,14 +173,14 @@ static void
 put_histogram(const struct lengths *l, int columns, struct qz_buf *out)
 {
 	uint64_t top = 1;
-	int bar = columns > 50 ? columns - 31 : 40;
+	/* Of 29 columns before the bar; 80 where the width is not known. */
+	int bar = !columns ? 50 : columns > 40 ? columns - 30 : 10;
 
-	qz_buf_fmt(out,
-	    "tokens a row: %llu to %llu, mean %.1f, median %llu, 90 %% up to %llu, 99 %% up to "
-	    "%llu\n",
+	qz_buf_fmt(out, "tokens a row: %llu to %llu, mean %.1f,%cmedian %llu, 90 %% up to %llu, ",
 	    (unsigned long long)l->least, (unsigned long long)l->most,
-	    (double)l->tokens / (double)l->docs, (unsigned long long)percentile(l, 50),
-	    (unsigned long long)percentile(l, 90), (unsigned long long)percentile(l, 99));
+	    (double)l->tokens / (double)l->docs, columns && columns < 100 ? '\n' : ' ',
+	    (unsigned long long)percentile(l, 50), (unsigned long long)percentile(l, 90));
+	qz_buf_fmt(out, "99 %% up to %llu\n", (unsigned long long)percentile(l, 99));
 	for (uint64_t a = first_edge(l); a <= l->most; a = next_edge(a))
 		if (count_within(l, a, next_edge(a)) > top)
 			top = count_within(l, a, next_edge(a));
