@@ -163,6 +163,15 @@ may_join(uint32_t c)
 }
 
 enum { LONGEST = 32 }; /* U+FDFA decomposes to 18 code points */
+enum { HANGUL = 0xac00, HANGUL_END = 0xd7a4, NO_SEQUENCE = UINT16_MAX };
+
+/* Most have no decomposition of any kind, which their entry tells. */
+static bool
+decomposes(uint32_t c)
+{
+	return (c >= HANGUL && c < HANGUL_END) ||
+	       utf8proc_get_property((utf8proc_int32_t)c)->decomp_seqindex != NO_SEQUENCE;
+}
 
 bool
 qz_unicode_starts(enum qz_form f, uint32_t c)
@@ -175,6 +184,8 @@ qz_unicode_starts(enum qz_form f, uint32_t c)
 		return true;
 	if (may_join(c))
 		return false;
+	if (!decomposes(c))
+		return true;
 	n = utf8proc_decompose_char((utf8proc_int32_t)c, out, LONGEST, form_options[f], &last);
 	return n >= 1 && n <= LONGEST && !may_join((uint32_t)out[0]);
 }
@@ -186,7 +197,7 @@ qz_unicode_plain(enum qz_form f, uint32_t c)
 	int last = 0;
 	utf8proc_ssize_t n;
 
-	if (c < 0x80)
+	if (c < 0x80 || !decomposes(c))
 		return true;
 	n = utf8proc_decompose_char((utf8proc_int32_t)c, out, LONGEST, form_options[f], &last);
 	if (n < 1 || n > LONGEST)

@@ -1,5 +1,7 @@
 #include "libcore/base/utf8.h"
 
+#include <string.h>
+
 int32_t
 qz_utf8_get(const char *str, size_t n, int *len)
 {
@@ -62,11 +64,16 @@ size_t
 qz_utf8_valid(const char *s, size_t n)
 {
 	size_t i = 0;
+	uint64_t v;
 	int len;
 
 	while (i < n) {
 		if (!(s[i] & 0x80)) {
-			i++;
+			for (i++; i + 8 <= n; i += 8) {
+				memcpy(&v, s + i, 8);
+				if (v & 0x8080808080808080u)
+					break;
+			}
 			continue;
 		}
 		if (qz_utf8_get(s + i, n - i, &len) < 0)

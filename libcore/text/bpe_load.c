@@ -82,7 +82,8 @@ byte_of_text(const char *s, size_t n)
 }
 
 struct merge {
-	struct qz_vocab_query left, right, both;
+	struct qz_vocab_query left, right;
+	uint32_t both; /* id */
 };
 
 /* A byte's token "<0x0A>". */
@@ -105,39 +106,76 @@ unknown_piece(const struct merge *m, struct qz_err *e)
 	    (int)(q->n < 100 ? q->n : 100), q->s);
 }
 
-/* Merges rank to rank + n, whose parts are known: their ids, and those of what they make. */
+/* Whether a merge makes exactly this piece. */
+static bool
+makes(const struct qz_vocab *v, const struct merge *m, uint32_t id)
+{
+	size_t n;
+	const char *s = qz_vocab_get(v, id, &n);
+
+	return s && n == m->left.n + m->right.n && !memcmp(s, m->left.s, m->left.n) &&
+	       !memcmp(s + m->left.n, m->right.s, m->right.n);
+}
+
+/* What merges 0..n make.  Most vocabularies are in the order of their merges: the piece after the last one,
+ * or the last one again, spares the search. */
 static int
-put_batch(struct qz_bpe *b, struct merge *m, size_t n, uint32_t rank, struct qz_buf *both,
+find_both(const struct qz_bpe *b, struct merge *m, size_t n, uint32_t *last, struct qz_buf *both,
     struct qz_err *e)
 {
+	struct qz_vocab_query q[BATCH];
+	struct merge *asks[BATCH];
+	size_t k = 0, at = 0;
+
+	qz_buf_clear(both);
+	for (size_t i = 0; i < n; i++) {
+		uint32_t id = *last + !makes(b->vocab, &m[i], *last);
+
+		if (makes(b->vocab, &m[i], id)) {
+			m[i].both = *last = id;
+			continue;
+		}
+		asks[k++] = &m[i];
+		/* bounded: they are in the vocabulary */
+		qz_buf_add(both, m[i].left.s, m[i].left.n);
+		qz_buf_add(both, m[i].right.s, m[i].right.n);
+	}
+	if (qz_buf_ok(both, e) < 0)
+		return -1;
+	for (size_t i = 0; i < k; i++) {
+		q[i].s = both->data + at;
+		q[i].n = asks[i]->left.n + asks[i]->right.n;
+		at += q[i].n;
+	}
+	qz_vocab_find_many(b->vocab, q, k);
+	for (size_t i = 0; i < k; i++)
+		asks[i]->both = *last = q[i].id;
+	return 0;
+}
+
+/* Merges rank to rank + n, whose parts are known: their ids, and those of what they make.  last: of what
+ * was made before. */
+static int
+put_batch(struct qz_bpe *b, struct merge *m, size_t n, uint32_t rank, uint32_t *last,
+    struct qz_buf *both, struct qz_err *e)
+{
 	struct qz_vocab_query q[2 * BATCH];
-	size_t at = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		q[2 * i] = m[i].left;
 		q[2 * i + 1] = m[i].right;
 	}
 	qz_vocab_find_many(b->vocab, q, 2 * n);
-	qz_buf_clear(both);
 	for (size_t i = 0; i < n; i++) {
 		m[i].left.id = q[2 * i].id;
 		m[i].right.id = q[2 * i + 1].id;
 		if (m[i].left.id == QZ_ID_NONE || m[i].right.id == QZ_ID_NONE)
 			return unknown_piece(&m[i], e), qz_at(e, "merge %zu", rank + i);
-		qz_buf_add(
-		    both, m[i].left.s, m[i].left.n); /* bounded: they are in the vocabulary */
-		qz_buf_add(both, m[i].right.s, m[i].right.n);
 	}
-	if (qz_buf_ok(both, e) < 0)
+	if (find_both(b, m, n, last, both, e) < 0)
 		return -1;
 	for (size_t i = 0; i < n; i++) {
-		q[i].s = both->data + at;
-		q[i].n = m[i].left.n + m[i].right.n;
-		at += q[i].n;
-	}
-	qz_vocab_find_many(b->vocab, q, n);
-	for (size_t i = 0; i < n; i++) {
-		if (q[i].id == QZ_ID_NONE) {
+		if (m[i].both == QZ_ID_NONE) {
 			qz_fail(e, QZ_EDATA,
 			    "\"%.*s\" and \"%.*s\" merge to what is not in the vocabulary",
 			    (int)(m[i].left.n < 100 ? m[i].left.n : 100), m[i].left.s,
@@ -147,7 +185,8 @@ put_batch(struct qz_bpe *b, struct merge *m, size_t n, uint32_t rank, struct qz_
 		b->merges_bytes |= is_fallback(b, m[i].left.id) || is_fallback(b, m[i].right.id);
 		if (b->cuts && joins_under(m[i].left.s, m[i].left.n, m[i].right.s, m[i].right.n))
 			b->cuts = false;
-		qz_merges_put(&b->merges, m[i].left.id, m[i].right.id, rank + (uint32_t)i, q[i].id);
+		qz_merges_put(
+		    &b->merges, m[i].left.id, m[i].right.id, rank + (uint32_t)i, m[i].both);
 	}
 	return 0;
 }
@@ -157,7 +196,7 @@ load_merges(struct qz_bpe *b, const struct qz_json *merges, struct qz_err *e)
 {
 	struct merge m[BATCH];
 	struct qz_buf both = { 0 };
-	uint32_t rank = 0;
+	uint32_t rank = 0, last = 0;
 	size_t n = 0;
 	int ret;
 
@@ -171,13 +210,13 @@ load_merges(struct qz_bpe *b, const struct qz_json *merges, struct qz_err *e)
 		if (ret)
 			qz_at(e, "merge %zu", rank + n);
 		else if (++n == BATCH) {
-			ret = put_batch(b, m, n, rank, &both, e);
+			ret = put_batch(b, m, n, rank, &last, &both, e);
 			rank += (uint32_t)n;
 			n = 0;
 		}
 	}
 	if (!ret)
-		ret = put_batch(b, m, n, rank, &both, e);
+		ret = put_batch(b, m, n, rank, &last, &both, e);
 	qz_buf_free(&both);
 	return ret;
 }

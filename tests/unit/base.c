@@ -9,6 +9,7 @@
 #include "libcore/base/pool.h"
 #include "libcore/base/rng.h"
 #include "libcore/base/size.h"
+#include "libcore/base/unicode.h"
 #include "libcore/base/utf8.h"
 #include "tests/unit/tap.h"
 
@@ -115,6 +116,57 @@ utf8(void)
 		bad += c >= 0xd800 && c < 0xe000 ? back >= 0 : back != (int32_t)c || len != n;
 	}
 	ok(bad == 0, "every code point goes out and comes back, surrogates do not");
+}
+
+/* A byte that is none of a text's, at every place of texts of every length. */
+static void
+utf8_places(void)
+{
+	char s[40];
+	int bad = 0;
+
+	for (size_t n = 1; n < sizeof s; n++)
+		for (size_t i = 0; i < n; i++) {
+			memset(s, 'a', n);
+			s[i] = '\x80';
+			bad += qz_utf8_valid(s, n) != i;
+			s[i] = '\xc3';
+			bad += qz_utf8_valid(s, n) != i;
+			if (i + 1 < n)
+				s[i + 1] = '\xa9';
+			bad += qz_utf8_valid(s, n) != (i + 1 < n ? n : i);
+		}
+	ok(bad == 0, "invalid bytes are found where they are");
+}
+
+/* A character is plain in a form when it is its own form; every one, in every form. */
+static void
+plain_characters(void)
+{
+	static const char *const names[] = { "NFC", "NFD", "NFKC", "NFKD" };
+	struct qz_buf out = { 0 };
+	struct qz_err e;
+	char s[4];
+
+	for (int f = QZ_NFC; f <= QZ_NFKD; f++) {
+		int bad = 0;
+
+		for (uint32_t c = 0; c < 0x110000; c++) {
+			size_t n = c >= 0xd800 && c < 0xe000 ? 0 : (size_t)qz_utf8_put(c, s);
+			bool same;
+
+			qz_buf_clear(&out);
+			if (!n || qz_unicode_normalize((enum qz_form)f, s, n, &out, &e) < 0)
+				continue;
+			same = out.n == n && !memcmp(out.data, s, n);
+			bad += qz_unicode_plain((enum qz_form)f, c) != same;
+			if (bad == 1)
+				printf("# U+%04X\n", (unsigned)c);
+		}
+		ok(bad == 0, "%s: every character that it leaves is plain, others are not",
+		    names[f]);
+	}
+	qz_buf_free(&out);
 }
 
 /* Against conversions by the definition: nearest, ties to even, in double arithmetic. */
@@ -247,6 +299,8 @@ main(void)
 	sizes();
 	integers();
 	utf8();
+	utf8_places();
+	plain_characters();
 	halves();
 	philox();
 	buffers();
