@@ -103,13 +103,17 @@ qz_buf_ok(const struct qz_buf *b, struct qz_err *e)
 	return b->failed ? qz_nomem(e, b->n) : 0;
 }
 
-void
-qz_huge(void *p, size_t n)
+void *
+qz_big(size_t n)
 {
-	const uintptr_t page = 1 << 21;
-	uintptr_t from = ((uintptr_t)p + page - 1) & ~(page - 1),
-		  to = ((uintptr_t)p + n) & ~(page - 1);
+	const size_t page = 1 << 21;
+	size_t rounded = (n + page - 1) & ~(page - 1);
+	void *p;
 
-	if (n >= 2 * page && to > from)
-		madvise((void *)from, to - from, MADV_HUGEPAGE);
+	if (n < page / 2 || rounded < n)
+		return malloc(n);
+	p = aligned_alloc(page, rounded);
+	if (p)
+		madvise(p, rounded, MADV_HUGEPAGE); /* a hint */
+	return p;
 }

@@ -27,6 +27,8 @@ enum qz_json_kind {
 
 /* NULL and QZ_EDATA with the byte offset of what is wrong.  Free the root, and only it. */
 struct qz_json *qz_json_parse(const char *text, size_t n, struct qz_err *e);
+/* The same, but a string other than a key may have \u0000 in it: it is read as null. */
+struct qz_json *qz_json_parse_nuls(const char *text, size_t n, struct qz_err *e);
 void qz_json_free(struct qz_json *root);
 
 enum qz_json_kind qz_json_kind(const struct qz_json *j); /* of NULL: QZ_JSON_NULL */

@@ -16,6 +16,7 @@ struct parser {
 	uint32_t *slots; /* of a large object's keys: index of the node + 1 */
 	size_t slots_cap;
 	int depth;
+	bool nuls, nul; /* \u0000 may be in a string; it was in the last one */
 	struct qz_err *e;
 };
 
@@ -41,9 +42,11 @@ static size_t
 new_node(struct parser *p)
 {
 	if (p->used == p->cap) {
-		size_t cap = p->cap ? 2 * p->cap : 16 + p->n / 24;
-		struct qz_json *v = cap <= UINT32_MAX ? realloc(p->nodes, cap * sizeof *v) : NULL;
+		size_t cap = p->cap ? 2 * p->cap : 16 + p->n / 12;
+		struct qz_json *v = NULL;
 
+		if (cap <= UINT32_MAX)
+			v = p->cap ? realloc(p->nodes, cap * sizeof *v) : qz_big(cap * sizeof *v);
 		if (!v) {
 			qz_nomem(p->e, cap * sizeof *v);
 			return 0;
@@ -84,8 +87,9 @@ unicode_escape(struct parser *p, char **out)
 
 	if (c < 0)
 		return malformed(p);
-	if (c == 0)
+	if (c == 0 && !p->nuls)
 		return qz_fail(p->e, QZ_EDATA, "JSON: a NUL in a string at byte %zu", p->i);
+	p->nul |= c == 0;
 	if (c < 0xd800 || c > 0xdfff) {
 		*out += qz_utf8_put((uint32_t)c, *out);
 		p->i += 6;
@@ -266,7 +270,7 @@ check_many(struct parser *p, const struct qz_json *object)
 		n *= 2;
 	if (n > p->slots_cap) {
 		free(p->slots);
-		p->slots = malloc(n * sizeof *p->slots);
+		p->slots = qz_big(n * sizeof *p->slots);
 		p->slots_cap = p->slots ? n : 0;
 		if (!p->slots)
 			return qz_nomem(p->e, n * sizeof *p->slots);
@@ -300,8 +304,11 @@ key(struct parser *p, const char **s, uint32_t *n)
 {
 	if (p->text[p->i] != '"')
 		return malformed(p);
+	p->nul = false;
 	if (string(p, s, n) < 0)
 		return -1;
+	if (p->nul)
+		return qz_fail(p->e, QZ_EDATA, "JSON: a NUL in a key before byte %zu", p->i);
 	blanks(p);
 	if (p->text[p->i] != ':')
 		return malformed(p);
@@ -352,6 +359,19 @@ container(struct parser *p, size_t at, enum qz_json_kind kind, char close)
 }
 
 static int
+string_value(struct parser *p, size_t at)
+{
+	struct qz_json *j = &p->nodes[at]; /* nodes do not move while a string is read */
+
+	p->nul = false;
+	if (string(p, &j->v.string, &j->n) < 0)
+		return -1;
+	j->kind = p->nul ? QZ_JSON_NULL : QZ_JSON_STRING;
+	j->n = p->nul ? 0 : j->n;
+	return 0;
+}
+
+static int
 value(struct parser *p)
 {
 	size_t at = new_node(p);
@@ -364,9 +384,7 @@ value(struct parser *p)
 	case '[':
 		return container(p, at, QZ_JSON_ARRAY, ']');
 	case '"':
-		p->nodes[at].kind = QZ_JSON_STRING;
-		/* through locals: nodes do not move while a string is read */
-		return string(p, &p->nodes[at].v.string, &p->nodes[at].n);
+		return string_value(p, at);
 	case '-':
 	case '0' ... '9':
 		return number(p, at);
@@ -392,10 +410,10 @@ document(struct parser *p)
 	return p->i < p->n ? malformed(p) : 0;
 }
 
-struct qz_json *
-qz_json_parse(const char *text, size_t n, struct qz_err *e)
+static struct qz_json *
+parse(const char *text, size_t n, bool nuls, struct qz_err *e)
 {
-	struct parser p = { .n = n, .e = e };
+	struct parser p = { .n = n, .nuls = nuls, .e = e };
 	size_t bad = qz_utf8_valid(text, n);
 	int ret = 0;
 
@@ -407,7 +425,7 @@ qz_json_parse(const char *text, size_t n, struct qz_err *e)
 		qz_fail(e, QZ_EDATA, "JSON: %zu bytes, at most 4 GiB", n);
 		return NULL;
 	}
-	p.text = malloc(n + 1);
+	p.text = qz_big(n + 1);
 	if (!p.text) {
 		qz_nomem(e, n + 1);
 		return NULL;
@@ -423,6 +441,18 @@ qz_json_parse(const char *text, size_t n, struct qz_err *e)
 	}
 	p.nodes[0].v.text = p.text;
 	return &p.nodes[1];
+}
+
+struct qz_json *
+qz_json_parse(const char *text, size_t n, struct qz_err *e)
+{
+	return parse(text, n, false, e);
+}
+
+struct qz_json *
+qz_json_parse_nuls(const char *text, size_t n, struct qz_err *e)
+{
+	return parse(text, n, true, e);
 }
 
 void

@@ -31,11 +31,10 @@ qz_merges_new(struct qz_merges *m, size_t n, size_t n_ranks, uint32_t n_ids, str
 		slots *= 2;
 	m->shift = 65 - bits_of(slots);
 	m->mask = slots - 1;
-	m->slots = malloc(slots * sizeof *m->slots);
+	m->slots = qz_big(slots * sizeof *m->slots);
 	m->to = calloc(n_ranks + 1, sizeof *m->to);
 	if (!m->slots || !m->to)
 		return qz_nomem(e, slots * sizeof *m->slots);
-	qz_huge(m->slots, slots * sizeof *m->slots);
 	memset(m->slots, 0xff, slots * sizeof *m->slots);
 	return 0;
 }

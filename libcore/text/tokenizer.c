@@ -244,7 +244,9 @@ load_json(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_fi
     int (*load)(struct qz_tokenizer *t, const struct qz_json *j, struct qz_err *e),
     struct qz_err *e)
 {
-	struct qz_json *j = qz_json_parse(f->file[i].s, f->file[i].n, e);
+	/* tekken.json has every token's text beside its bytes: that of the byte 0 too */
+	struct qz_json *j = (i == QZ_TEXT_TEKKEN ? qz_json_parse_nuls : qz_json_parse)(
+	    f->file[i].s, f->file[i].n, e);
 	int ret = j ? 0 : -1;
 
 	if (j && !qz_json_is(j, QZ_JSON_OBJECT))

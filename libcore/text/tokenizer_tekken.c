@@ -1,7 +1,7 @@
 /* A tokenizer from Mistral's tekken.json: "config" (pattern, default_vocab_size,
- * default_num_special_tokens), "vocab" (rank, token_bytes in base64) and, in newer files,
- * "special_tokens" (rank, token_str).  Special tokens have the first ids; the token of rank r has the id r
- * behind them.  It merges like tiktoken: two neighbours whose bytes are a token, least rank first; a
+ * default_num_special_tokens), "vocab" (rank, token_bytes in base64; token_str is not read) and, in newer
+ * files, "special_tokens" (rank, token_str).  Special tokens have the first ids; the token of rank r has the
+ * id r behind them.  It merges like tiktoken: two neighbours whose bytes are a token, least rank first; a
  * piece that is a token is that token. */
 #include <stdio.h>
 #include <stdlib.h>

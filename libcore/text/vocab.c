@@ -29,10 +29,11 @@ static int
 rehash(struct qz_vocab *v, uint32_t n, struct qz_err *e)
 {
 	uint32_t *old = v->slots, n_old = v->slots ? v->mask + 1 : 0;
-	uint32_t *slots = calloc(n, sizeof *slots);
+	uint32_t *slots = qz_big(n * sizeof *slots);
 
 	if (!slots)
 		return qz_nomem(e, n * sizeof *slots);
+	memset(slots, 0, n * sizeof *slots);
 	v->slots = slots;
 	v->mask = n - 1;
 	for (uint32_t i = 0; i < n_old; i++) {
@@ -56,6 +57,7 @@ reach(struct qz_vocab *v, uint32_t id, struct qz_err *e)
 
 	while (cap <= id)
 		cap *= 2;
+	cap = cap < v->expect ? v->expect : cap;
 	if (cap != v->cap) {
 		entry = calloc(cap, sizeof *entry);
 		flags = calloc(cap, 1);
@@ -142,6 +144,7 @@ qz_vocab_reserve(struct qz_vocab *v, size_t n, size_t n_bytes, struct qz_err *e)
 		return qz_fail(e, QZ_EDATA, "%zu texts, at most %d", n, QZ_ID_MAX);
 	while (slots / 2 <= n + 1)
 		slots *= 2;
+	v->expect = (uint32_t)n;
 	if ((!v->slots || slots > v->mask + 1) && rehash(v, slots, e) < 0)
 		return -1;
 	if (!qz_buf_room(&v->blob, n_bytes))

@@ -27,6 +27,7 @@ struct qz_vocab {
 	struct qz_vocab_entry *entry; /* (size) */
 	uint8_t *flags;               /* (size) */
 	uint32_t size, cap;           /* largest id + 1 */
+	uint32_t expect;              /* texts, by qz_vocab_reserve() */
 	uint32_t *slots, mask, used;  /* id + 1 by hash of the text */
 	struct qz_buf blob;           /* the texts, each NUL-terminated; byte 0 is no text's */
 	bool twins;                   /* set before filling */

@@ -30,10 +30,10 @@ _Static_assert(sizeof(struct qz_word) == 64, "one cache line");
 static inline struct qz_word *
 qz_words_new(struct qz_err *e)
 {
-	struct qz_word *w = calloc((size_t)1 << QZ_WORDS_BITS, sizeof *w);
+	struct qz_word *w = qz_big(sizeof *w << QZ_WORDS_BITS);
 
 	if (w)
-		qz_huge(w, sizeof *w << QZ_WORDS_BITS);
+		memset(w, 0, sizeof *w << QZ_WORDS_BITS);
 	else
 		qz_nomem(e, sizeof *w << QZ_WORDS_BITS);
 	return w;

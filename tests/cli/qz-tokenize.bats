@@ -312,7 +312,7 @@ broken() {
 	[[ "$(qz-show --rows all spm.qz)" == *"<s> Hello world"* ]]
 	mkdir -p tekken
 	perl -MJSON::PP -MMIME::Base64 -e 'print encode_json({ config => { pattern => "[^ ]+| +", default_vocab_size => 360, default_num_special_tokens => 100 },
-		vocab => [(map +{ rank => $_, token_bytes => encode_base64(chr $_, "") }, 0 .. 255), { rank => 256, token_bytes => encode_base64("ab", "") }] })' >tekken/tekken.json
+		vocab => [(map +{ rank => $_, token_bytes => encode_base64(chr $_, ""), token_str => chr $_ }, 0 .. 255), { rank => 256, token_bytes => encode_base64("ab", "") }] })' >tekken/tekken.json
 	[ "$(rows -m tekken - <<<'{"text":"abc ab"}')" = '{"ids":[1,356,199,132,356,2],"mask":[0,1,1,1,1,1],"docs":[6]}' ]
 }
 

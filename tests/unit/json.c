@@ -74,6 +74,30 @@ table(void)
 }
 
 static void
+nuls(void)
+{
+	static const struct {
+		const char *text, *want;
+	} rows[] = {
+		{ "[\"a\\u0000b\",\"c\"]", "[null,\"c\"]" },
+		{ "{\"a\":\"\\u0000\",\"b\":\"\\u0001\"}", "{\"a\":null,\"b\":\"\\u0001\"}" },
+		{ "{\"a\\u0000\":1}", "JSON: a NUL in a key before byte 10" },
+	};
+	struct qz_err e;
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct qz_json *j = qz_json_parse_nuls(rows[i].text, strlen(rows[i].text), &e);
+		struct qz_buf b = { 0 };
+
+		if (j)
+			qz_json_put(&b, j, 0);
+		is(j ? b.data : e.msg, rows[i].want, "a string with a NUL is null");
+		qz_buf_free(&b);
+		qz_json_free(j);
+	}
+}
+
+static void
 deep(void)
 {
 	struct qz_buf b = { 0 };
@@ -141,6 +165,7 @@ int
 main(void)
 {
 	table();
+	nuls();
 	deep();
 	many_keys();
 	getters();
