@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcore/base/buf.h"
+
 enum { BLOCK = 64 * 1024 };
 
 struct qz_arena_block {
@@ -23,9 +25,10 @@ qz_arena_alloc(struct qz_arena *a, size_t nbytes)
 	nbytes = (nbytes + 15) & ~(size_t)15;
 	if (!b || b->cap - b->used < nbytes) {
 		cap = nbytes > BLOCK ? nbytes : BLOCK;
-		b = calloc(1, sizeof *b + cap);
+		b = qz_big(sizeof *b + cap);
 		if (!b)
 			return NULL;
+		memset(b, 0, sizeof *b + cap);
 		b->cap = cap;
 		b->next = a->blocks;
 		a->blocks = b;

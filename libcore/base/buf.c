@@ -7,6 +7,20 @@
 #include <string.h>
 #include <sys/mman.h>
 
+enum { LARGE_PAGE = 1 << 21 };
+
+/* Asks for large pages in the middle of p[0..n), as far as they fit: a hint. */
+static void
+use_large_pages(void *p, size_t n)
+{
+	const uintptr_t page = LARGE_PAGE;
+	uintptr_t from = ((uintptr_t)p + page - 1) & ~(page - 1),
+		  to = ((uintptr_t)p + n) & ~(page - 1);
+
+	if (n >= 2 * page && to > from)
+		madvise((void *)from, to - from, MADV_HUGEPAGE);
+}
+
 static bool
 grow(struct qz_buf *b, size_t more)
 {
@@ -27,6 +41,7 @@ grow(struct qz_buf *b, size_t more)
 		b->failed = true;
 		return false;
 	}
+	use_large_pages(p, cap);
 	b->data = p;
 	b->cap = cap;
 	return true;
@@ -106,7 +121,7 @@ qz_buf_ok(const struct qz_buf *b, struct qz_err *e)
 void *
 qz_big(size_t n)
 {
-	const size_t page = 1 << 21;
+	const size_t page = LARGE_PAGE;
 	size_t rounded = (n + page - 1) & ~(page - 1);
 	void *p;
 
@@ -114,6 +129,6 @@ qz_big(size_t n)
 		return malloc(n);
 	p = aligned_alloc(page, rounded);
 	if (p)
-		madvise(p, rounded, MADV_HUGEPAGE); /* a hint */
+		madvise(p, rounded, MADV_HUGEPAGE);
 	return p;
 }

@@ -6,6 +6,7 @@
 
 #include "libcore/base/json.h"
 #include "libcore/io/in.h"
+#include "libcore/text/ready.h"
 
 enum { FILE_MAX = 256 << 20 };
 
@@ -68,8 +69,10 @@ drop_unread(struct qz_model_text *m)
 	}
 }
 
+/* s: where the files come from, or NULL. */
 static int
-load(struct qz_model_text *m, const struct qz_buf *jinja, struct qz_err *e)
+load(struct qz_model_text *m, const struct qz_source *s, const struct qz_buf *jinja,
+    struct qz_err *e)
 {
 	struct qz_text_files f = { 0 };
 	const struct qz_tokenizer *t;
@@ -79,6 +82,8 @@ load(struct qz_model_text *m, const struct qz_buf *jinja, struct qz_err *e)
 		f.file[i].s = m->files[i].data;
 		f.file[i].n = m->files[i].n;
 	}
+	if (s)
+		f.ready.s = qz_source_ready(s, &f.ready.n);
 	m->tokenizer = qz_tokenizer_load(&f, e);
 	if (!m->tokenizer)
 		return -1;
@@ -111,7 +116,7 @@ qz_model_text_load(struct qz_model_text *m, const struct qz_source *s, struct qz
 	for (int i = 0; i < QZ_TEXT_FILES; i++)
 		keep(&m->files[i], s, qz_text_file_names[i]);
 	keep(&jinja, s, "chat_template.jinja");
-	ret = load(m, &jinja, e);
+	ret = load(m, s, &jinja, e);
 	m->rows = qz_source_config(s) ? qz_source_config(s)->vocab : -1;
 	qz_buf_free(&jinja);
 	return ret < 0 ? qz_at(e, "%s", qz_source_name(s)) : 0;
@@ -165,7 +170,7 @@ open_folder(struct qz_model_text *m, const char *path, struct qz_err *e)
 	for (int i = 0; i < QZ_TEXT_FILES && !ret; i++)
 		ret = read_file(path, qz_text_file_names[i], &m->files[i], e);
 	if (!ret)
-		ret = load(m, &jinja, e);
+		ret = load(m, NULL, &jinja, e);
 	qz_buf_free(&jinja);
 	return ret < 0 ? qz_at(e, "%s", path) : 0;
 }
@@ -186,6 +191,38 @@ qz_model_text_open(struct qz_model_text *m, const char *path, struct qz_err *e)
 	ret = qz_model_text_load(m, s, e);
 	qz_source_close(s);
 	return ret;
+}
+
+static int
+put_ready(struct qz_shard_writer *w, const struct qz_source_file *f, struct qz_err *e)
+{
+	struct qz_buf b = { 0 };
+	int ret = qz_ready_make(f->data, f->n, &b, e);
+
+	if (ret > 0)
+		ret = qz_shard_blob(w, QZ_READY_NAME, b.data, b.n, e);
+	qz_buf_free(&b);
+	return ret;
+}
+
+int
+qz_model_text_put(struct qz_shard_writer *w, const struct qz_source *s, const struct qz_buf *config,
+    size_t *n_files, struct qz_err *e)
+{
+	const struct qz_source_file *files;
+	size_t n = qz_source_files(s, &files);
+
+	for (; *n_files < n; ++*n_files) {
+		const struct qz_source_file *f = &files[*n_files];
+		bool changed = config && !strcmp(f->name, "config.json");
+
+		if (qz_shard_blob(w, f->name, changed ? config->data : f->data,
+			changed ? config->n : f->n, e) < 0)
+			return -1;
+		if (!strcmp(f->name, qz_text_file_names[QZ_TEXT_JSON]) && put_ready(w, f, e) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 void

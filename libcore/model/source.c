@@ -219,6 +219,7 @@ qz_source_close(struct qz_source *s)
 		s->ops->close(s);
 	source_spool_close(s);
 	qz_hash_free(s->hash);
+	qz_buf_free(&s->ready);
 	qz_arena_free(&s->arena);
 	free(s->seen);
 	free(s->name);
@@ -254,6 +255,13 @@ qz_source_files(const struct qz_source *s, const struct qz_source_file **files)
 {
 	*files = s->files;
 	return s->n_files;
+}
+
+const void *
+qz_source_ready(const struct qz_source *s, size_t *n)
+{
+	*n = s->ready.n;
+	return s->ready.data;
 }
 
 const struct qz_source_file *

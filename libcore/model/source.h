@@ -37,6 +37,8 @@ const struct qz_config *qz_source_config(const struct qz_source *s);
 size_t qz_source_files(const struct qz_source *s, const struct qz_source_file **files);
 const struct qz_source_file *qz_source_file(
     const struct qz_source *s, const char *name); /* or NULL */
+/* A shard's ready form of its tokenizer.json (libcore/text/ready.h), or NULL: not one of its files. */
+const void *qz_source_ready(const struct qz_source *s, size_t *n);
 /* All tensors in the order in which they will come (name, dtype, dims, sections as stored in the source),
  * or NULL when the source shows them only as it is read. */
 const struct qz_tensor *qz_source_manifest(const struct qz_source *s, size_t *n);

@@ -39,6 +39,7 @@ struct qz_source {
 	struct qz_source_file *files;
 	size_t n_files;
 	uint64_t files_nbytes;
+	struct qz_buf ready;
 
 	struct qz_tensor *manifest; /* NULL: not known */
 	size_t n_manifest;

@@ -3,6 +3,9 @@
 
 #include "libcore/model/source_impl.h"
 #include "libcore/shard/reader.h"
+#include "libcore/text/ready.h"
+
+enum { READY_MAX = 512 << 20 };
 
 struct shard {
 	struct qz_in *in;
@@ -13,26 +16,35 @@ struct shard {
 	bool over;
 };
 
-/* Blobs of the shard that go with a model. */
+static int
+read_blob(
+    const struct qz_source *s, struct shard *h, size_t most, struct qz_buf *b, struct qz_err *e)
+{
+	void *p;
+
+	if (h->rec->nbytes > most)
+		return qz_fail(e, QZ_EDATA, "%s: blob %s: has %llu bytes, at most %zu are read",
+		    s->name, h->rec->name, (unsigned long long)h->rec->nbytes, most);
+	p = qz_buf_room(b, (size_t)h->rec->nbytes);
+	if (!p)
+		return qz_buf_ok(b, e);
+	return qz_shard_read(h->r, p, b->n, e) < 0 ? -1 : qz_shard_finish(h->r, e);
+}
+
+/* Blobs of the shard that go with a model; the second shard of several has them again. */
 static int
 take_blob(struct qz_source *s, struct shard *h, struct qz_err *e)
 {
 	size_t most = source_file_max(h->rec->name);
 	struct qz_buf b = { 0 };
-	char *p;
 	int ret;
 
-	if (!most ||
-	    qz_source_file(s, h->rec->name)) /* the second shard of several has them again */
+	if (!strcmp(h->rec->name, QZ_READY_NAME))
+		return s->ready.n ? 0 : read_blob(s, h, READY_MAX, &s->ready, e);
+	if (!most || qz_source_file(s, h->rec->name))
 		return 0;
-	if (h->rec->nbytes > most)
-		return qz_fail(e, QZ_EDATA, "%s: blob %s: has %llu bytes, at most %zu are read",
-		    s->name, h->rec->name, (unsigned long long)h->rec->nbytes, most);
-	p = qz_buf_room(&b, (size_t)h->rec->nbytes);
-	ret = p ? qz_shard_read(h->r, p, b.n, e) : qz_buf_ok(&b, e);
-	if (ret == 0)
-		ret = qz_shard_finish(h->r, e);
-	if (ret == 0 && source_add_file(s, h->rec->name, p, b.n, e) < 0)
+	ret = read_blob(s, h, most, &b, e);
+	if (ret == 0 && source_add_file(s, h->rec->name, b.data, b.n, e) < 0)
 		ret = qz_at(e, "%s: blob %s", s->name, h->rec->name);
 	qz_buf_free(&b);
 	return ret;

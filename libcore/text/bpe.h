@@ -13,6 +13,7 @@
 #include "libcore/base/json.h"
 #include "libcore/text/joins.h"
 #include "libcore/text/merges.h"
+#include "libcore/text/ready.h"
 #include "libcore/text/vocab.h"
 #include "libcore/text/words.h"
 
@@ -44,9 +45,10 @@ struct qz_bpe_work {
 	struct qz_word *words;
 };
 
-/* j: tokenizer.json's "model"; v already holds its vocabulary. */
-int qz_bpe_load(
-    struct qz_bpe *b, const struct qz_vocab *v, const struct qz_json *j, struct qz_err *e);
+/* j: tokenizer.json's "model"; v already holds its vocabulary.  Merges are those of ready, unless it is
+ * NULL. */
+int qz_bpe_load(struct qz_bpe *b, const struct qz_vocab *v, const struct qz_json *j,
+    const struct qz_ready *ready, struct qz_err *e);
 /* The same where pieces have an order instead of merges: two whose texts make a piece of rank r (not
  * QZ_NO_MERGE) merge at that rank, the leftmost of equal ones first.  rank: (v->size), below n_ranks;
  * pieces may share one.  A piece that cannot be made of single characters is made of none. */

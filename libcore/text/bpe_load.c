@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcore/base/le.h"
 #include "libcore/base/utf8.h"
 #include "libcore/text/bpe.h"
 
@@ -106,6 +107,48 @@ unknown_piece(const struct merge *m, struct qz_err *e)
 	    (int)(q->n < 100 ? q->n : 100), q->s);
 }
 
+static void
+put_merge(struct qz_bpe *b, uint32_t left, uint32_t right, uint32_t rank, uint32_t both)
+{
+	if (b->byte_fallback) {
+		const struct qz_vocab_entry *l = &b->vocab->entry[left],
+					    *r = &b->vocab->entry[right];
+		const char *text = b->vocab->blob.data;
+
+		b->merges_bytes |= is_fallback(b, left) || is_fallback(b, right);
+		if (b->cuts && joins_under(text + l->at, l->n, text + r->at, r->n))
+			b->cuts = false;
+	}
+	qz_merges_put(&b->merges, left, right, rank, both);
+}
+
+static bool
+is_piece(const struct qz_vocab *v, uint32_t id)
+{
+	return id < v->size && v->entry[id].n;
+}
+
+static int
+load_ready(struct qz_bpe *b, const struct qz_ready *r, struct qz_err *e)
+{
+	const uint8_t *m = r->merges;
+
+	if (qz_merges_new(&b->merges, r->n_merges, r->n_merges, b->vocab->size, e) < 0)
+		return -1;
+	for (uint32_t rank = 0; rank < r->n_merges; rank++, m += 12) {
+		uint32_t left = le32_get(m), right = le32_get(m + 4), both = le32_get(m + 8);
+
+		if (left == QZ_ID_NONE)
+			continue;
+		if (!is_piece(b->vocab, left) || !is_piece(b->vocab, right) ||
+		    !is_piece(b->vocab, both))
+			return qz_fail(
+			    e, QZ_EDATA, "merge %lu: an id without a piece", (unsigned long)rank);
+		put_merge(b, left, right, rank, both);
+	}
+	return 0;
+}
+
 /* Whether a merge makes exactly this piece. */
 static bool
 makes(const struct qz_vocab *v, const struct merge *m, uint32_t id)
@@ -182,11 +225,7 @@ put_batch(struct qz_bpe *b, struct merge *m, size_t n, uint32_t rank, uint32_t *
 			    (int)(m[i].right.n < 100 ? m[i].right.n : 100), m[i].right.s);
 			return qz_at(e, "merge %zu", rank + i);
 		}
-		b->merges_bytes |= is_fallback(b, m[i].left.id) || is_fallback(b, m[i].right.id);
-		if (b->cuts && joins_under(m[i].left.s, m[i].left.n, m[i].right.s, m[i].right.n))
-			b->cuts = false;
-		qz_merges_put(
-		    &b->merges, m[i].left.id, m[i].right.id, rank + (uint32_t)i, m[i].both);
+		put_merge(b, m[i].left.id, m[i].right.id, rank + (uint32_t)i, m[i].both);
 	}
 	return 0;
 }
@@ -305,7 +344,8 @@ check_unsupported(const struct qz_json *j, struct qz_err *e)
 }
 
 int
-qz_bpe_load(struct qz_bpe *b, const struct qz_vocab *v, const struct qz_json *j, struct qz_err *e)
+qz_bpe_load(struct qz_bpe *b, const struct qz_vocab *v, const struct qz_json *j,
+    const struct qz_ready *ready, struct qz_err *e)
 {
 	const char *unk = qz_json_string(qz_json_get(j, "unk_token"), NULL);
 
@@ -325,7 +365,7 @@ qz_bpe_load(struct qz_bpe *b, const struct qz_vocab *v, const struct qz_json *j,
 	if (load_symbols(b, e) < 0)
 		return -1;
 	b->cuts = b->byte_fallback && complete(b->fallback_id) && !b->ignore_merges;
-	return load_merges(b, qz_json_get(j, "merges"), e);
+	return ready ? load_ready(b, ready, e) : load_merges(b, qz_json_get(j, "merges"), e);
 }
 
 /* Two parts of a piece. */
@@ -480,7 +520,11 @@ piece_bytes(const int16_t *byte, const char *s, size_t n, struct qz_buf *bytes)
 	qz_buf_clear(bytes);
 	out = qz_buf_room(bytes, n);
 	for (size_t i = 0; i < n && out; i += (size_t)len) {
-		uint32_t c = (uint32_t)qz_utf8_get(s + i, n - i, &len);
+		uint32_t c = (unsigned char)s[i];
+
+		len = 1;
+		if (c >= 0x80)
+			c = (uint32_t)qz_utf8_get(s + i, n - i, &len);
 
 		if (c >= N_LETTERS || byte[c] < 0)
 			return false;

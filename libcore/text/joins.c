@@ -46,17 +46,20 @@ void
 qz_joins_add(struct qz_joins *j, const char *s, size_t n)
 {
 	for (size_t i = 1; i < n; i++) {
-		size_t before = 1, after = length((unsigned char)s[i]);
+		size_t before = 1, after;
 
+		if ((unsigned char)(s[i - 1] | s[i]) < 0x80) {
+			j->ascii[(unsigned char)s[i - 1]][(unsigned char)s[i]] = 1;
+			continue;
+		}
 		if (continues(s[i]))
 			continue;
+		after = length((unsigned char)s[i]);
 		while (before < i && before < 4 && continues(s[i - before]))
 			before++;
 		if (continues(s[i - before]) || length((unsigned char)s[i - before]) != before ||
 		    after > n - i) {
 			j->edge[(unsigned char)s[i - 1]][(unsigned char)s[i]] = 1;
-		} else if (before == 1 && after == 1) {
-			j->ascii[(unsigned char)s[i - 1]][(unsigned char)s[i]] = 1;
 		} else {
 			uint32_t bit = bit_of(
 			    bytes_of(s + i - before, before), bytes_of(s + i, after));

@@ -22,6 +22,7 @@ qz_merges_new(struct qz_merges *m, size_t n, size_t n_ranks, uint32_t n_ids, str
 
 	if (n > QZ_MERGES_MAX || n_ranks > QZ_MERGES_MAX)
 		return qz_fail(e, QZ_EDATA, "%zu merges, at most %d", n, QZ_MERGES_MAX);
+	m->n = (uint32_t)n_ranks;
 	m->id_bits = bits_of(n_ids);
 	m->rank_bits = bits_of(n_ranks);
 	if (2 * m->id_bits + m->rank_bits > 63)

@@ -17,6 +17,7 @@ struct qz_merges {
 	uint64_t *slots; /* left, right, index; all ones: free */
 	uint64_t mask;
 	unsigned shift, id_bits, rank_bits;
+	uint32_t n;   /* indices are below it */
 	uint32_t *to; /* by index: the id that the pair becomes */
 	uint32_t
 	    *rank; /* by index; NULL: the index is the rank, and merges of one rank make one id */
@@ -30,6 +31,22 @@ int qz_merges_new_tied(struct qz_merges *m, size_t n, uint32_t n_ids, struct qz_
 void qz_merges_clear(struct qz_merges *m);
 /* A pair that is there twice keeps its later index. */
 void qz_merges_put(struct qz_merges *m, uint32_t left, uint32_t right, uint32_t index, uint32_t to);
+
+/* A slot's pair; index is QZ_NO_MERGE where it is free. */
+struct qz_merge {
+	uint32_t left, right, index;
+};
+static inline struct qz_merge
+qz_merges_at(const struct qz_merges *m, uint64_t slot)
+{
+	uint64_t v = m->slots[slot], key = v >> m->rank_bits;
+
+	if (v == UINT64_MAX)
+		return (struct qz_merge){ 0, 0, QZ_NO_MERGE };
+	return (struct qz_merge){ (uint32_t)(key >> m->id_bits),
+		(uint32_t)(key & (((uint64_t)1 << m->id_bits) - 1)),
+		(uint32_t)(v & (((uint64_t)1 << m->rank_bits) - 1)) };
+}
 
 static inline uint64_t
 qz_merges_slot(const struct qz_merges *m, uint64_t key)

@@ -32,6 +32,10 @@ struct qz_text_files {
 		const char *s;
 		size_t n;
 	} file[QZ_TEXT_FILES];
+	struct {
+		const char *s;
+		size_t n;
+	} ready; /* what qz_ready_make() made of tokenizer.json, or NULL */
 };
 
 /* NULL with a message that names the part that is wrong or not supported. */

@@ -23,7 +23,8 @@ struct qz_tokenizer {
 	struct qz_decoder decoder;
 	struct qz_added raw, normalized;
 	int64_t bos, eos, pad, unk;
-	struct qz_digest digest; /* of its files: whose words a scratch has cached */
+	struct qz_digest digest;      /* of its files: whose words a scratch has cached */
+	const struct qz_ready *ready; /* while it is loaded, or NULL */
 };
 
 /* Fill a zeroed tokenizer from tokenizer.model and tekken.json, as if from a tokenizer.json. */

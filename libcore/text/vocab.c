@@ -154,6 +154,13 @@ qz_vocab_reserve(struct qz_vocab *v, size_t n, size_t n_bytes, struct qz_err *e)
 }
 
 void
+qz_vocab_expect(const struct qz_vocab *v, const char *s, size_t n)
+{
+	if (v->slots)
+		__builtin_prefetch(&v->slots[(uint32_t)qz_hash64(s, n) & v->mask], 1);
+}
+
+void
 qz_vocab_find_many(const struct qz_vocab *v, struct qz_vocab_query *q, size_t n_queries)
 {
 	for (size_t i = 0; i < n_queries; i++) {

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "libcore/base/json.h"
+#include "libcore/model/modeltext.h"
 #include "libcore/shard/writer.h"
 #include "tools/quantize/quantize.h"
 
@@ -12,22 +13,6 @@ struct shard {
 	struct qz_shard_writer *w;
 	size_t n_files; /* written so far */
 };
-
-/* More of them may become known while a source is read. */
-static int
-put_files(struct shard *k, struct qz_err *e)
-{
-	const struct qz_source_file *files;
-	size_t n = qz_source_files(k->source, &files);
-
-	for (; k->n_files < n; k->n_files++) {
-		const struct qz_source_file *f = &files[k->n_files];
-
-		if (qz_shard_blob(k->w, f->name, f->data, f->n, e) < 0)
-			return -1;
-	}
-	return 0;
-}
 
 /* {"config": what config.json says} */
 static int
@@ -61,7 +46,7 @@ begin(struct sink *sink, const struct qz_tensor *manifest, const struct qz_tenso
 	if (make_meta(k->source, &meta, e) == 0)
 		k->w = qz_shard_writer_new(k->o, "model", meta.data, manifest, n, 0, e);
 	qz_buf_free(&meta);
-	return k->w ? put_files(k, e) : -1;
+	return k->w ? qz_model_text_put(k->w, k->source, NULL, &k->n_files, e) : -1;
 }
 
 static int
@@ -88,8 +73,8 @@ end(struct sink *sink, const char *chain, struct qz_err *e)
 {
 	struct shard *k = (struct shard *)sink;
 
-	if (put_files(k, e) < 0 || qz_shard_provenance_put(k->w, chain, e) < 0 ||
-	    qz_shard_writer_end(k->w, e) < 0)
+	if (qz_model_text_put(k->w, k->source, NULL, &k->n_files, e) < 0 ||
+	    qz_shard_provenance_put(k->w, chain, e) < 0 || qz_shard_writer_end(k->w, e) < 0)
 		return -1;
 	return qz_out_commit(k->o, e);
 }

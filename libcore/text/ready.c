@@ -1,0 +1,209 @@
+#include "libcore/text/ready.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "libcore/base/hash.h"
+#include "libcore/base/json.h"
+#include "libcore/base/le.h"
+#include "libcore/base/size.h"
+#include "libcore/base/utf8.h"
+#include "libcore/text/tokenizer_impl.h"
+
+enum { VERSION = 1, HEAD = 40, MERGE = 12 };
+
+static struct qz_digest
+digest_of(const char *s, size_t n)
+{
+	struct qz_hash *h = qz_hash_new();
+	struct qz_digest d = { 0 };
+
+	if (h) {
+		qz_hash_add(h, s, n);
+		d = qz_hash_get128(h);
+	}
+	qz_hash_free(h);
+	return d;
+}
+
+static void
+put32(struct qz_buf *b, uint32_t v)
+{
+	uint8_t bytes[4];
+
+	le32_put(bytes, v);
+	qz_buf_add(b, bytes, sizeof bytes);
+}
+
+static void
+put64(struct qz_buf *b, uint64_t v)
+{
+	put32(b, (uint32_t)v);
+	put32(b, (uint32_t)(v >> 32));
+}
+
+/* An object whose members are written by put(), one by one. */
+static void
+put_object(struct qz_buf *b, const struct qz_json *object,
+    void (*put)(struct qz_buf *b, const struct qz_json *member))
+{
+	const char *sep = "";
+
+	qz_buf_chr(b, '{');
+	for (const struct qz_json *m = qz_json_first(object); m; m = qz_json_next(m)) {
+		qz_buf_str(b, sep);
+		qz_json_put_string(b, qz_json_key(m), strlen(qz_json_key(m)));
+		qz_buf_chr(b, ':');
+		put(b, m);
+		sep = ",";
+	}
+	qz_buf_chr(b, '}');
+}
+
+static void
+put_of_model(struct qz_buf *b, const struct qz_json *m)
+{
+	if (!strcmp(qz_json_key(m), "vocab"))
+		qz_buf_str(b, "{}");
+	else if (!strcmp(qz_json_key(m), "merges"))
+		qz_buf_str(b, "[]");
+	else
+		qz_json_put(b, m, 0);
+}
+
+static void
+put_of_root(struct qz_buf *b, const struct qz_json *m)
+{
+	if (!strcmp(qz_json_key(m), "model"))
+		put_object(b, m, put_of_model);
+	else
+		qz_json_put(b, m, 0);
+}
+
+static bool
+is_piece(const struct qz_vocab *v, uint32_t id)
+{
+	return v->entry[id].n && v->flags[id] & QZ_V_MODEL;
+}
+
+static int
+put_merges(const struct qz_merges *m, struct qz_buf *out)
+{
+	uint8_t *to = qz_buf_room(out, (size_t)m->n * MERGE);
+
+	if (!to)
+		return -1;
+	memset(to, 0xff, (size_t)m->n * MERGE);
+	for (uint64_t i = 0; i <= m->mask; i++) {
+		struct qz_merge g = qz_merges_at(m, i);
+
+		if (g.index == QZ_NO_MERGE)
+			continue;
+		le32_put(to + (size_t)g.index * MERGE, g.left);
+		le32_put(to + (size_t)g.index * MERGE + 4, g.right);
+		le32_put(to + (size_t)g.index * MERGE + 8, m->to[g.index]);
+	}
+	return 0;
+}
+
+static void
+put_all(
+    const struct qz_tokenizer *t, const struct qz_buf *rest, struct qz_digest d, struct qz_buf *out)
+{
+	const struct qz_vocab *v = &t->vocab;
+	uint64_t n_text = 0;
+
+	for (uint32_t id = 0; id < v->size; id++)
+		n_text += is_piece(v, id) ? v->entry[id].n : 0;
+	put32(out, VERSION);
+	put32(out, v->size);
+	put32(out, t->bpe.merges.n);
+	put32(out, (uint32_t)rest->n);
+	put64(out, n_text);
+	put64(out, d.lo);
+	put64(out, d.hi);
+	for (uint32_t id = 0; id < v->size; id++)
+		put32(out, is_piece(v, id) ? v->entry[id].n : 0);
+	for (uint32_t id = 0; id < v->size; id++)
+		if (is_piece(v, id))
+			qz_buf_add(out, v->blob.data + v->entry[id].at, v->entry[id].n);
+	if (put_merges(&t->bpe.merges, out) == 0)
+		qz_buf_add(out, rest->data, rest->n);
+}
+
+int
+qz_ready_make(const char *json, size_t n, struct qz_buf *out, struct qz_err *e)
+{
+	struct qz_text_files f = { .file = { [QZ_TEXT_JSON] = { json, n } } };
+	struct qz_tokenizer *t = qz_tokenizer_load(&f, e);
+	struct qz_json *j = t && t->bpe.vocab ? qz_json_parse(json, n, e) : NULL;
+	struct qz_buf rest = { 0 };
+	int ret = 0;
+
+	if (!t && e->code != QZ_EDATA)
+		ret = -1;
+	if (j) {
+		put_object(&rest, j, put_of_root);
+		ret = qz_buf_ok(&rest, e);
+	}
+	if (j && !ret && rest.n <= UINT32_MAX) {
+		put_all(t, &rest, digest_of(json, n), out);
+		ret = qz_buf_ok(out, e) < 0 ? -1 : 1;
+	}
+	qz_buf_free(&rest);
+	qz_json_free(j);
+	qz_tokenizer_free(t);
+	return ret;
+}
+
+/* Texts that are none would be read past their ends. */
+static int
+check_texts(const struct qz_ready *r, struct qz_err *e)
+{
+	size_t at = 0;
+
+	for (uint32_t id = 0; id < r->n_ids; id++) {
+		size_t n = le32_get(r->lengths + 4 * (size_t)id);
+
+		if (n > r->n_text - at)
+			return qz_fail(
+			    e, QZ_EDATA, "the text of id %lu is cut off", (unsigned long)id);
+		if (qz_utf8_valid(r->text + at, n) < n || memchr(r->text + at, 0, n))
+			return qz_fail(
+			    e, QZ_EDATA, "the text of id %lu is none", (unsigned long)id);
+		at += n;
+	}
+	return at == r->n_text
+		   ? 0
+		   : qz_fail(e, QZ_EDATA, "%zu bytes of text, %zu are named", r->n_text, at);
+}
+
+int
+qz_ready_read(struct qz_ready *r, const void *data, size_t n, const char *json, size_t n_json,
+    struct qz_err *e)
+{
+	const uint8_t *p = data;
+	struct qz_digest d;
+	uint64_t need;
+
+	if (n < HEAD)
+		return qz_fail(e, QZ_EDATA, "%zu bytes, %d at least", n, HEAD);
+	if (le32_get(p) != VERSION)
+		return 0;
+	d = digest_of(json, n_json);
+	if (le64_get(p + 24) != d.lo || le64_get(p + 32) != d.hi)
+		return 0;
+	*r = (struct qz_ready){
+		.n_ids = le32_get(p + 4), .n_merges = le32_get(p + 8), .n_rest = le32_get(p + 12)
+	};
+	need = HEAD + 4 * (uint64_t)r->n_ids + MERGE * (uint64_t)r->n_merges + r->n_rest;
+	if (qz_add_over(need, le64_get(p + 16), &need) || need != n)
+		return qz_fail(
+		    e, QZ_EDATA, "%zu bytes, %llu by its head", n, (unsigned long long)need);
+	r->n_text = (size_t)le64_get(p + 16);
+	r->lengths = p + HEAD;
+	r->text = (const char *)r->lengths + 4 * (size_t)r->n_ids;
+	r->merges = (const uint8_t *)r->text + r->n_text;
+	r->rest = (const char *)r->merges + MERGE * (size_t)r->n_merges;
+	return check_texts(r, e) < 0 ? -1 : 1;
+}

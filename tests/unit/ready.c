@@ -1,0 +1,190 @@
+/* The ready form of a tokenizer.json: the same tokenizer, or it is refused or passed over. */
+#include "libcore/text/ready.h"
+
+#include "libcore/base/le.h"
+#include "libcore/text/tokenizer.h"
+#include "tests/unit/golden_file.h"
+
+/* Gaps, an added token of the model and one beyond it, a pair that is merged at two ranks. */
+static const char small[] =
+    "{\"version\":\"1.0\",\"normalizer\":{\"type\":\"NFC\"},\"added_tokens\":["
+    "{\"id\":3,\"content\":\"ab\",\"special\":true,\"normalized\":false},"
+    "{\"id\":30,\"content\":\"<s>\",\"special\":true,\"normalized\":false}],"
+    "\"model\":{\"type\":\"BPE\",\"unk_token\":\"?\",\"byte_fallback\":true,\"vocab\":{\"a\":0,"
+    "\"b\":1,\"?\":2,\"ab\":3,\"abab\":9,\"bb\":10,\"\xc3\xa9\":11,\"ba\":12},"
+    "\"merges\":[\"a b\",\"b b\",[\"ab\",\"ab\"],\"b a\",\"a b\"]}}";
+
+static struct qz_tokenizer *
+load(const char *json, size_t n, const struct qz_buf *ready, struct qz_err *e)
+{
+	struct qz_text_files f = { .file = { [QZ_TEXT_JSON] = { json, n } } };
+
+	if (ready) {
+		f.ready.s = ready->data;
+		f.ready.n = ready->n;
+	}
+	return qz_tokenizer_load(&f, e);
+}
+
+/* Ids, ends and texts of both for a text. */
+static bool
+same_ids(const struct qz_tokenizer *a, const struct qz_tokenizer *b, const char *s, size_t n)
+{
+	struct qz_encoding x = { 0 }, y = { 0 };
+	struct qz_err e;
+	bool same = true;
+
+	for (unsigned flags = 0; flags < 4; flags++) {
+		x.n = y.n = 0;
+		same &= qz_encode(a, s, n, flags, NULL, 0, &x, &e) == 0 &&
+			qz_encode(b, s, n, flags, NULL, 0, &y, &e) == 0 && x.n == y.n &&
+			!memcmp(x.ids, y.ids, x.n * sizeof *x.ids) &&
+			!memcmp(x.ends, y.ends, x.n * sizeof *x.ends);
+	}
+	qz_encoding_free(&x);
+	qz_encoding_free(&y);
+	return same;
+}
+
+static bool
+same_vocab(const struct qz_tokenizer *a, const struct qz_tokenizer *b)
+{
+	bool same = qz_vocab_size(a) == qz_vocab_size(b);
+
+	for (uint32_t id = 0; id < qz_vocab_size(a) && same; id++) {
+		size_t n = 0, m = 0;
+		const char *s = qz_vocab_text(a, id, &n), *r = qz_vocab_text(b, id, &m);
+
+		same = !s == !r && n == m && (!s || !memcmp(s, r, n)) &&
+		       qz_vocab_is_special(a, id) == qz_vocab_is_special(b, id) &&
+		       qz_vocab_is_added(a, id) == qz_vocab_is_added(b, id);
+	}
+	return same;
+}
+
+static void
+compare(const char *name, const char *json, size_t n, const char *text, size_t n_text)
+{
+	struct qz_buf ready = { 0 }, again = { 0 };
+	struct qz_err e = { 0 };
+	struct qz_tokenizer *a = load(json, n, NULL, &e), *b = NULL;
+
+	if (ok(qz_ready_make(json, n, &ready, &e) == 1, "%s: made", name))
+		b = load(json, n, &ready, &e);
+	qz_ready_make(json, n, &again, &e);
+	ok(again.n == ready.n && !memcmp(again.data, ready.data, ready.n), "%s: the same twice",
+	    name);
+	if (ok(a && b, "%s: loads%s%s", name, b ? "" : ": ", b ? "" : e.msg)) {
+		ok(same_vocab(a, b), "%s: the same vocabulary", name);
+		ok(same_ids(a, b, text, n_text), "%s: the same ids", name);
+	}
+	qz_tokenizer_free(a);
+	qz_tokenizer_free(b);
+	qz_buf_free(&ready);
+	qz_buf_free(&again);
+}
+
+static void
+models(void)
+{
+	static const char *const names[] = { "stories260k", "mistral-v1-tokenizer",
+		"qwen2-tokenizer", "llama3-like-tokenizer" };
+	static const char text[] = "abab ba\xc3\xa9 bbb<s>ab a";
+	char path[200];
+
+	compare("a small one", small, sizeof small - 1, text, sizeof text - 1);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		size_t n, n_texts;
+		char *json, *texts;
+
+		snprintf(path, sizeof path, "models/%s/tokenizer.json", names[i]);
+		json = shared_bytes(path, &n);
+		texts = shared_bytes("golden/tokenizer/qwen2.jsonl", &n_texts);
+		if (json && texts)
+			compare(names[i], json, n, texts, n_texts < 500000 ? n_texts : 500000);
+		else
+			skip("no %s", path);
+		free(json);
+		free(texts);
+	}
+}
+
+/* What has no merges has no ready form; nor has what does not load. */
+static void
+none(void)
+{
+	static const char *const rows[] = {
+		"{\"model\":{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"?\",-1],[\"a\",-2]]}}",
+		"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", "[", ""
+	};
+	struct qz_buf b = { 0 };
+	struct qz_err e;
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		ok(qz_ready_make(rows[i], strlen(rows[i]), &b, &e) == 0 && !b.n, "none of %s",
+		    rows[i]);
+	qz_buf_free(&b);
+}
+
+enum { N_IDS = 31, TEXTS = 40 + 4 * N_IDS, N_TEXT = 15, MERGES = TEXTS + N_TEXT };
+
+static void
+damaged(void)
+{
+	static const struct {
+		size_t at;
+		uint32_t value;
+		const char *message; /* NULL: it is not this file's, which is read instead */
+	} rows[] = {
+		{ 0, 2, NULL },
+		{ 24, 0, NULL },
+		{ 4, 32, "tokenizer.ready: " },
+		{ 8, 0xffffffff, "by its head" },
+		{ 16, 16, "by its head" },
+		{ 20, 0xffffffff, "by its head" },
+		{ 40, 14, "the text of id 2 is cut off" },
+		{ 40, 0, "the text of id 11 is none" },
+		{ TEXTS, 0x8080, "the text of id 0 is none" },
+		{ TEXTS, 0, "the text of id 0 is none" },
+		{ TEXTS, 0x3f626262, "\"b\" is there twice, as id 0 and 1" },
+		{ MERGES, 4, "merge 0: an id without a piece" },
+		{ MERGES + 20, 31, "merge 1: an id without a piece" },
+	};
+	struct qz_buf good = { 0 }, bad = { 0 };
+	struct qz_err e;
+
+	qz_ready_make(small, sizeof small - 1, &good, &e);
+	ok(le32_get(good.data + 4) == N_IDS && le64_get(good.data + 16) == N_TEXT,
+	    "31 ids, 15 bytes of text");
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct qz_tokenizer *t;
+
+		e.msg[0] = 0;
+		qz_buf_clear(&bad);
+		qz_buf_add(&bad, good.data, good.n);
+		le32_put(bad.data + rows[i].at, rows[i].value);
+		t = load(small, sizeof small - 1, &bad, &e);
+		if (rows[i].message)
+			ok(!t && strstr(e.msg, rows[i].message), "%s", e.msg);
+		else
+			ok(t != NULL, "of another file or version: passed over");
+		qz_tokenizer_free(t);
+	}
+	for (size_t n = 0; n < good.n; n++) {
+		bad.n = n;
+		memcpy(bad.data, good.data, n);
+		if (load(small, sizeof small - 1, &bad, &e))
+			ok(0, "%zu bytes are taken", n);
+	}
+	qz_buf_free(&good);
+	qz_buf_free(&bad);
+}
+
+int
+main(void)
+{
+	models();
+	none();
+	damaged();
+	return done();
+}
