@@ -329,6 +329,22 @@ broken() {
 	[[ $stderr == *'tekken.json: vocab[257]: "<s" is there twice, as id 356 and 357' ]]
 }
 
+@test "a model shard: the same rows as from the folder, by its tokenizer.ready, which no folder gets" {
+	perl "$ROOT/tests/cli/tiny-llama.pl" small vocab=259 layers=1
+	cp model/* small
+	qz-quantize -q -o small.qz small
+	[[ "$(qz-show small.qz)" == *"tokenizer.json"*"tokenizer.ready"*"tokenizer_config.json"* ]]
+	qz-quantize -q --to bnb -o small.bnb small.qz
+	[ -e small.bnb/tokenizer.json ]
+	[ ! -e small.bnb/tokenizer.ready ]
+	qz-quantize -q -o again.qz small.qz
+	echo '{"messages":[{"role":"user","content":"Hi <s> \u4e2d"},{"role":"assistant","content":"Yo"}]}' >hi.jsonl
+	rows -m small hi.jsonl >want
+	for m in small.qz small.bnb again.qz; do
+		rows -m "$m" hi.jsonl | cmp want -
+	done
+}
+
 @test "what does not go together" {
 	run --separate-stderr qz-tokenize -m model --pack --by-length -l 8 texts.jsonl
 	[ "$status" -eq 2 ]
