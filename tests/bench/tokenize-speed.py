@@ -8,7 +8,9 @@ about 2 KB.  Tokenizers
 are those under SHARED/models (default ../shared).  Every program has the documents in memory as it wants them, runs
 on the same machine in turns, RUNS=5 times after one that does not count; figures are the median and (least to most).
 Ids must be equal: they are compared by their number and digest.  Peers come from PyPI: tokenizers, sentencepiece,
-tiktoken, xxhash.  THREADS="1 2".  Programs: qz-tokenize beside a script with encode_batch, JSON lines to ids in a file."""
+tiktoken, xxhash.  THREADS="1 2".  Programs: qz-tokenize beside a script with encode_batch, JSON lines to ids in a file.
+Then what it takes to start (one line of input, from the folder and from a model shard), and the memory for 1 GB of JSON
+lines, from a file and from a pipe.  ONLY=mistral runs what has the word in its line's first two columns."""
 import collections, glob, gzip, json, os, random, re, statistics, struct, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -239,6 +241,48 @@ def programs(model, texts):
             print("| %-22s | %-7s | %d | %-13s | %-24s | %5.1f | whole program |" % (model, os.path.basename(texts)[:-6], threads, side, spread(size, times[side]), ratio), flush=True)
 
 
+def least_rss(args, stdin=None):
+    """Seconds and peak memory in MB of a program."""
+    start = time.perf_counter()
+    p = subprocess.Popen(args, stdin=stdin)
+    _, status, usage = os.wait4(p.pid, 0)
+    p.returncode = os.waitstatus_to_exitcode(status)
+    if p.returncode:
+        sys.exit("%s: status %d" % (args[0], p.returncode))
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def start_up(model):
+    """A model of one small layer around the tokenizer's folder, and its shard."""
+    source = os.path.join(SHARED, "models", model)
+    tool = os.path.join(ROOT, "build/bin/qz-tokenize")
+    with tempfile.TemporaryDirectory() as d:
+        folder, shard, line = d + "/model", d + "/model.qz", d + "/line.jsonl"
+        subprocess.run(["perl", ROOT + "/tests/cli/tiny-llama.pl", folder, "vocab=152064", "hidden=64", "heads=2", "kv=2", "ffn=64", "layers=1", "tied=1"], check=True)
+        for f in glob.glob(source + "/*.json"):
+            open(os.path.join(folder, os.path.basename(f)), "wb").write(open(f, "rb").read())
+        subprocess.run([os.path.join(ROOT, "build/bin/qz-quantize"), "-q", "-o", shard, folder], check=True)
+        open(line, "w").write('{"text":"Hello"}\n')
+        for name, m in ("folder", folder), ("shard", shard):
+            took = sorted(1e3 * least_rss([tool, "-q", "-m", m, "-f", "text", "-j", "1", "-o", d + "/a.qz", line])[0] for _ in range(4 * RUNS))
+            print("| %-22s | %-7s | 1 | start-up      | %.1f ms (%.1f to %.1f) | | |" % (model, name, statistics.median(took), took[0], took[-1]), flush=True)
+
+
+def memory(model, names):
+    tool = os.path.join(ROOT, "build/bin/qz-tokenize")
+    with tempfile.TemporaryDirectory(dir=WORK) as d:
+        big, n = d + "/big.jsonl", 0
+        with open(big, "wb") as f:
+            while n < 1 << 30:
+                for name in names:
+                    n += f.write(open(os.path.join(WORK, name + ".jsonl"), "rb").read())
+        args = [tool, "-q", "-m", os.path.join(SHARED, "models", model), "-f", "text", "-j", "2", "-o", "/dev/null"]
+        for name in "file", "pipe":
+            cat = subprocess.Popen(["cat", big], stdout=subprocess.PIPE) if name == "pipe" else None
+            took, rss = least_rss(args + ([big] if not cat else ["-"]), cat and cat.stdout)
+            print("| %-22s | %-7s | 2 | 1 GB          | %.0f MB, %.0f MB/s | | |" % (model, name, rss, n / 1e6 / took), flush=True)
+
+
 def main():
     only = os.environ.get("ONLY", "")
     print("| tokenizer | text | threads | program | MB/s | qz is faster by | ids |\n|---|---|---|---|---|---|---|")
@@ -248,6 +292,10 @@ def main():
             if only in model + " " + name:
                 compare(model, os.path.join(WORK, name + ".txt0"))
                 programs(model, os.path.join(WORK, name + ".jsonl"))
+        if only in model + " start":
+            start_up(model)
+    if only in "qwen2-tokenizer memory":
+        memory("qwen2-tokenizer", names)
 
 
 if len(sys.argv) > 2 and sys.argv[1] == "--peer":

@@ -63,6 +63,17 @@ text() {
 	[ "$(text -f own.jinja - <<<'{"q":"1","a":"2"}')" = '^Q 1 A [2].' ]
 }
 
+@test "the date of a template is that of --date, never today's" {
+	printf '%s' "{{ strftime_now('%d %b %Y') }} {{ a }}" >dated.jinja
+	[ "$(text -f dated.jinja --train-on all - <<<'{"a":"x"}')" = '^[26 Jul 2024 x$]' ]
+	[ "$(text -f dated.jinja --train-on all --date 2025-02-28 - <<<'{"a":"x"}')" = '^[28 Feb 2025 x$]' ]
+	for bad in 2025-02-30 2025-2-3 yesterday 2025-02-28x ''; do
+		run --separate-stderr qz-tokenize -m model -f dated.jinja --date "$bad" texts.jsonl
+		[ "$status" -eq 2 ]
+		[[ $stderr == *"--date: '$bad' is no date like 2024-12-31"* ]]
+	done
+}
+
 @test "documents as they are: --special none adds nothing" {
 	[ "$(text -f text --special none texts.jsonl)" = $'o[ne]\nt[wo]\nt[hree]' ]
 }

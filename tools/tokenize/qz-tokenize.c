@@ -1,6 +1,7 @@
 /* qz-tokenize - training data to rows of tokens with masks. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "libcore/base/hash.h"
@@ -13,6 +14,7 @@
 
 static const char *model, *format = "auto", *prompt_field, *response_field, *output;
 static const char *train_on = "response", *special = "auto", *cut = "end", *invalid = "refuse";
+static const char *date = "2024-07-26";
 static int64_t length, show, skip_bad, zstd_level, seed = 42;
 static bool pack, by_length, parse_special, stats, as_json;
 
@@ -29,6 +31,10 @@ static const struct qz_opt opts[] = {
 	    "Take prompts from this field. In a chat it is the field with the messages.", 0, 0,
 	    NULL },
 	{ 'r', "response", QZ_OPT_STR, &response_field, "FIELD", "Take responses from this field.",
+	    0, 0, NULL },
+	{ 0, "date", QZ_OPT_STR, &date, "DATE",
+	    "Give templates that ask for the date this one, as 2024-12-31. It is never that of the "
+	    "day, so that runs repeat.",
 	    0, 0, NULL },
 	{ 0, "train-on", QZ_OPT_STR, &train_on, "WHAT", "Train on the response, or on all tokens.",
 	    0, 0, "response|all" },
@@ -116,6 +122,20 @@ see(void *arg, uint64_t row, const uint32_t *ids, const uint8_t *mask, uint64_t 
 	return ret;
 }
 
+/* Noon of --date in seconds since 1970. */
+static int64_t
+date_seconds(void)
+{
+	struct tm t = { .tm_hour = 12 };
+	const char *end = strptime(date, "%Y-%m-%d", &t);
+	int day = t.tm_mday;
+	time_t seconds = timegm(&t); /* makes 30 February 2 March */
+
+	if (strlen(date) != 10 || !end || *end || day != t.tm_mday)
+		qz_usage("--date: '%s' is no date like 2024-12-31", date);
+	return seconds;
+}
+
 static int
 docs_options(struct work *w, struct qz_docs_options *o, struct qz_err *e)
 {
@@ -131,7 +151,8 @@ docs_options(struct work *w, struct qz_docs_options *o, struct qz_err *e)
 		.vars = { .bos_token = w->text.bos,
 		    .eos_token = w->text.eos,
 		    .pad_token = w->text.pad,
-		    .unk_token = w->text.unk } };
+		    .unk_token = w->text.unk,
+		    .now = date_seconds() } };
 	if (f >= 0) {
 		o->format = (enum qz_docs_format)f;
 		return 0;
@@ -246,6 +267,7 @@ note_options(struct work *w)
 	if (strcmp(invalid, "refuse") != 0)
 		qz_step_option_str(&w->step, "invalid", invalid);
 	qz_step_option_num(&w->step, "parse_special", parse_special);
+	qz_step_option_str(&w->step, "date", date);
 }
 
 static int
