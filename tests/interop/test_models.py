@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""tekken.json against tiktoken, Unigram and Precompiled against tokenizers, on random Unicode strings.
+"""Files of Mistral's against mistral_common and sentencepiece, tekken.json against tiktoken, Unigram and Precompiled against
+tokenizers, on random Unicode strings.
 
 usage: test_models.py [-n STRINGS] [--driver build/tests/interop/encode]
-tekken.json: a byte-level vocabulary under QZ_SHARED, written in that form.  Unigram: models that sentencepiece trains
-here, written as tokenizer.json.  What has no package is skipped."""
+Mistral: every tekken.json and tokenizer.model that mistral_common brings.  tekken.json: a byte-level vocabulary under
+QZ_SHARED, written in that form.  Unigram: models that sentencepiece trains here, written as tokenizer.json.  What has no
+package is skipped."""
 import argparse, base64, io, json, os, random, subprocess, sys, tempfile
 
 from unicode_strings import WORDS, texts
@@ -16,10 +18,10 @@ shared = os.environ.get("QZ_SHARED", "../shared")
 number = failed = 0
 
 
-def check(name, path, want):
+def check(name, path, want, without=""):
     """want: text to ids, without special tokens."""
     global number, failed
-    lines = list(texts(random.Random(3), args.n))
+    lines = [t.translate({ord(c): None for c in without}) for t in texts(random.Random(3), args.n)]
     p = subprocess.run([args.driver, path], input="".join("0 %s\n" % t.encode().hex() for t in lines).encode(), capture_output=True)
     got = p.stdout.decode().splitlines()
     bad = [(t, g, w) for t, g, w in ((t, g.split("\t")[0], " ".join(map(str, want(t)))) for t, g in zip(lines, got)) if g != w]
@@ -97,8 +99,27 @@ def with_tokenizers(folder):
             check("tokenizer.json Unigram, Precompiled %s%s" % (rule, " bytes" if fall else ""), path, lambda t: ref.encode(t, add_special_tokens=False).ids)
 
 
+def with_mistral(folder):
+    import mistral_common, sentencepiece
+    from mistral_common.tokens.tokenizers.tekken import Tekkenizer
+    data = os.path.join(os.path.dirname(mistral_common.__file__), "data")
+    for name in sorted(os.listdir(data)):
+        path = os.path.join(data, name)
+        kind = "tekken.json" if name.startswith("tekken") else "tokenizer.model" if ".model" in name else None
+        if not kind:
+            continue
+        copy = os.path.join(folder, kind)  # the driver goes by the name
+        open(copy, "wb").write(open(path, "rb").read())
+        if kind == "tekken.json":
+            ref = Tekkenizer.from_file(path)
+            check(name, copy, lambda t: ref.encode(t, bos=False, eos=False))
+        else:
+            spm = sentencepiece.SentencePieceProcessor(model_file=path)
+            check(name, copy, spm.encode, without="\0")
+
+
 with tempfile.TemporaryDirectory() as d:
-    for part in with_tiktoken, with_tokenizers:
+    for part in with_mistral, with_tiktoken, with_tokenizers:
         try:
             part(d)
         except ImportError as e:
