@@ -193,12 +193,19 @@ qz_model_text_open(struct qz_model_text *m, const char *path, struct qz_err *e)
 	return ret;
 }
 
+/* Of the file that tells the tokenizer. */
 static int
-put_ready(struct qz_shard_writer *w, const struct qz_source_file *f, struct qz_err *e)
+put_ready(struct qz_shard_writer *w, const struct qz_source *s, const struct qz_source_file *f,
+    struct qz_err *e)
 {
+	enum qz_text_file kind = qz_source_file(s, qz_text_file_names[QZ_TEXT_JSON])
+				     ? QZ_TEXT_JSON
+				     : QZ_TEXT_TEKKEN;
 	struct qz_buf b = { 0 };
-	int ret = qz_ready_make(f->data, f->n, &b, e);
+	int ret = 0;
 
+	if (!strcmp(f->name, qz_text_file_names[kind]))
+		ret = qz_ready_make(kind, f->data, f->n, &b, e);
 	if (ret > 0)
 		ret = qz_shard_blob(w, QZ_READY_NAME, b.data, b.n, e);
 	qz_buf_free(&b);
@@ -217,9 +224,8 @@ qz_model_text_put(struct qz_shard_writer *w, const struct qz_source *s, const st
 		bool changed = config && !strcmp(f->name, "config.json");
 
 		if (qz_shard_blob(w, f->name, changed ? config->data : f->data,
-			changed ? config->n : f->n, e) < 0)
-			return -1;
-		if (!strcmp(f->name, qz_text_file_names[QZ_TEXT_JSON]) && put_ready(w, f, e) < 0)
+			changed ? config->n : f->n, e) < 0 ||
+		    put_ready(w, s, f, e) < 0)
 			return -1;
 	}
 	return 0;

@@ -23,8 +23,8 @@ int qz_model_text_load(struct qz_model_text *m, const struct qz_source *s, struc
 /* From a path: any MODEL, or a folder that holds tokenizer files only. */
 int qz_model_text_open(struct qz_model_text *m, const char *path, struct qz_err *e);
 /* Writes the source's files from the n_files-th on, which it counts up, as blobs: more of them may become known
- * while a source is read.  config: what config.json is to say, or NULL.  Behind a tokenizer.json stands its
- * ready form. */
+ * while a source is read.  config: what config.json is to say, or NULL.  Behind a tokenizer.json, or a
+ * tekken.json where there is none, stands its ready form. */
 int qz_model_text_put(struct qz_shard_writer *w, const struct qz_source *s,
     const struct qz_buf *config, size_t *n_files, struct qz_err *e);
 void qz_model_text_free(struct qz_model_text *m);

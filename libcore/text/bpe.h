@@ -54,6 +54,9 @@ int qz_bpe_load(struct qz_bpe *b, const struct qz_vocab *v, const struct qz_json
  * pieces may share one.  A piece that cannot be made of single characters is made of none. */
 int qz_bpe_load_ranks(struct qz_bpe *b, const struct qz_vocab *v, const uint32_t *rank,
     uint32_t n_ranks, struct qz_err *e);
+/* The merges of bytes of a ready form; v already holds its vocabulary. */
+int qz_bpe_load_ready(
+    struct qz_bpe *b, const struct qz_vocab *v, const struct qz_ready *r, struct qz_err *e);
 /* The last step of loading.  wanted: pieces be bytes, where every byte has its character in the vocabulary
  * (or unknown ones are dropped): 1 so it is, 0 pieces are characters. */
 int qz_bpe_use_bytes(struct qz_bpe *b, bool wanted, struct qz_err *e);

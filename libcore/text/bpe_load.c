@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "libcore/base/le.h"
 #include "libcore/base/utf8.h"
 #include "libcore/text/bpe.h"
 
@@ -131,20 +130,20 @@ is_piece(const struct qz_vocab *v, uint32_t id)
 static int
 load_ready(struct qz_bpe *b, const struct qz_ready *r, struct qz_err *e)
 {
-	const uint8_t *m = r->merges;
+	uint32_t last = r->n_merges ? qz_ready_merge(r, r->n_merges - 1).rank : 0, before = 0;
 
-	if (qz_merges_new(&b->merges, r->n_merges, r->n_merges, b->vocab->size, e) < 0)
+	if (qz_merges_new(&b->merges, r->n_merges, (size_t)last + 1, b->vocab->size, e) < 0)
 		return -1;
-	for (uint32_t rank = 0; rank < r->n_merges; rank++, m += 12) {
-		uint32_t left = le32_get(m), right = le32_get(m + 4), both = le32_get(m + 8);
+	for (uint32_t i = 0; i < r->n_merges; i++) {
+		struct qz_ready_merge m = qz_ready_merge(r, i);
 
-		if (left == QZ_ID_NONE)
-			continue;
-		if (!is_piece(b->vocab, left) || !is_piece(b->vocab, right) ||
-		    !is_piece(b->vocab, both))
-			return qz_fail(
-			    e, QZ_EDATA, "merge %lu: an id without a piece", (unsigned long)rank);
-		put_merge(b, left, right, rank, both);
+		if (m.rank < before || m.rank > last || !is_piece(b->vocab, m.left) ||
+		    !is_piece(b->vocab, m.right) || !is_piece(b->vocab, m.both))
+			return qz_fail(e, QZ_EDATA,
+			    "merge %lu is out of order, or of an id without a piece",
+			    (unsigned long)i);
+		put_merge(b, m.left, m.right, m.rank, m.both);
+		before = m.rank;
 	}
 	return 0;
 }
@@ -366,6 +365,14 @@ qz_bpe_load(struct qz_bpe *b, const struct qz_vocab *v, const struct qz_json *j,
 		return -1;
 	b->cuts = b->byte_fallback && complete(b->fallback_id) && !b->ignore_merges;
 	return ready ? load_ready(b, ready, e) : load_merges(b, qz_json_get(j, "merges"), e);
+}
+
+int
+qz_bpe_load_ready(
+    struct qz_bpe *b, const struct qz_vocab *v, const struct qz_ready *r, struct qz_err *e)
+{
+	b->vocab = v;
+	return load_symbols(b, e) < 0 ? -1 : load_ready(b, r, e);
 }
 
 /* Two parts of a piece. */

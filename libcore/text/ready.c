@@ -10,7 +10,7 @@
 #include "libcore/base/utf8.h"
 #include "libcore/text/tokenizer_impl.h"
 
-enum { VERSION = 1, HEAD = 40, MERGE = 12 };
+enum { VERSION = 1, HEAD = 40, MERGE = 16, AHEAD = 16 };
 
 static struct qz_digest
 digest_of(const char *s, size_t n)
@@ -87,28 +87,39 @@ is_piece(const struct qz_vocab *v, uint32_t id)
 }
 
 static int
-put_merges(const struct qz_merges *m, struct qz_buf *out)
+by_rank(const void *pa, const void *pb)
 {
-	uint8_t *to = qz_buf_room(out, (size_t)m->n * MERGE);
+	const struct qz_ready_merge *a = pa, *b = pb;
 
-	if (!to)
-		return -1;
-	memset(to, 0xff, (size_t)m->n * MERGE);
-	for (uint64_t i = 0; i <= m->mask; i++) {
+	if (a->rank != b->rank)
+		return a->rank < b->rank ? -1 : 1;
+	if (a->left != b->left)
+		return a->left < b->left ? -1 : 1;
+	return a->right < b->right ? -1 : a->right > b->right;
+}
+
+/* The pairs of the table, sorted, for the caller to free; NULL: no memory. */
+static struct qz_ready_merge *
+list_merges(const struct qz_merges *m, uint32_t *n)
+{
+	struct qz_ready_merge *v = malloc((m->mask + 1) * sizeof *v);
+
+	*n = 0;
+	for (uint64_t i = 0; i <= m->mask && v; i++) {
 		struct qz_merge g = qz_merges_at(m, i);
 
-		if (g.index == QZ_NO_MERGE)
-			continue;
-		le32_put(to + (size_t)g.index * MERGE, g.left);
-		le32_put(to + (size_t)g.index * MERGE + 4, g.right);
-		le32_put(to + (size_t)g.index * MERGE + 8, m->to[g.index]);
+		if (g.index != QZ_NO_MERGE)
+			v[(*n)++] = (struct qz_ready_merge){ g.index, g.left, g.right,
+				m->to[g.index] };
 	}
-	return 0;
+	if (v)
+		qsort(v, *n, sizeof *v, by_rank);
+	return v;
 }
 
 static void
-put_all(
-    const struct qz_tokenizer *t, const struct qz_buf *rest, struct qz_digest d, struct qz_buf *out)
+put_all(const struct qz_tokenizer *t, const struct qz_ready_merge *merges, uint32_t n_merges,
+    const struct qz_buf *rest, struct qz_digest d, struct qz_buf *out)
 {
 	const struct qz_vocab *v = &t->vocab;
 	uint64_t n_text = 0;
@@ -117,7 +128,7 @@ put_all(
 		n_text += is_piece(v, id) ? v->entry[id].n : 0;
 	put32(out, VERSION);
 	put32(out, v->size);
-	put32(out, t->bpe.merges.n);
+	put32(out, n_merges);
 	put32(out, (uint32_t)rest->n);
 	put64(out, n_text);
 	put64(out, d.lo);
@@ -127,31 +138,53 @@ put_all(
 	for (uint32_t id = 0; id < v->size; id++)
 		if (is_piece(v, id))
 			qz_buf_add(out, v->blob.data + v->entry[id].at, v->entry[id].n);
-	if (put_merges(&t->bpe.merges, out) == 0)
-		qz_buf_add(out, rest->data, rest->n);
+	for (uint32_t i = 0; i < n_merges; i++) {
+		put32(out, merges[i].rank);
+		put32(out, merges[i].left);
+		put32(out, merges[i].right);
+		put32(out, merges[i].both);
+	}
+	qz_buf_add(out, rest->data, rest->n);
+}
+
+/* The file without vocab and merges. */
+static int
+make_rest(enum qz_text_file kind, const char *s, size_t n, struct qz_buf *rest, struct qz_err *e)
+{
+	bool tekken = kind == QZ_TEXT_TEKKEN;
+	struct qz_json *j = (tekken ? qz_json_parse_nuls : qz_json_parse)(s, n, e);
+
+	if (!j)
+		return -1;
+	put_object(rest, j, tekken ? put_of_model : put_of_root);
+	qz_json_free(j);
+	return qz_buf_ok(rest, e);
 }
 
 int
-qz_ready_make(const char *json, size_t n, struct qz_buf *out, struct qz_err *e)
+qz_ready_make(enum qz_text_file kind, const char *s, size_t n, struct qz_buf *out, struct qz_err *e)
 {
-	struct qz_text_files f = { .file = { [QZ_TEXT_JSON] = { json, n } } };
-	struct qz_tokenizer *t = qz_tokenizer_load(&f, e);
-	struct qz_json *j = t && t->bpe.vocab ? qz_json_parse(json, n, e) : NULL;
+	struct qz_text_files f = { 0 };
+	struct qz_ready_merge *merges = NULL;
 	struct qz_buf rest = { 0 };
-	int ret = 0;
+	struct qz_tokenizer *t;
+	uint32_t n_merges;
+	int ret;
 
-	if (!t && e->code != QZ_EDATA)
-		ret = -1;
-	if (j) {
-		put_object(&rest, j, put_of_root);
-		ret = qz_buf_ok(&rest, e);
+	f.file[kind].s = s;
+	f.file[kind].n = n;
+	t = qz_tokenizer_load(&f, e);
+	ret = t || e->code == QZ_EDATA ? 0 : -1;
+	if (t && t->bpe.vocab && !t->bpe.merges.rank) {
+		merges = list_merges(&t->bpe.merges, &n_merges);
+		ret = merges ? make_rest(kind, s, n, &rest, e) : qz_nomem(e, 1);
+		if (!ret) {
+			put_all(t, merges, n_merges, &rest, digest_of(s, n), out);
+			ret = qz_buf_ok(out, e) < 0 ? -1 : 1;
+		}
 	}
-	if (j && !ret && rest.n <= UINT32_MAX) {
-		put_all(t, &rest, digest_of(json, n), out);
-		ret = qz_buf_ok(out, e) < 0 ? -1 : 1;
-	}
+	free(merges);
 	qz_buf_free(&rest);
-	qz_json_free(j);
 	qz_tokenizer_free(t);
 	return ret;
 }
@@ -179,7 +212,7 @@ check_texts(const struct qz_ready *r, struct qz_err *e)
 }
 
 int
-qz_ready_read(struct qz_ready *r, const void *data, size_t n, const char *json, size_t n_json,
+qz_ready_read(struct qz_ready *r, const void *data, size_t n, const char *file, size_t n_file,
     struct qz_err *e)
 {
 	const uint8_t *p = data;
@@ -190,7 +223,7 @@ qz_ready_read(struct qz_ready *r, const void *data, size_t n, const char *json, 
 		return qz_fail(e, QZ_EDATA, "%zu bytes, %d at least", n, HEAD);
 	if (le32_get(p) != VERSION)
 		return 0;
-	d = digest_of(json, n_json);
+	d = digest_of(file, n_file);
 	if (le64_get(p + 24) != d.lo || le64_get(p + 32) != d.hi)
 		return 0;
 	*r = (struct qz_ready){
@@ -206,4 +239,37 @@ qz_ready_read(struct qz_ready *r, const void *data, size_t n, const char *json, 
 	r->merges = (const uint8_t *)r->text + r->n_text;
 	r->rest = (const char *)r->merges + MERGE * (size_t)r->n_merges;
 	return check_texts(r, e) < 0 ? -1 : 1;
+}
+
+struct qz_ready_merge
+qz_ready_merge(const struct qz_ready *r, uint32_t i)
+{
+	const uint8_t *p = r->merges + MERGE * (size_t)i;
+
+	return (struct qz_ready_merge){ le32_get(p), le32_get(p + 4), le32_get(p + 8),
+		le32_get(p + 12) };
+}
+
+int
+qz_ready_vocab(struct qz_vocab *v, const struct qz_ready *r, struct qz_err *e)
+{
+	size_t at = 0, ahead = 0;
+	uint32_t next = 0;
+
+	if (qz_vocab_reserve(v, r->n_ids, r->n_text + r->n_ids, e) < 0)
+		return -1;
+	for (uint32_t id = 0; id < r->n_ids; id++) {
+		uint32_t n = le32_get(r->lengths + 4 * (size_t)id);
+
+		for (; next < r->n_ids && next < id + AHEAD; next++) {
+			uint32_t m = le32_get(r->lengths + 4 * (size_t)next);
+
+			qz_vocab_expect(v, r->text + ahead, m);
+			ahead += m;
+		}
+		if (n && qz_vocab_put(v, r->text + at, n, id, QZ_V_MODEL, e) < 0)
+			return qz_at(e, "vocab");
+		at += n;
+	}
+	return 0;
 }

@@ -4,11 +4,10 @@
 #include <string.h>
 
 #include "libcore/base/hash.h"
-#include "libcore/base/le.h"
 #include "libcore/base/utf8.h"
 #include "libcore/text/tokenizer_impl.h"
 
-enum { TEXT_MAX = 1 << 30, AHEAD = 16 };
+enum { TEXT_MAX = 1 << 30 };
 
 struct qz_scratch {
 	struct qz_digest digest;
@@ -43,37 +42,12 @@ load_bpe_vocab(struct qz_tokenizer *t, const struct qz_json *model, struct qz_er
 	return 0;
 }
 
-/* The same, from its ready form. */
-static int
-load_ready_vocab(struct qz_tokenizer *t, const struct qz_ready *r, struct qz_err *e)
-{
-	size_t at = 0, ahead = 0;
-	uint32_t next = 0;
-
-	if (qz_vocab_reserve(&t->vocab, r->n_ids, r->n_text + r->n_ids, e) < 0)
-		return -1;
-	for (uint32_t id = 0; id < r->n_ids; id++) {
-		uint32_t n = le32_get(r->lengths + 4 * (size_t)id);
-
-		for (; next < r->n_ids && next < id + AHEAD; next++) {
-			uint32_t m = le32_get(r->lengths + 4 * (size_t)next);
-
-			qz_vocab_expect(&t->vocab, r->text + ahead, m);
-			ahead += m;
-		}
-		if (n && qz_vocab_put(&t->vocab, r->text + at, n, id, QZ_V_MODEL, e) < 0)
-			return qz_at(e, "vocab");
-		at += n;
-	}
-	return 0;
-}
-
 static int
 load_bpe(struct qz_tokenizer *t, const struct qz_json *model, struct qz_err *e)
 {
 	int bytes;
 
-	if ((t->ready ? load_ready_vocab(t, t->ready, e) : load_bpe_vocab(t, model, e)) < 0 ||
+	if ((t->ready ? qz_ready_vocab(&t->vocab, t->ready, e) : load_bpe_vocab(t, model, e)) < 0 ||
 	    qz_bpe_load(&t->bpe, &t->vocab, model, t->ready, e) < 0)
 		return -1;
 	bytes = qz_bpe_use_bytes(&t->bpe, qz_pretokenizer_ends_in_bytes(&t->pretokenizer), e);
@@ -285,37 +259,46 @@ load_json(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_fi
 	return ret ? qz_at(e, "%s", qz_text_file_names[i]) : 0;
 }
 
-/* 1: tokenizer.json is loaded from its ready form; 0: that is another file's. */
+/* 1: file i is loaded from its ready form; 0: that is another file's, or there is none. */
 static int
-load_ready(struct qz_tokenizer *t, const struct qz_text_files *f, struct qz_err *e)
+load_ready(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_file i,
+    int (*load)(struct qz_tokenizer *t, const struct qz_json *j, struct qz_err *e),
+    struct qz_err *e)
 {
 	struct qz_ready r;
 	struct qz_json *rest = NULL;
-	int ret = qz_ready_read(
-	    &r, f->ready.s, f->ready.n, f->file[QZ_TEXT_JSON].s, f->file[QZ_TEXT_JSON].n, e);
+	int ret = !f->ready.s
+		      ? 0
+		      : qz_ready_read(&r, f->ready.s, f->ready.n, f->file[i].s, f->file[i].n, e);
 
 	if (ret > 0) {
 		rest = qz_json_parse(r.rest, r.n_rest, e);
 		t->ready = &r;
-		ret = rest && load_tokenizer_json(t, rest, e) == 0 ? 1 : -1;
+		ret = rest && load(t, rest, e) == 0 ? 1 : -1;
 		t->ready = NULL;
 	}
 	qz_json_free(rest);
 	return ret < 0 ? qz_at(e, QZ_READY_NAME) : ret;
 }
 
+static int
+load_file(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_file i,
+    int (*load)(struct qz_tokenizer *t, const struct qz_json *j, struct qz_err *e),
+    struct qz_err *e)
+{
+	int ready = load_ready(t, f, i, load, e);
+
+	return ready ? (ready < 0 ? -1 : 0) : load_json(t, f, i, load, e);
+}
+
 /* Of several files the first. */
 static int
 load_first(struct qz_tokenizer *t, const struct qz_text_files *f, struct qz_err *e)
 {
-	int ready = f->file[QZ_TEXT_JSON].s && f->ready.s ? load_ready(t, f, e) : 0;
-
-	if (ready)
-		return ready < 0 ? -1 : 0;
 	if (f->file[QZ_TEXT_JSON].s)
-		return load_json(t, f, QZ_TEXT_JSON, load_tokenizer_json, e);
+		return load_file(t, f, QZ_TEXT_JSON, load_tokenizer_json, e);
 	if (f->file[QZ_TEXT_TEKKEN].s)
-		return load_json(t, f, QZ_TEXT_TEKKEN, qz_tokenizer_from_tekken, e);
+		return load_file(t, f, QZ_TEXT_TEKKEN, qz_tokenizer_from_tekken, e);
 	if (!f->file[QZ_TEXT_SPM].s)
 		return qz_fail(e, QZ_EDATA, "no tokenizer.json, tekken.json or tokenizer.model");
 	if (qz_tokenizer_from_spm(t, f->file[QZ_TEXT_SPM].s, f->file[QZ_TEXT_SPM].n, e) < 0)

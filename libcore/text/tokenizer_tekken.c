@@ -110,21 +110,28 @@ put_tokens(
 }
 
 static int
-load_bpe(struct qz_tokenizer *t, uint32_t first, struct qz_err *e)
+load_ranks(struct qz_tokenizer *t, uint32_t first, struct qz_err *e)
 {
 	uint32_t n = t->vocab.size, *rank = malloc(n * sizeof *rank);
-	int ret = rank ? 0 : qz_nomem(e, n * sizeof *rank);
+	int ret;
 
-	for (uint32_t id = 0; id < n && rank; id++)
+	if (!rank)
+		return qz_nomem(e, n * sizeof *rank);
+	for (uint32_t id = 0; id < n; id++)
 		rank[id] = id < first || !t->vocab.entry[id].n ? QZ_NO_MERGE : id - first;
+	ret = qz_bpe_load_ranks(&t->bpe, &t->vocab, rank, n, e);
+	free(rank);
+	return ret;
+}
+
+static int
+load_bpe(struct qz_tokenizer *t, uint32_t first, struct qz_err *e)
+{
 	t->bpe.ignore_merges = true;
 	t->bpe.unk = QZ_ID_NONE;
-	if (!ret)
-		ret = qz_bpe_load_ranks(&t->bpe, &t->vocab, rank, n, e);
-	if (!ret)
-		ret = qz_bpe_use_bytes(&t->bpe, true, e);
-	free(rank);
-	if (ret < 0)
+	if ((t->ready ? qz_bpe_load_ready(&t->bpe, &t->vocab, t->ready, e)
+		      : load_ranks(t, first, e)) < 0 ||
+	    qz_bpe_use_bytes(&t->bpe, true, e) < 0)
 		return -1;
 	for (int b = 0; b < 256; b++)
 		if (t->bpe.byte_id[b] == QZ_ID_NONE)
@@ -190,7 +197,9 @@ qz_tokenizer_from_tekken(struct qz_tokenizer *t, const struct qz_json *j, struct
 	if (put_specials(
 		t, qz_json_kind(specials) == QZ_JSON_NULL ? NULL : specials, n_specials, e) < 0)
 		return -1;
-	if (put_tokens(t, qz_json_get(j, "vocab"), n_specials, n - n_specials, e) < 0 ||
+	if ((t->ready
+		    ? qz_ready_vocab(&t->vocab, t->ready, e)
+		    : put_tokens(t, qz_json_get(j, "vocab"), n_specials, n - n_specials, e)) < 0 ||
 	    load_bpe(t, (uint32_t)n_specials, e) < 0)
 		return -1;
 	qz_added_sort(&t->raw);

@@ -47,7 +47,7 @@ try_ready(const char *json, const uint8_t *data, size_t n)
 	struct qz_tokenizer *t;
 	struct qz_err e;
 
-	if (n >= 40 && qz_ready_make(json, strlen(json), &good, &e) > 0) {
+	if (n >= 40 && qz_ready_make(QZ_TEXT_JSON, json, strlen(json), &good, &e) > 0) {
 		qz_buf_add(&ready, data, n);
 		memcpy(ready.data, good.data, 4);
 		memcpy(ready.data + 24, good.data + 24, 16);

@@ -15,10 +15,12 @@ static const char small[] =
     "\"merges\":[\"a b\",\"b b\",[\"ab\",\"ab\"],\"b a\",\"a b\"]}}";
 
 static struct qz_tokenizer *
-load(const char *json, size_t n, const struct qz_buf *ready, struct qz_err *e)
+load(enum qz_text_file kind, const char *s, size_t n, const struct qz_buf *ready, struct qz_err *e)
 {
-	struct qz_text_files f = { .file = { [QZ_TEXT_JSON] = { json, n } } };
+	struct qz_text_files f = { 0 };
 
+	f.file[kind].s = s;
+	f.file[kind].n = n;
 	if (ready) {
 		f.ready.s = ready->data;
 		f.ready.n = ready->n;
@@ -63,15 +65,16 @@ same_vocab(const struct qz_tokenizer *a, const struct qz_tokenizer *b)
 }
 
 static void
-compare(const char *name, const char *json, size_t n, const char *text, size_t n_text)
+compare(const char *name, enum qz_text_file kind, const char *s, size_t n, const char *text,
+    size_t n_text)
 {
 	struct qz_buf ready = { 0 }, again = { 0 };
 	struct qz_err e = { 0 };
-	struct qz_tokenizer *a = load(json, n, NULL, &e), *b = NULL;
+	struct qz_tokenizer *a = load(kind, s, n, NULL, &e), *b = NULL;
 
-	if (ok(qz_ready_make(json, n, &ready, &e) == 1, "%s: made", name))
-		b = load(json, n, &ready, &e);
-	qz_ready_make(json, n, &again, &e);
+	if (ok(qz_ready_make(kind, s, n, &ready, &e) == 1, "%s: made", name))
+		b = load(kind, s, n, &ready, &e);
+	qz_ready_make(kind, s, n, &again, &e);
 	ok(again.n == ready.n && !memcmp(again.data, ready.data, ready.n), "%s: the same twice",
 	    name);
 	if (ok(a && b, "%s: loads%s%s", name, b ? "" : ": ", b ? "" : e.msg)) {
@@ -84,6 +87,28 @@ compare(const char *name, const char *json, size_t n, const char *text, size_t n
 	qz_buf_free(&again);
 }
 
+/* All bytes, a few pairs, one spelled like a special token. */
+static void
+tekken(void)
+{
+	static const char digits[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char text[] = "abab <s> b<s \xe4\xb8\xad";
+	struct qz_buf b = { 0 };
+
+	qz_buf_str(&b, "{\"config\":{\"pattern\":\"[^ ]+| +\",\"default_vocab_size\":270,"
+		       "\"default_num_special_tokens\":10},\"vocab\":[");
+	for (int i = 0; i < 256; i++)
+		qz_buf_fmt(&b,
+		    "{\"rank\":%d,\"token_bytes\":\"%c%c==\",\"token_str\":\"\\u%04x\"},", i,
+		    digits[i >> 2], digits[(i & 3) << 4], (unsigned)i);
+	qz_buf_str(&b, "{\"rank\":256,\"token_bytes\":\"YWI=\"},{\"rank\":257,\"token_bytes\":"
+		       "\"PHM=\"},{\"rank\":258,\"token_bytes\":\"PHM+\"},{\"rank\":259,"
+		       "\"token_bytes\":\"YWJhYg==\"}]}");
+	compare("tekken.json", QZ_TEXT_TEKKEN, b.data, b.n, text, sizeof text - 1);
+	qz_buf_free(&b);
+}
+
 static void
 models(void)
 {
@@ -92,7 +117,7 @@ models(void)
 	static const char text[] = "abab ba\xc3\xa9 bbb<s>ab a";
 	char path[200];
 
-	compare("a small one", small, sizeof small - 1, text, sizeof text - 1);
+	compare("a small one", QZ_TEXT_JSON, small, sizeof small - 1, text, sizeof text - 1);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		size_t n, n_texts;
 		char *json, *texts;
@@ -101,7 +126,8 @@ models(void)
 		json = shared_bytes(path, &n);
 		texts = shared_bytes("golden/tokenizer/qwen2.jsonl", &n_texts);
 		if (json && texts)
-			compare(names[i], json, n, texts, n_texts < 500000 ? n_texts : 500000);
+			compare(names[i], QZ_TEXT_JSON, json, n, texts,
+			    n_texts < 500000 ? n_texts : 500000);
 		else
 			skip("no %s", path);
 		free(json);
@@ -121,8 +147,8 @@ none(void)
 	struct qz_err e;
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		ok(qz_ready_make(rows[i], strlen(rows[i]), &b, &e) == 0 && !b.n, "none of %s",
-		    rows[i]);
+		ok(qz_ready_make(QZ_TEXT_JSON, rows[i], strlen(rows[i]), &b, &e) == 0 && !b.n,
+		    "none of %s", rows[i]);
 	qz_buf_free(&b);
 }
 
@@ -147,13 +173,15 @@ damaged(void)
 		{ TEXTS, 0x8080, "the text of id 0 is none" },
 		{ TEXTS, 0, "the text of id 0 is none" },
 		{ TEXTS, 0x3f626262, "\"b\" is there twice, as id 0 and 1" },
-		{ MERGES, 4, "merge 0: an id without a piece" },
-		{ MERGES + 20, 31, "merge 1: an id without a piece" },
+		{ MERGES + 4, 4, "merge 0 is out of order, or of an id without a piece" },
+		{ MERGES + 28, 31, "merge 1 is out of order, or of an id without a piece" },
+		{ MERGES, 3, "merge 1 is out of order" },
+		{ MERGES, 99, "merge 0 is out of order" },
 	};
 	struct qz_buf good = { 0 }, bad = { 0 };
 	struct qz_err e;
 
-	qz_ready_make(small, sizeof small - 1, &good, &e);
+	qz_ready_make(QZ_TEXT_JSON, small, sizeof small - 1, &good, &e);
 	ok(le32_get(good.data + 4) == N_IDS && le64_get(good.data + 16) == N_TEXT,
 	    "31 ids, 15 bytes of text");
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -163,7 +191,7 @@ damaged(void)
 		qz_buf_clear(&bad);
 		qz_buf_add(&bad, good.data, good.n);
 		le32_put(bad.data + rows[i].at, rows[i].value);
-		t = load(small, sizeof small - 1, &bad, &e);
+		t = load(QZ_TEXT_JSON, small, sizeof small - 1, &bad, &e);
 		if (rows[i].message)
 			ok(!t && strstr(e.msg, rows[i].message), "%s", e.msg);
 		else
@@ -173,7 +201,7 @@ damaged(void)
 	for (size_t n = 0; n < good.n; n++) {
 		bad.n = n;
 		memcpy(bad.data, good.data, n);
-		if (load(small, sizeof small - 1, &bad, &e))
+		if (load(QZ_TEXT_JSON, small, sizeof small - 1, &bad, &e))
 			ok(0, "%zu bytes are taken", n);
 	}
 	qz_buf_free(&good);
@@ -184,6 +212,7 @@ int
 main(void)
 {
 	models();
+	tekken();
 	none();
 	damaged();
 	return done();
