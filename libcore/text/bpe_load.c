@@ -7,6 +7,7 @@
 
 enum {
 	BATCH = 64,        /* merges looked up at once */
+	ASKS = 256,        /* ways to cut pieces */
 	PIECE_MAX = 4096,  /* bytes of a piece that is cut every way */
 	N_LETTERS = 0x144, /* of byte-level alphabets */
 };
@@ -401,40 +402,62 @@ add_cut(struct cuts *c, struct cut cut, struct qz_err *e)
 	return 0;
 }
 
-/* Every way to cut a piece into two symbols. */
+/* Ways to cut pieces in two that are to be looked up, many at once. */
+struct finder {
+	const struct qz_vocab *v;
+	const uint32_t *rank;
+	struct cuts *out;
+	bool under_joins; /* found so far */
+	struct qz_vocab_query left[ASKS], right[ASKS];
+	uint32_t whole[ASKS];
+	size_t n;
+};
+
+/* Most left parts are no symbols: then the right one is not asked for. */
 static int
-find_cuts(struct cuts *c, const struct qz_vocab *v, const uint32_t *rank, uint32_t id,
-    bool *under_joins, struct qz_err *e)
+look_up(struct finder *f, struct qz_err *e)
 {
-	struct qz_vocab_query q[2 * BATCH];
-	size_t n, k = 0;
-	const char *s = qz_vocab_get(v, id, &n);
+	size_t k = 0;
+
+	qz_vocab_find_many(f->v, f->left, f->n);
+	for (size_t i = 0; i < f->n; i++)
+		if (f->left[i].id != QZ_ID_NONE && is_symbol(f->v, f->rank, f->left[i].id)) {
+			f->left[k] = f->left[i];
+			f->right[k] = f->right[i];
+			f->whole[k++] = f->whole[i];
+		}
+	f->n = 0;
+	qz_vocab_find_many(f->v, f->right, k);
+	for (size_t i = 0; i < k; i++) {
+		const struct qz_vocab_query *l = &f->left[i], *r = &f->right[i];
+
+		if (r->id == QZ_ID_NONE || !is_symbol(f->v, f->rank, r->id))
+			continue;
+		f->under_joins |= joins_under(l->s, l->n, r->s, r->n);
+		if (add_cut(f->out, (struct cut){ l->id, r->id, f->whole[i] }, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Every way to cut a piece into two. */
+static int
+find_cuts(struct finder *f, uint32_t id, struct qz_err *e)
+{
+	size_t n;
+	const char *s = qz_vocab_get(f->v, id, &n);
 
 	if (n > PIECE_MAX)
 		return qz_fail(
 		    e, QZ_EDATA, "\"%.60s...\" has %zu bytes, at most %d", s, n, PIECE_MAX);
-	for (size_t i = 1; i <= n; i++) {
-		if (i < n && ((unsigned char)s[i] & 0xc0) == 0x80)
+	for (size_t i = 1; i < n; i++) {
+		if (((unsigned char)s[i] & 0xc0) == 0x80)
 			continue;
-		if (i < n) {
-			q[2 * k] = (struct qz_vocab_query){ .s = s, .n = i };
-			q[2 * k++ + 1] = (struct qz_vocab_query){ .s = s + i, .n = n - i };
-		}
-		if (k < BATCH && i < n)
-			continue;
-		qz_vocab_find_many(v, q, 2 * k);
-		for (size_t j = 0; j < k; j++) {
-			uint32_t l = q[2 * j].id, r = q[2 * j + 1].id;
-
-			if (l == QZ_ID_NONE || r == QZ_ID_NONE || !is_symbol(v, rank, l) ||
-			    !is_symbol(v, rank, r))
-				continue;
-			*under_joins |= joins_under(
-			    q[2 * j].s, q[2 * j].n, q[2 * j + 1].s, q[2 * j + 1].n);
-			if (add_cut(c, (struct cut){ l, r, id }, e) < 0)
-				return -1;
-		}
-		k = 0;
+		f->left[f->n] = (struct qz_vocab_query){ .s = s, .n = i };
+		f->right[f->n] = (struct qz_vocab_query){ .s = s + i, .n = n - i };
+		f->whole[f->n] = id;
+		if (++f->n == ASKS && look_up(f, e) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -483,7 +506,7 @@ qz_bpe_load_ranks(struct qz_bpe *b, const struct qz_vocab *v, const uint32_t *ra
     uint32_t n_ranks, struct qz_err *e)
 {
 	struct cuts c = { 0 };
-	bool under_joins = false;
+	struct finder f = { .v = v, .rank = rank, .out = &c };
 	int ret = 0;
 
 	b->vocab = v;
@@ -491,11 +514,13 @@ qz_bpe_load_ranks(struct qz_bpe *b, const struct qz_vocab *v, const uint32_t *ra
 		return -1;
 	for (uint32_t id = 0; id < v->size && !ret; id++)
 		if (rank[id] != QZ_NO_MERGE && v->entry[id].n)
-			ret = find_cuts(&c, v, rank, id, &under_joins, e);
+			ret = find_cuts(&f, id, e);
+	if (!ret)
+		ret = look_up(&f, e);
 	if (!ret)
 		ret = put_cuts(b, &c, rank, n_ranks, e);
 	free(c.v);
-	b->cuts = b->byte_fallback && complete(b->fallback_id) && !under_joins;
+	b->cuts = b->byte_fallback && complete(b->fallback_id) && !f.under_joins;
 	return ret;
 }
 
