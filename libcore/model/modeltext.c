@@ -19,38 +19,45 @@ token_text(const struct qz_tokenizer *t, int64_t id)
 	return strndup(s ? s : "", n);
 }
 
-/* "chat_template" as models write it. */
+/* "chat_template" as models write it; a list names them. */
 static const char *
-template_of(const struct qz_json *config)
+template_of(const struct qz_json *config, const char *name)
 {
 	const struct qz_json *t = qz_json_get(config, "chat_template");
 
 	if (!qz_json_is(t, QZ_JSON_ARRAY))
-		return qz_json_string(t, NULL);
+		return strcmp(name, "default") ? NULL : qz_json_string(t, NULL);
 	for (const struct qz_json *c = qz_json_first(t); c; c = qz_json_next(c))
-		if (!strcmp(qz_json_string(qz_json_get(c, "name"), ""), "default"))
+		if (!strcmp(qz_json_string(qz_json_get(c, "name"), ""), name))
 			return qz_json_string(qz_json_get(c, "template"), NULL);
 	return NULL;
+}
+
+/* NULL text: none. */
+static int
+compile(struct qz_template **t, const char *text, struct qz_err *e)
+{
+	*t = text ? qz_template_new(text, strlen(text), e) : NULL;
+	return text && !*t ? qz_at(e, "chat template") : 0;
 }
 
 static int
 load_template(struct qz_model_text *m, const struct qz_buf *file, struct qz_err *e)
 {
 	const struct qz_buf *c = &m->files[QZ_TEXT_CONFIG];
-	struct qz_json *config = NULL;
-	const char *text = file->n ? file->data : NULL;
-	int ret = 0;
+	struct qz_json *config;
+	int ret;
 
-	if (!text && c->n) {
-		config = qz_json_parse(c->data, c->n, e);
-		if (!config)
-			return qz_at(e, "tokenizer_config.json");
-		text = template_of(config);
-	}
-	if (text) {
-		m->template = qz_template_new(text, strlen(text), e);
-		ret = m->template ? 0 : qz_at(e, "chat template");
-	}
+	if (file->n)
+		return compile(&m->template, file->data, e);
+	if (!c->n)
+		return 0;
+	config = qz_json_parse(c->data, c->n, e);
+	if (!config)
+		return qz_at(e, "tokenizer_config.json");
+	ret = compile(&m->template, template_of(config, "default"), e);
+	if (!ret)
+		ret = compile(&m->tool_template, template_of(config, "tool_use"), e);
 	qz_json_free(config);
 	return ret;
 }
@@ -236,6 +243,7 @@ qz_model_text_free(struct qz_model_text *m)
 {
 	qz_tokenizer_free(m->tokenizer);
 	qz_template_free(m->template);
+	qz_template_free(m->tool_template);
 	for (int i = 0; i < QZ_TEXT_FILES; i++)
 		qz_buf_free(&m->files[i]);
 	free(m->bos);

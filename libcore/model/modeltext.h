@@ -1,6 +1,6 @@
 /* modeltext - the text side of a model: its tokenizer and its chat template, from the files it carries.
  * The template is chat_template.jinja, else "chat_template" of tokenizer_config.json: a string, or a list
- * of {name, template} of which "default" is taken. */
+ * of {name, template} of which "default" is taken, and "tool_use" where a conversation has tools. */
 #ifndef QZ_MODELTEXT_H
 #define QZ_MODELTEXT_H
 
@@ -11,7 +11,7 @@
 
 struct qz_model_text {
 	struct qz_tokenizer *tokenizer;
-	struct qz_template *template; /* NULL: the model has none */
+	struct qz_template *template, *tool_template; /* NULL: the model has none */
 	struct qz_buf
 	    files[QZ_TEXT_FILES];    /* as the model has them; of the tokenizer, those in use */
 	int64_t rows;                /* of the embedding, -1: not known here */

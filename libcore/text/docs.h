@@ -45,6 +45,7 @@ struct qz_docs_options {
 	enum qz_docs_format format;
 	const char *prompt_field, *response_field; /* NULL: the format's own names */
 	const struct qz_template *model_template;  /* chat: the model's; NULL when it has none */
+	const struct qz_template *tool_template;   /* the one for records with tools, or NULL */
 	const struct qz_template *user_template;   /* jinja */
 	struct qz_chat_vars
 	    vars;         /* bos_token, eos_token, now ... for the template; messages unset */

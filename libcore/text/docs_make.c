@@ -271,6 +271,8 @@ render(struct qz_maker *d, const struct qz_template *t, struct qz_chat_vars *v,
 	struct qz_json *parsed = NULL;
 	int ret = find_tools(record, &v->tools, &parsed, e);
 
+	if (v->tools && t == d->o->model_template && d->o->tool_template)
+		t = d->o->tool_template;
 	if (ret == 0) {
 		ret = qz_template_render(t, v, &d->r, e);
 		if (ret < 0)

@@ -53,6 +53,14 @@ text() {
 	[ "$(text --train-on all - <<<'{"prompt":"Q","completion":"A"}')" = '^[QA$]' ]
 }
 
+@test "a model with a list of templates: tool_use for conversations with tools, else default" {
+	rm -rf listed && cp -r model listed
+	echo '{"bos_token":"<s>","eos_token":"</s>","chat_template":[{"name":"tool_use","template":"{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}{{ tools[0].name }}"},{"name":"default","template":"{{ bos_token }}{% for m in messages %}{{ m.role[0] }}:{{ m.content }}{{ eos_token }}{% endfor %}"}]}' >listed/tokenizer_config.json
+	turns='"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Yo"}]'
+	printf '%s\n' "{$turns}" "{$turns,\"tools\":[]}" "{$turns,\"tools\":[{\"name\":\"f\"}]}" >turns.jsonl
+	[ "$(qz-tokenize -q -m listed turns.jsonl | qz-show --rows all - | grep -v '^row\|^$')" = $'<s>u:Hi</s>a:[[Yo]][[</s>]]\n<s>u:Hi</s>a:[[Yo]][[</s>]]\nHi</s>[[Yo]][[</s>]]f' ]
+}
+
 @test "Alpaca and Dolly" {
 	[[ "$(text - <<<'{"instruction":"Do","input":"","output":"A"}')" == *"Do"*"### Response:"*"[A\$]" ]]
 	[[ "$(text - <<<'{"instruction":"Do","context":"","response":"A"}')" == "^[INST] Below is an instruction"*"### Response: [/INST] [A\$]" ]]

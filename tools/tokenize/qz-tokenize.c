@@ -145,6 +145,7 @@ docs_options(struct work *w, struct qz_docs_options *o, struct qz_err *e)
 	*o = (struct qz_docs_options){ .prompt_field = prompt_field,
 		.response_field = response_field,
 		.model_template = w->text.template,
+		.tool_template = w->text.tool_template,
 		.train_all = w->job.encoder.train_all,
 		.skip_bad = skip_bad,
 		.repair = !strcmp(invalid, "replace"),
