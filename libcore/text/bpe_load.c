@@ -1,18 +1,11 @@
-/* The tables of a BPE model, from tokenizer.json's "model". */
+/* A BPE model from tokenizer.json's "model", or from its ready form: symbols and merges. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "libcore/base/utf8.h"
-#include "libcore/text/bpe.h"
+#include "libcore/text/bpe_impl.h"
 
-enum {
-	BATCH = 64,        /* merges looked up at once */
-	ASKS = 256,        /* ways to cut pieces */
-	PIECE_MAX = 4096,  /* bytes of a piece that is cut every way */
-	N_LETTERS = 0x144, /* of byte-level alphabets */
-};
-
-static const char under[] = "\xe2\x96\x81"; /* U+2581, which stands for a space */
+enum { BATCH = 64 }; /* merges looked up at once */
 
 /* One merge: "left right", or ["left", "right"], whose parts may hold spaces. */
 static int
@@ -40,32 +33,6 @@ merge_parts(const struct qz_json *j, const char **left, size_t *n_left, const ch
 	*right = space + 1;
 	*n_right = strlen(*right);
 	return 0;
-}
-
-static bool
-one_char(const char *s, size_t n)
-{
-	int len;
-
-	return n && n <= 4 && qz_utf8_get(s, n, &len) >= 0 && (size_t)len == n;
-}
-
-/* A piece that merges make, or a character that they start from. */
-static bool
-is_symbol(const struct qz_vocab *v, const uint32_t *rank, uint32_t id)
-{
-	return rank[id] != QZ_NO_MERGE ||
-	       (v->flags[id] & QZ_V_MODEL &&
-		   one_char(v->blob.data + v->entry[id].at, v->entry[id].n));
-}
-
-static bool
-joins_under(const char *left, size_t n, const char *right, size_t n_right)
-{
-	size_t m = sizeof under - 1;
-
-	return n_right >= m && !memcmp(right, under, m) &&
-	       !(n >= m && !memcmp(left + n - m, under, m));
 }
 
 /* "<0x0A>": its byte, or -1. */
@@ -116,7 +83,7 @@ put_merge(struct qz_bpe *b, uint32_t left, uint32_t right, uint32_t rank, uint32
 		const char *text = b->vocab->blob.data;
 
 		b->merges_bytes |= is_fallback(b, left) || is_fallback(b, right);
-		if (b->cuts && joins_under(text + l->at, l->n, text + r->at, r->n))
+		if (b->cuts && bpe_joins_under(text + l->at, l->n, text + r->at, r->n))
 			b->cuts = false;
 	}
 	qz_merges_put(&b->merges, left, right, rank, both);
@@ -273,8 +240,8 @@ put_char(struct qz_bpe *b, uint32_t c, uint32_t id)
 }
 
 /* Tokens that a single character or byte can start from. */
-static int
-load_symbols(struct qz_bpe *b, struct qz_err *e)
+int
+bpe_load_symbols(struct qz_bpe *b, struct qz_err *e)
 {
 	const struct qz_vocab *v = b->vocab;
 	size_t n_chars = 0, n, slots = 256;
@@ -316,15 +283,6 @@ load_symbols(struct qz_bpe *b, struct qz_err *e)
 	return 0;
 }
 
-static bool
-complete(const uint32_t id[256])
-{
-	for (int i = 0; i < 256; i++)
-		if (id[i] == QZ_ID_NONE)
-			return false;
-	return true;
-}
-
 /* Members that change what comes out and are not built. */
 static int
 check_unsupported(const struct qz_json *j, struct qz_err *e)
@@ -362,9 +320,9 @@ qz_bpe_load(struct qz_bpe *b, const struct qz_vocab *v, const struct qz_json *j,
 			return qz_fail(
 			    e, QZ_EDATA, "unk_token \"%.60s\" is not in the vocabulary", unk);
 	}
-	if (load_symbols(b, e) < 0)
+	if (bpe_load_symbols(b, e) < 0)
 		return -1;
-	b->cuts = b->byte_fallback && complete(b->fallback_id) && !b->ignore_merges;
+	b->cuts = b->byte_fallback && bpe_complete(b->fallback_id) && !b->ignore_merges;
 	return ready ? load_ready(b, ready, e) : load_merges(b, qz_json_get(j, "merges"), e);
 }
 
@@ -373,240 +331,7 @@ qz_bpe_load_ready(
     struct qz_bpe *b, const struct qz_vocab *v, const struct qz_ready *r, struct qz_err *e)
 {
 	b->vocab = v;
-	return load_symbols(b, e) < 0 ? -1 : load_ready(b, r, e);
-}
-
-/* Two parts of a piece. */
-struct cut {
-	uint32_t left, right, whole;
-};
-
-struct cuts {
-	struct cut *v;
-	size_t n, cap;
-};
-
-static int
-add_cut(struct cuts *c, struct cut cut, struct qz_err *e)
-{
-	if (c->n == c->cap) {
-		size_t cap = c->cap ? 2 * c->cap : 1 << 16;
-		struct cut *v = realloc(c->v, cap * sizeof *v);
-
-		if (!v)
-			return qz_nomem(e, cap * sizeof *v);
-		c->v = v;
-		c->cap = cap;
-	}
-	c->v[c->n++] = cut;
-	return 0;
-}
-
-/* Ways to cut pieces in two that are to be looked up, many at once. */
-struct finder {
-	const struct qz_vocab *v;
-	const uint32_t *rank;
-	struct cuts *out;
-	bool under_joins; /* found so far */
-	struct qz_vocab_query left[ASKS], right[ASKS];
-	uint32_t whole[ASKS];
-	size_t n;
-};
-
-/* Most left parts are no symbols: then the right one is not asked for. */
-static int
-look_up(struct finder *f, struct qz_err *e)
-{
-	size_t k = 0;
-
-	qz_vocab_find_many(f->v, f->left, f->n);
-	for (size_t i = 0; i < f->n; i++)
-		if (f->left[i].id != QZ_ID_NONE && is_symbol(f->v, f->rank, f->left[i].id)) {
-			f->left[k] = f->left[i];
-			f->right[k] = f->right[i];
-			f->whole[k++] = f->whole[i];
-		}
-	f->n = 0;
-	qz_vocab_find_many(f->v, f->right, k);
-	for (size_t i = 0; i < k; i++) {
-		const struct qz_vocab_query *l = &f->left[i], *r = &f->right[i];
-
-		if (r->id == QZ_ID_NONE || !is_symbol(f->v, f->rank, r->id))
-			continue;
-		f->under_joins |= joins_under(l->s, l->n, r->s, r->n);
-		if (add_cut(f->out, (struct cut){ l->id, r->id, f->whole[i] }, e) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-/* Every way to cut a piece into two. */
-static int
-find_cuts(struct finder *f, uint32_t id, struct qz_err *e)
-{
-	size_t n;
-	const char *s = qz_vocab_get(f->v, id, &n);
-
-	if (n > PIECE_MAX)
-		return qz_fail(
-		    e, QZ_EDATA, "\"%.60s...\" has %zu bytes, at most %d", s, n, PIECE_MAX);
-	for (size_t i = 1; i < n; i++) {
-		if (((unsigned char)s[i] & 0xc0) == 0x80)
-			continue;
-		f->left[f->n] = (struct qz_vocab_query){ .s = s, .n = i };
-		f->right[f->n] = (struct qz_vocab_query){ .s = s + i, .n = n - i };
-		f->whole[f->n] = id;
-		if (++f->n == ASKS && look_up(f, e) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-/* Whether merges of one rank make different ids. */
-static int
-find_ties(const struct cuts *c, const uint32_t *rank, uint32_t n_ranks, struct qz_err *e)
-{
-	uint32_t *whole = malloc((n_ranks + 1) * sizeof *whole);
-	int tied = 0;
-
-	if (!whole)
-		return qz_nomem(e, n_ranks * sizeof *whole);
-	memset(whole, 0xff, (n_ranks + 1) * sizeof *whole);
-	for (size_t i = 0; i < c->n; i++) {
-		uint32_t *w = &whole[rank[c->v[i].whole]];
-
-		tied |= *w != QZ_ID_NONE && *w != c->v[i].whole;
-		*w = c->v[i].whole;
-	}
-	free(whole);
-	return tied;
-}
-
-static int
-put_cuts(struct qz_bpe *b, const struct cuts *c, const uint32_t *rank, uint32_t n_ranks,
-    struct qz_err *e)
-{
-	int tied = find_ties(c, rank, n_ranks, e);
-
-	if (tied < 0 || (tied ? qz_merges_new_tied(&b->merges, c->n, b->vocab->size, e)
-			      : qz_merges_new(&b->merges, c->n, n_ranks, b->vocab->size, e)) < 0)
-		return -1;
-	for (size_t i = 0; i < c->n; i++) {
-		uint32_t r = rank[c->v[i].whole], index = tied ? (uint32_t)i : r;
-
-		qz_merges_put(&b->merges, c->v[i].left, c->v[i].right, index, c->v[i].whole);
-		if (tied)
-			b->merges.rank[i] = r;
-	}
-	return 0;
-}
-
-int
-qz_bpe_load_ranks(struct qz_bpe *b, const struct qz_vocab *v, const uint32_t *rank,
-    uint32_t n_ranks, struct qz_err *e)
-{
-	struct cuts c = { 0 };
-	struct finder f = { .v = v, .rank = rank, .out = &c };
-	int ret = 0;
-
-	b->vocab = v;
-	if (load_symbols(b, e) < 0)
-		return -1;
-	for (uint32_t id = 0; id < v->size && !ret; id++)
-		if (rank[id] != QZ_NO_MERGE && v->entry[id].n)
-			ret = find_cuts(&f, id, e);
-	if (!ret)
-		ret = look_up(&f, e);
-	if (!ret)
-		ret = put_cuts(b, &c, rank, n_ranks, e);
-	free(c.v);
-	b->cuts = b->byte_fallback && complete(b->fallback_id) && !f.under_joins;
-	return ret;
-}
-
-/* Ranks of pairs of bytes, or of ASCII characters that are tokens. */
-static int
-load_duo(struct qz_bpe *b, struct qz_err *e)
-{
-	const uint32_t *id = b->bytes ? b->byte_id : b->ascii_id;
-	size_t n = b->bytes ? 256 : 128;
-
-	b->duo = malloc((1 << 16) * sizeof *b->duo);
-	if (!b->duo)
-		return qz_nomem(e, (1 << 16) * sizeof *b->duo);
-	memset(b->duo, 0xff, (1 << 16) * sizeof *b->duo);
-	for (size_t l = 0; l < n; l++)
-		for (size_t r = 0; r < n && id[l] != QZ_ID_NONE; r++)
-			if (id[r] != QZ_ID_NONE)
-				b->duo[l << 8 | r] = qz_merges_rank(&b->merges, id[l], id[r]);
-	return 0;
-}
-
-/* The bytes that a piece of a byte-level vocabulary stands for; false: none. */
-static bool
-piece_bytes(const int16_t *byte, const char *s, size_t n, struct qz_buf *bytes)
-{
-	char *out;
-	int len;
-
-	qz_buf_clear(bytes);
-	out = qz_buf_room(bytes, n);
-	for (size_t i = 0; i < n && out; i += (size_t)len) {
-		uint32_t c = (unsigned char)s[i];
-
-		len = 1;
-		if (c >= 0x80)
-			c = (uint32_t)qz_utf8_get(s + i, n - i, &len);
-
-		if (c >= N_LETTERS || byte[c] < 0)
-			return false;
-		*out++ = (char)byte[c];
-	}
-	bytes->n = out ? (size_t)(out - bytes->data) : 0;
-	return out;
-}
-
-/* Only where every character becomes tokens of its own, whatever stands beside it. */
-static int
-load_joins(struct qz_bpe *b, struct qz_err *e)
-{
-	const struct qz_vocab *v = b->vocab;
-	struct qz_buf bytes = { 0 };
-	int16_t byte[N_LETTERS];
-	size_t n;
-
-	for (uint32_t c = 0; c < N_LETTERS; c++)
-		byte[c] = (int16_t)qz_byte_of_char(c);
-	if (b->bytes ? !complete(b->byte_id)
-		     : !b->byte_fallback || !complete(b->fallback_id) || b->merges_bytes)
-		return 0;
-	b->joins = qz_joins_new(e);
-	if (!b->joins)
-		return -1;
-	for (uint32_t id = 0; id < v->size; id++) {
-		const char *s = qz_vocab_get(v, id, &n);
-
-		if (s && !b->bytes)
-			qz_joins_add(b->joins, s, n);
-		else if (s && piece_bytes(byte, s, n, &bytes))
-			qz_joins_add(b->joins, bytes.data, bytes.n);
-	}
-	n = bytes.failed;
-	qz_buf_free(&bytes);
-	return n ? qz_nomem(e, 1) : 0;
-}
-
-int
-qz_bpe_use_bytes(struct qz_bpe *b, bool wanted, struct qz_err *e)
-{
-	b->bytes = wanted && (complete(b->byte_id) || (!b->byte_fallback && b->unk == QZ_ID_NONE));
-	for (int byte = 0; byte < 256; byte++) {
-		char utf8[4];
-
-		b->n_letters[byte] = (uint8_t)qz_utf8_put(qz_byte_char((unsigned char)byte), utf8);
-		memcpy(b->letters[byte], utf8, 2);
-	}
-	return load_duo(b, e) < 0 || load_joins(b, e) < 0 ? -1 : b->bytes;
+	return bpe_load_symbols(b, e) < 0 ? -1 : load_ready(b, r, e);
 }
 
 void
