@@ -1,13 +1,21 @@
-/* The search for scales, fast: sixteen sub-blocks at a time, one in each lane of a vector.  What a lane does
+/* The search for scales, fast: as many sub-blocks at a time as a vector has lanes, one in each.  What a lane does
  * is what ggml_plain.c does, operation by operation; where that branches, lanes compute both ways and
- * choose.  The compiler cuts the vectors down to what the instruction set has. */
+ * choose. */
 #ifndef QZ_ORACLE
 #include <math.h>
 #include <string.h>
 
 #include "kernels/cpu/ggml_search.h"
 
-enum { LANES = 16, LEN_MAX = 32 };
+/* One register: gcc keeps the parts of wider vectors in memory. */
+#ifdef __AVX512F__
+#define LANES 16
+#elif defined __AVX2__
+#define LANES 8
+#else
+#define LANES 4
+#endif
+enum { LEN_MAX = 32 };
 
 typedef float vf __attribute__((vector_size(4 * LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * LANES)));

@@ -6,7 +6,7 @@
  * rounding an operation, sums from element 0 upwards.
  *
  * CPU(search) is there twice.  The oracle has ggml_plain.c, the definition: one sub-block after another.
- * The other variants have ggml_lanes.c: sixteen sub-blocks at a time, each in a lane of its own, so that no
+ * The other variants have ggml_lanes.c: several sub-blocks at a time, each in a lane of its own, so that no
  * lane's order of operations changes.  Formulas: make_q*_quants of ggml-quants.c (llama.cpp b4748). */
 #ifndef QZ_CPU_GGML_SEARCH_H
 #define QZ_CPU_GGML_SEARCH_H
