@@ -11,7 +11,7 @@
 
 #include "libcore/io/temp.h"
 
-enum { WINDOW = 256 * 1024 };
+enum { WINDOW = 256 * 1024, AHEAD = 16 << 20 };
 
 struct qz_out {
 	int fd;     /* -1: memory */
@@ -21,6 +21,8 @@ struct qz_out {
 	char *window;
 	size_t n;
 	uint64_t offset;
+	uint64_t written,
+	    sent;    /* bytes that the system has, and those that are on their way to the disk */
 	off_t start; /* where in the file the output begins, -1: not a file that can be patched */
 	struct qz_buf *memory;
 	bool failed, committed;
@@ -154,9 +156,23 @@ fails(struct qz_out *o, struct qz_err *e)
 	return -1;
 }
 
+/* The disk works while we do, so that little is left for the fsync() at the end. */
+static void
+send(struct qz_out *o)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+	if (!o->path || o->written - o->sent < AHEAD)
+		return;
+	sync_file_range(
+	    o->fd, (off_t)o->sent, (off_t)(o->written - o->sent), SYNC_FILE_RANGE_WRITE);
+	o->sent = o->written;
+#endif
+}
+
 static int
 write_all(struct qz_out *o, const char *p, size_t n, struct qz_err *e)
 {
+	o->written += n;
 	while (n) {
 		ssize_t put = write(o->fd, p, n < 1u << 30 ? n : 1u << 30);
 
@@ -167,6 +183,7 @@ write_all(struct qz_out *o, const char *p, size_t n, struct qz_err *e)
 		p += put;
 		n -= (size_t)put;
 	}
+	send(o);
 	return 0;
 }
 

@@ -177,7 +177,7 @@ main(void)
 	if (shared("golden/kquant/imatrix.dat") &&
 	    qz_imatrix_read(&m, shared("golden/kquant/imatrix.dat"), &e) < 0)
 		ok(false, "the importance matrix: %s", e.msg);
-	for (int v = 0; v < 5; v++) {
+	for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
 		struct qz_dev *d = open_variant(variants[v], 2);
 
 		if (!d) {

@@ -55,7 +55,18 @@ not_finite(const struct qz_piece *c, int64_t at, struct qz_err *e)
 	    (unsigned long long)((uint64_t)at % c->cols));
 }
 
-/* A ggml block type in the target's type stays as it is; everything else goes through float32. */
+/* Rows that are of the target's type already.  Blocks are not looked into. */
+static int
+keep(struct job *j, const struct qz_piece *c, struct qz_err *e)
+{
+	int64_t bad = -1;
+
+	if (qz_dtype((unsigned)c->t->dtype)->plain && qz_panel_check(&j->panel, c, &bad, e) < 0)
+		return -1;
+	return bad < 0 ? 0 : not_finite(c, bad, e);
+}
+
+/* What is not of the target's type goes through float32. */
 static int
 convert(void *arg, int slot, struct qz_err *e)
 {
@@ -70,8 +81,8 @@ convert(void *arg, int slot, struct qz_err *e)
 	r->rows = c->mat.data;
 	if (qz_merge_add(j->merge, &j->panel, c, &changed, e) < 0)
 		return -1;
-	if (!changed && c->t->dtype == p->type && !qz_dtype((unsigned)p->type)->plain)
-		return 0;
+	if (!changed && c->t->dtype == p->type)
+		return keep(j, c, e);
 	if (n > r->cap) {
 		free(r->memory);
 		r->memory = malloc(n);
