@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "libcore/model/gguf_card.h"
 #include "libcore/model/gguf_differ.h"
-#include "libcore/model/gguf_name.h"
 #include "libcore/model/gguf_vocab.h"
 
 static const struct qz_source_file *
@@ -15,24 +15,6 @@ find(const struct qz_gguf_meta *m, const char *name)
 		if (!strcmp(m->files[i].name, name))
 			return &m->files[i];
 	return NULL;
-}
-
-static void
-put_text(struct qz_ggufw *g, const char *key, const char *value)
-{
-	if (value && *value)
-		qz_ggufw_str(g, key, value);
-}
-
-static void
-put_names(struct qz_ggufw *g, const struct qz_gguf_name *n, const char *title)
-{
-	put_text(g, "general.name", title ? title : n->title);
-	put_text(g, "general.version", n->version);
-	put_text(g, "general.organization", n->organization);
-	put_text(g, "general.finetune", n->finetune);
-	put_text(g, "general.basename", n->basename);
-	put_text(g, "general.size_label", n->size);
 }
 
 /* general.sampling.*: what the model's makers advise. */
@@ -46,9 +28,19 @@ put_sampling(struct qz_ggufw *g, const struct qz_json *generation)
 		{ "top_k", "general.sampling.top_k", true },
 		{ "top_p", "general.sampling.top_p", false },
 		{ "min_p", "general.sampling.min_p", false },
+		{ "xtc_probability", "general.sampling.xtc_probability", false },
+		{ "xtc_threshold", "general.sampling.xtc_threshold", false },
 		{ "temperature", "general.sampling.temp", false },
+		{ "penalty_last_n", "general.sampling.penalty_last_n", true },
+		{ "penalty_repeat", "general.sampling.penalty_repeat", false },
+		{ "mirostat", "general.sampling.mirostat", true },
+		{ "mirostat_tau", "general.sampling.mirostat_tau", false },
+		{ "mirostat_eta", "general.sampling.mirostat_eta", false },
 	};
+	const char *sequence = qz_json_string(qz_json_get(generation, "sequence"), NULL);
 
+	if (sequence)
+		qz_ggufw_str(g, "general.sampling.sequence", sequence);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		const struct qz_json *j = qz_json_get(generation, rows[i].name);
 		double v = qz_json_number(j, 0);
@@ -142,26 +134,25 @@ parse(const struct qz_gguf_meta *m, const char *name, struct qz_json **j, struct
 
 static int
 put(struct qz_ggufw *g, const struct qz_gguf_meta *m, const struct qz_json *raw,
-    const struct qz_json *generation, size_t *n_padding, struct qz_err *e)
+    const struct qz_json *generation, const struct qz_json *card, size_t *n_padding,
+    struct qz_err *e)
 {
 	const struct qz_vocab_files files = { find(m, "tokenizer.model"), find(m, "tokenizer.json"),
 		find(m, "tokenizer_config.json"), find(m, "added_tokens.json"),
 		find(m, "chat_template.jinja") };
-	const char *id = m->id ? m->id : qz_json_string(qz_json_get(raw, "_name_or_path"), "");
-	const char *slash = strchr(id, '/');
+	const char *path = qz_json_string(qz_json_get(raw, "_name_or_path"), NULL);
+	const char *slash = path ? strchr(path, '/') : NULL;
 	struct qz_gguf_vocab v;
-	struct qz_gguf_name name;
 
 	if (qz_gguf_vocab_load(&v, &files, m->config, e) < 0)
 		return -1;
-	/* A path of more than one folder is a place on someone's disk. */
-	qz_gguf_name(&name, slash && strchr(slash + 1, '/') ? "" : id, (int64_t)m->n_params);
-	if (!*name.size && m->n_params)
-		qz_gguf_size_label(m->n_params, name.size);
 	qz_ggufw_str(g, "general.architecture", m->config->family->gguf);
 	qz_ggufw_str(g, "general.type", "model");
 	put_sampling(g, generation);
-	put_names(g, &name, m->title);
+	/* A path of more than one folder is a place on someone's disk. */
+	qz_gguf_card_put(g, card,
+	    (const char *[]){ slash && strchr(slash + 1, '/') ? NULL : path, m->id }, m->title,
+	    (int64_t)m->n_params);
 	put_config(g, m->config, raw, m->ftype);
 	qz_gguf_vocab_put(&v, g);
 	if (m->differences)
@@ -176,14 +167,18 @@ int
 qz_gguf_meta_put(
     struct qz_ggufw *g, const struct qz_gguf_meta *m, size_t *n_padding, struct qz_err *e)
 {
-	struct qz_json *raw = NULL, *generation = NULL;
+	struct qz_json *raw = NULL, *generation = NULL, *card;
+	struct qz_err wrong;
 	int ret = -1;
 
+	if (qz_gguf_card_read(find(m, "README.md"), &card, &wrong) < 0 && m->card_wrong)
+		qz_buf_str(m->card_wrong, wrong.msg);
 	if (parse(m, "config.json", &raw, e) == 0 &&
 	    parse(m, "generation_config.json", &generation, e) == 0)
-		ret = put(g, m, raw, generation, n_padding, e);
+		ret = put(g, m, raw, generation, card, n_padding, e);
 	qz_json_free(raw);
 	qz_json_free(generation);
+	qz_json_free(card);
 	return ret;
 }
 
@@ -191,13 +186,10 @@ void
 qz_gguf_meta_put_adapter(
     struct qz_ggufw *g, const struct qz_config *c, const char *id, const char *title, float alpha)
 {
-	struct qz_gguf_name name;
-
-	qz_gguf_name(&name, id ? id : "", -1);
 	qz_ggufw_str(g, "general.architecture", c->family->gguf);
 	qz_ggufw_str(g, "general.type", "adapter");
 	qz_ggufw_str(g, "adapter.type", "lora");
-	put_names(g, &name, title);
+	qz_gguf_card_put(g, NULL, (const char *[]){ id, NULL }, title, -1);
 	qz_ggufw_f32(g, "adapter.lora.alpha", alpha);
 	qz_ggufw_u32(g, "general.quantization_version", 2);
 }

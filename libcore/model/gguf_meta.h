@@ -11,12 +11,15 @@ struct qz_gguf_meta {
 	const struct qz_config *config;
 	const struct qz_source_file *files;
 	size_t n_files;
-	const char *
-	    id; /* what the model is called: a folder's name; NULL: the config's _name_or_path, if any */
-	const char *title; /* general.name as it stands, or NULL: made from id */
+	/* A name, and what is in it, comes from the model's card, the config's _name_or_path, or this, what its
+	 * folder is called; the first that has it.  NULL: not known. */
+	const char *id;
+	const char *title; /* general.name as it stands, or NULL */
 	uint64_t n_params;
 	int ftype;                  /* general.file_type */
 	struct qz_buf *differences; /* out, or NULL: gguf_differ.h's lines */
+	struct qz_buf
+	    *card_wrong; /* out, or NULL: why the model's card could not be read and is left out */
 };
 
 /* Adds all keys.  n_padding, when not NULL: how many tokens only fill up the vocabulary. */

@@ -228,7 +228,7 @@ title(char *out, const char *id)
 	size_t n = 0;
 
 	while (*id && n < QZ_GGUF_NAME_LEN - 1) {
-		size_t len = strcspn(id, "- \t"), at = n;
+		size_t len = strcspn(id, "- \t\r\n\f\v"), at = n;
 
 		if (len > QZ_GGUF_NAME_LEN - 2 - n)
 			len = QZ_GGUF_NAME_LEN - 2 - n;

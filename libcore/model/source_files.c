@@ -24,7 +24,7 @@ static const struct {
 	{ "LICENSE.txt", 1 << 20, true },
 	{ "LICENSE.md", 1 << 20, true },
 	{ "NOTICE", 1 << 20, true },
-	{ "README.md", 1 << 16, true },
+	{ "README.md", 1 << 20, true },
 };
 
 static int

@@ -82,7 +82,7 @@ converter(void)
 	for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
 		struct qz_config c = tiny(512);
 		struct qz_gguf_meta m = { &c, files, n, "stories260k", NULL, 260032,
-			golden[i].ftype, NULL };
+			golden[i].ftype, NULL, NULL };
 		struct qz_ggufw g = { 0 };
 		struct qz_err e = { 0 };
 		const char *at = n ? shared(golden[i].file) : NULL;

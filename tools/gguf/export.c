@@ -336,9 +336,12 @@ plan_model(const struct request *r, struct model *m, struct wishes *w, const cha
 {
 	const struct qz_config *c = qz_source_config(m->source);
 	struct qz_ggufw g = { 0 };
-	struct qz_buf differences = { 0 };
+	struct qz_buf differences = { 0 }, card_wrong = { 0 };
 	char id[256];
-	struct keys k = { .meta = { .config = c, .title = r->title, .differences = &differences },
+	struct keys k = { .meta = { .config = c,
+			      .title = r->title,
+			      .differences = &differences,
+			      .card_wrong = &card_wrong },
 		.imatrix = w->plan.imatrix,
 		.imatrix_path = r->imatrix,
 		.set = r->settings.items,
@@ -348,7 +351,7 @@ plan_model(const struct request *r, struct model *m, struct wishes *w, const cha
 	if (r->like && qz_source_sort(m->source, by_layer, e) < 0)
 		return -1;
 	export_name(path, id, sizeof id);
-	k.meta.id = r->title ? r->title : *id ? id : NULL;
+	k.meta.id = *id ? id : r->title;
 	k.meta.n_files = qz_source_files(m->source, &k.meta.files);
 	if (plan_make(p, c, m->manifest, m->n, &w->plan, e) < 0)
 		return -1;
@@ -367,7 +370,11 @@ plan_model(const struct request *r, struct model *m, struct wishes *w, const cha
 		report(r, p, k.n_padding);
 	if (ret == 0)
 		report_differences(&differences);
+	if (ret == 0 && card_wrong.n)
+		qz_warn(
+		    "README.md: %s: what the card says of the model is left out", card_wrong.data);
 	qz_buf_free(&differences);
+	qz_buf_free(&card_wrong);
 	qz_ggufw_free(&g);
 	return ret;
 }
