@@ -194,6 +194,8 @@ qz_gguf_specials(struct qz_gguf_vocab *v, const struct qz_vocab_files *f, const 
 {
 	const struct qz_json *t = qz_json_get(v->options, "chat_template");
 
+	if (!t)
+		t = qz_json_get(v->template, "chat_template");
 	if (read_ids(v, c, e) < 0)
 		return -1;
 	read_flags(v);

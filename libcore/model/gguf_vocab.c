@@ -260,7 +260,8 @@ load(struct qz_gguf_vocab *v, const struct qz_vocab_files *f, const struct qz_co
 	const struct qz_json *prefix;
 	struct qz_vocab_slot *slots;
 
-	if (parse(f->tokenizer, &v->tokenizer, e) < 0 || parse(f->options, &v->options, e) < 0)
+	if (parse(f->tokenizer, &v->tokenizer, e) < 0 || parse(f->options, &v->options, e) < 0 ||
+	    parse(f->template, &v->template, e) < 0)
 		return -1;
 	if (!f->spm && !f->tokenizer)
 		return qz_fail(e, QZ_EDATA, "has neither tokenizer.model nor tokenizer.json");
@@ -298,6 +299,7 @@ qz_gguf_vocab_free(struct qz_gguf_vocab *v)
 	qz_arena_free(&v->arena);
 	qz_json_free(v->tokenizer);
 	qz_json_free(v->options);
+	qz_json_free(v->template);
 	*v = (struct qz_gguf_vocab){ 0 };
 }
 

@@ -30,6 +30,7 @@ struct qz_vocab_files {
 	const struct qz_source_file *options;   /* tokenizer_config.json */
 	const struct qz_source_file *added;     /* added_tokens.json */
 	const struct qz_source_file *jinja;     /* chat_template.jinja */
+	const struct qz_source_file *template;  /* chat_template.json */
 };
 
 enum { QZ_GGUF_SPECIALS = 8, QZ_GGUF_FLAGS = 3 };
@@ -59,8 +60,9 @@ struct qz_gguf_vocab {
 	const char *chat_template;       /* or NULL */
 	const struct qz_json *templates; /* array of {name, template}, or NULL */
 
-	struct qz_arena arena;               /* holds the texts */
-	struct qz_json *tokenizer, *options; /* tokenizer.json, tokenizer_config.json */
+	struct qz_arena arena; /* holds the texts */
+	struct qz_json *tokenizer, *options,
+	    *template; /* tokenizer.json, tokenizer_config.json, chat_template.json */
 };
 
 /* Reads the files into v (zeroed by the call).  QZ_EDATA when there is no vocabulary, or none that

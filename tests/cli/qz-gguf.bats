@@ -208,6 +208,67 @@ edit() {
 	END
 }
 
+# keys FILE START: qz-show's "key = value" of the keys that begin so
+keys() { qz-show "$1" | sed -n "s/^  key  *[a-z0-9]*  *\\($2.*\\)/\\1/p"; }
+
+@test "what the model's card says is in the file" {
+	own_model Cat-7B-v0.2
+	cat >Cat-7B-v0.2/README.md <<-'END'
+		---
+		license: apache-2.0
+		base_model: mistralai/Mistral-7B-v0.1 # where it comes from
+		language:
+		- en
+		- no
+		tags: [chat, "a, b"]
+		model_creator: Anna
+		---
+		# A cat
+	END
+	run qz-gguf -q -t q8_0 -o x.gguf Cat-7B-v0.2
+	[ "$output" = "" ]
+	keys x.gguf general >said
+	for want in 'general.name = "Cat 7B v0.2"' 'general.author = "Anna"' 'general.version = "v0.2"' 'general.license = "apache-2.0"' \
+	    'general.base_model.count = 1' 'general.base_model.0.name = "Mistral 7B v0.1"' \
+	    'general.base_model.0.repo_url = "https://huggingface.co/mistralai/Mistral-7B-v0.1"' \
+	    'general.tags = ["chat","a, b"]' 'general.languages = ["en","no"]'; do
+		grep -qxF "$want" said || { echo "no $want"; cat said; false; }
+	done
+	qz-gguf -q -t q8_0 --name Tom --set general.license=mit --set general.tags= -o x.gguf Cat-7B-v0.2
+	keys x.gguf general >said
+	grep -qx 'general.name = "Tom"' said
+	grep -qx 'general.version = "v0.2"' said
+	grep -qx 'general.license = "mit"' said
+	[ "$(grep -c general.tags said)" -eq 0 ]
+}
+
+@test "a card that cannot be read is left out, and that is said" {
+	own_model cat
+	printf -- '---\nlicense: mit\ntags: &x a\n---\n' >cat/README.md
+	run qz-gguf -q -t q8_0 -o x.gguf cat
+	[ "$status" -eq 0 ]
+	[ "$output" = "qz-gguf: README.md: its front matter, after ---: line 2: anchors, aliases, tags and directives are not read here: what the card says of the model is left out" ]
+	[ "$(keys x.gguf general | grep -c license)" -eq 0 ]
+}
+
+@test "chat templates in all their places" {
+	own_model chat
+	set_template() { perl -MJSON::PP -0777 -e 'my ($f, $t) = @ARGV; open my $i, "<", $f; my $j = decode_json(<$i>); $j->{chat_template} = decode_json("[$t]")->[0];
+		open my $o, ">", $f; print $o encode_json($j)' chat/tokenizer_config.json "$1"; }
+	template() {
+		qz-gguf -q -t q8_0 -o x.gguf chat
+		keys x.gguf tokenizer.chat_template | tr '\n' '|'
+	}
+	printf '{"chat_template": "of json"}' >chat/chat_template.json
+	[ "$(template)" = 'tokenizer.chat_template = "of json"|' ]
+	set_template '"of config"'
+	[ "$(template)" = 'tokenizer.chat_template = "of config"|' ]
+	set_template '[{"name":"default","template":"one"},{"name":"tool use","template":"two"}]'
+	[ "$(template)" = 'tokenizer.chat_template.tool_use = "two"|tokenizer.chat_templates = ["tool_use"]|tokenizer.chat_template = "one"|' ]
+	printf 'of jinja' >chat/chat_template.jinja
+	[ "$(template)" = 'tokenizer.chat_template = "of jinja"|' ]
+}
+
 @test "mistakes on the command line" {
 	while IFS='|' read -r want args text; do
 		# shellcheck disable=SC2086 # words
