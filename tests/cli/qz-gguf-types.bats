@@ -110,6 +110,31 @@ layers() {
 	[ "$output" = "" ]
 }
 
+# poke IN OUT TENSOR HEX: the first bytes of a GGUF file's tensor
+poke() {
+	perl -e '
+		my ($in, $out, $name, $hex) = @ARGV;
+		open my $f, "<:raw", $in or die; local $/; my $s = <$f>;
+		my $at = index($s, pack("Q</a", $name)) + 8 + length $name;
+		my $n = unpack "L<", substr $s, $at; my $offset = unpack "Q<", substr $s, $at + 4 + 8 * $n + 4, 8;
+		my ($last) = $s =~ /.*(blk\.0\.ffn_up\.weight|blk\.0\.ffn_norm\.weight)/s ? $+[0] : die;
+		my $data = $last + 4 + 8 * unpack("L<", substr $s, $last) + 12; $data += -$data % 32;
+		substr($s, $data + $offset, length($hex) / 2) = pack "H*", $hex;
+		open my $o, ">:raw", $out; print $o $s' "$@"
+}
+
+@test "a block whose scale is no number is named, kept or not" {
+	for hex in 007e 007c; do # NaN, infinite
+		poke "$K/plain/Q8_0.gguf" bad.gguf blk.0.attn_q.weight $hex
+		for t in q8_0 q4_k_m f32; do
+			run qz-gguf -q -t $t -o x.gguf bad.gguf
+			[ "$status" -eq 3 ] || { echo "$hex $t: $status $output"; false; }
+			[[ $output == *"tensor model.layers.0.self_attn.q_proj.weight: row 0, column 0 is not finite"* ]] || { echo "$output"; false; }
+			[ ! -e x.gguf ]
+		done
+	done
+}
+
 @test "an importance matrix that lacks a matrix, or has another size" {
 	perl -e 'print pack "l<", 1; print pack("l<", 19), "blk.0.ffn_up.weight", pack("l<l<f<*", 1, 256, (1) x 256)' >one.dat
 	run qz-gguf --like llama-quantize -t q4_k_m --imatrix one.dat -o x.gguf "$K/in.gguf"

@@ -1,5 +1,6 @@
-"""llama.cpp as the package xllamacpp carries it: a model, perhaps with a LoRA, behind a port of this machine."""
-import json, urllib.request
+"""llama.cpp as the packages carry it.  Llama (xllamacpp): a model, perhaps with a LoRA, behind a port of this machine.
+Logits (llama-cpp-python): what follows every token of a text, in one pass over it."""
+import json, math, urllib.request
 
 
 class Llama:
@@ -39,3 +40,25 @@ class Llama:
         for row in r['completion_probabilities'][0]['top_logprobs']:
             out[row['id']] = row['logprob']
         return out
+
+
+class Logits:
+    def __init__(self, model, n_ctx=1024):
+        import llama_cpp as l
+        self.l = l.Llama(model, n_ctx=n_ctx, n_batch=n_ctx, n_ubatch=n_ctx, logits_all=True, verbose=False, flash_attn=False,
+                         type_k=l.GGML_TYPE_F32, type_v=l.GGML_TYPE_F32)
+
+    def logs(self, ids):
+        """ln p of each token after the first."""
+        import numpy
+        self.l.reset()
+        self.l.eval(ids)
+        rows = numpy.asarray(self.l.scores[:len(ids) - 1], dtype=numpy.float64)
+        top = rows.max(axis=1)
+        whole = top + numpy.log(numpy.exp(rows - top[:, None]).sum(axis=1))
+        return [float(rows[i, ids[i + 1]] - whole[i]) for i in range(len(ids) - 1)]
+
+    def perplexity(self, rows):
+        """Of the tokens after each row's first."""
+        logs = [x for ids in rows for x in self.logs(ids)]
+        return math.exp(-sum(logs) / len(logs))

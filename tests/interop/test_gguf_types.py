@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
-"""Every type that qz-gguf writes, in llama.cpp: files load, also in several parts; texts give the same tokens; the
-perplexity is qz-bench's on the same file.
+"""Every type that qz-gguf writes, in llama.cpp: files load, also in several parts; 200 texts give the same tokens; the
+perplexity is qz-bench's on the same file, within 0.5 %.
 
 llama.cpp rounds what a block type is multiplied with to 8 bits, which moves a perplexity over few tokens by a per cent
-either way; over 20 KB of text that evens out.  It takes a token at a time, so of SmolLM2 only what is not in blocks is
-compared, unless a size is given.   usage: test_gguf_types.py [BYTES [TYPE...]]"""
+either way; over 20 KB of text that evens out.  xllamacpp takes a token at a time: it loads, tokenizes, and is asked for
+the perplexity of a story by the small model.  llama-cpp-python gives all logits of a text at once: with it, and where all
+interop tests are asked for, SmolLM2's perplexity over 20 KB is compared for every type.
+usage: test_gguf_types.py [BYTES [TYPE...]]"""
 import glob, json, math, os, random, subprocess, sys, tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import llama, tap
 tap.need('xllamacpp')
 
-n_bytes = int(sys.argv[1]) if len(sys.argv) > 1 else 0
-types = sys.argv[2:] or ['f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k_s', 'q3_k_m', 'q3_k_l', 'q4_k_s',
+full = os.environ.get('QZ_INTEROP') == 'full' or len(sys.argv) > 1
+n_bytes = int(sys.argv[1]) if len(sys.argv) > 1 else 20000 if full else 0
+types = sys.argv[2:] or ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q2_k', 'q3_k_s', 'q3_k_m', 'q3_k_l', 'q4_k_s',
                          'q4_k_m', 'q5_k_s', 'q5_k_m', 'q6_k', 'iq4_nl', 'iq4_xs']
 stories = tap.shared('models', 'stories260k')
 try:
@@ -74,15 +77,31 @@ def perplexity(l, rows):
     return math.exp(-sum(logs) / len(logs))
 
 
-def check(what, path, rows, shard):
-    l = llama.Llama(path)
-    theirs = perplexity(l, rows)
+def ppl(path, shard):
     r = subprocess.run(['qz-bench', 'ppl', '-q', '--json', path, shard], stdout=subprocess.PIPE, text=True)
-    ours = json.loads(r.stdout)['perplexity'] if r.returncode == 0 else float('nan')
-    tap.ok(abs(theirs / ours - 1) < 0.005, '%s: perplexity %.4f, qz-bench says %.4f' % (what, theirs, ours))
-    return l
+    return json.loads(r.stdout)['perplexity'] if r.returncode == 0 else float('nan')
 
 
+def compare(what, theirs, ours, limit=0.5):
+    percent = 100 * (theirs / ours - 1)
+    tap.ok(abs(percent) < limit, '%s: perplexity %.4f, qz-bench says %.4f: %+.3f %%' % (what, theirs, ours, percent))
+
+
+def both(what, path, rows, shard, l):
+    """With l, over a story: token by token where there is nothing faster.  Else over n_bytes; and what the blocks hold as
+    f32, where llama.cpp rounds nothing: what is left is float32's."""
+    if not l and not n_bytes:
+        return
+    theirs = whole(path, rows)
+    if l and theirs is None:
+        theirs = perplexity(l, rows)
+    if theirs is None:
+        return
+    ours, plain = ppl(path, shard), path + '.f32'
+    compare(what, theirs, ours)
+    if not l and tap.qz('qz-gguf', '-q', '-t', 'f32', '-o', plain, path):
+        compare(what + ', its weights as f32', whole(plain, rows), ours, 0.02)
+        os.remove(plain)
 
 
 def documents(n):
@@ -98,9 +117,18 @@ def documents(n):
     return docs
 
 
-def load_only(what, path):
+def load(what, path):
     l = llama.Llama(path)
     tap.ok(len(l.text(l.tokenize('Once upon a time'), 8)) > 0, what + ': loads, and says something')
+    return l
+
+
+def whole(path, rows):
+    """The perplexity by llama-cpp-python, None without it."""
+    try:
+        return llama.Logits(path).perplexity(rows)
+    except ImportError:
+        return None
 
 
 with tempfile.TemporaryDirectory() as d:
@@ -115,15 +143,16 @@ with tempfile.TemporaryDirectory() as d:
             path = os.path.join(folder, t + '.gguf')
             if not tap.qz('qz-gguf', '-q', '-t', t, '-o', path, model):
                 continue
-            if model == stories or n_bytes or t == 'f16':
-                l = check('%s, %s' % (name, t), path, rows, shard)
-            else:
-                load_only('%s, %s' % (name, t), path)
-            if t == types[0]:
-                same_tokens(name, l, model, folder)
+            what = '%s, %s' % (name, t)
+            l = load(what, path)
+            both(what, path, rows, shard, l if model == stories else None)
+            if full or t == types[0]:
+                same_tokens(what, l, model, folder)
             os.remove(path)
         size = '200k' if model == stories else '100M'
         if tap.qz('qz-gguf', '-q', '-t', 'f16', '--split-max-size', size, '-o', os.path.join(folder, 'part.gguf'), model):
             parts = sorted(glob.glob(os.path.join(folder, 'part-*.gguf')))
-            check('%s in %d files' % (name, len(parts)), parts[0], rows, shard)
+            what = '%s in %d files' % (name, len(parts))
+            l = load(what, parts[0])
+            both(what, parts[0], rows, shard, l if model == stories else None)
 tap.done()

@@ -1,4 +1,6 @@
 /* GGUF files made here byte by byte, whole and damaged, and the ones that ggml's own tools made. */
+#include <unistd.h>
+
 #include "libcore/base/half.h"
 #include "libcore/base/le.h"
 #include "libcore/format/gguf_read.h"
@@ -178,6 +180,85 @@ test_case(const struct damage *d)
 	qz_buf_free(&b);
 }
 
+/* Bytes of the good file that become others, up to eight at `at`. */
+static const struct patch {
+	const char *message;
+	size_t at;
+	uint64_t value;
+	size_t n;
+} patches[] = {
+	{ "GGUF: general.alignment is no u32", 129, 5, 4 },
+	{ "GGUF: key c: an array of type 9", 80, 9, 4 },
+	{ "GGUF: key c: an array of type 13", 80, 13, 4 },
+	{ "GGUF: at byte 32: a key with a NUL in it", 32, 0, 1 },
+	{ "GGUF: at byte 32: a key that is empty or not UTF-8", 32, 0xff, 1 },
+	{ "GGUF: at byte 32: a key that is empty or not UTF-8", 24, 0, 8 },
+	{ "GGUF: at byte 24: a key of 70000 bytes, at most 65535", 24, 70000, 8 },
+	{ "GGUF: key b: at byte 62: a string with a NUL in it", 63, 0, 1 },
+	{ "GGUF: at byte 145: a tensor's name that is empty or not UTF-8", 145, 0xff, 1 },
+	{ "GGUF: at byte 145: a tensor's name with a NUL in it", 145, 0, 1 },
+	{ "GGUF: tensor b has 4294967295 dimensions, 1 to 4 expected", 187, UINT32_MAX, 4 },
+};
+
+static void
+test_patch(const struct patch *p)
+{
+	struct qz_buf b = { 0 };
+	struct qz_gguf g = { 0 };
+	struct qz_err e = { 0 };
+	uint8_t value[8];
+
+	build(&b, &cases[0]);
+	le64_put(value, p->value);
+	memcpy(b.data + p->at, value, p->n);
+	ok(read_gguf(&g, &b, b.n, &e) < 0 && e.code == QZ_EDATA, "refuses");
+	is(e.msg, p->message, p->message);
+	qz_gguf_free(&g);
+	qz_buf_free(&b);
+}
+
+/* A key of more bytes than there may be before the data, in a file with a hole; and a pipe. */
+static void
+test_large(void)
+{
+	struct qz_buf b = { 0 };
+	struct qz_gguf g = { 0 };
+	struct qz_err e = { 0 };
+	FILE *f = tmpfile();
+	char path[64];
+	struct qz_in *in;
+	int ends[2];
+
+	put32(&b, 0x46554747);
+	put32(&b, 3);
+	put64(&b, 0);
+	put64(&b, 1);
+	put_string(&b, "a");
+	put32(&b, 9);
+	put32(&b, 0);
+	put64(&b, (uint64_t)1 << 31);
+	fwrite(b.data, 1, b.n, f);
+	fflush(f);
+	ok(ftruncate(fileno(f), (off_t)3 << 30) == 0, "a file of 3 GB");
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fileno(f));
+	in = qz_in_open(path, &e);
+	ok(in && qz_gguf_read(&g, in, &e) < 0 && strstr(e.msg, "bytes before the data"), "%s",
+	    e.msg);
+	qz_gguf_free(&g);
+	qz_in_close(in);
+	fclose(f);
+	ok(pipe(ends) == 0 && write(ends[1], b.data, b.n) == (ssize_t)b.n, "a pipe");
+	close(ends[1]);
+	snprintf(path, sizeof path, "/proc/self/fd/%d", ends[0]);
+	in = qz_in_open(path, &e);
+	ok(in && qz_gguf_read(&g, in, &e) < 0, "is refused");
+	is(e.msg, "GGUF: a file is needed, not a pipe", "  says so");
+	qz_gguf_free(&g);
+	qz_in_close(in);
+	close(ends[0]);
+	qz_buf_free(&b);
+}
+
 /* Cut anywhere before its last byte of data, a file is refused. */
 static void
 test_cuts(void)
@@ -263,6 +344,9 @@ main(void)
 {
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
 		test_case(&cases[i]);
+	for (size_t i = 0; i < sizeof patches / sizeof *patches; i++)
+		test_patch(&patches[i]);
+	test_large();
 	test_cuts();
 	test_values();
 	test_real("golden/gguf/stories260k-f32.gguf", 47, "llama");

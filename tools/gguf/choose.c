@@ -7,11 +7,7 @@
 
 #include "libcore/base/num.h"
 #include "libcore/base/size.h"
-#include "libcore/model/pieces.h"
-
-static const enum qz_dtype candidates[] = { QZ_Q2_K, QZ_Q3_K, QZ_IQ4_XS, QZ_Q4_K, QZ_Q5_K, QZ_Q6_K,
-	QZ_IQ4_NL, QZ_Q4_0, QZ_Q4_1, QZ_Q5_0, QZ_Q5_1, QZ_Q8_0, QZ_F16 };
-enum { TYPES = sizeof candidates / sizeof *candidates, SAMPLE = 1 << 19 };
+#include "tools/gguf/errors.h"
 
 int
 choice_parse(struct choice *c, const char *plan, const char *types, struct qz_err *e)
@@ -28,8 +24,8 @@ choice_parse(struct choice *c, const char *plan, const char *types, struct qz_er
 			return -1;
 		}
 	}
-	for (int k = 0; k < TYPES && !types; k++)
-		c->types[candidates[k]] = true;
+	for (int k = 0; k < ERROR_TYPES && !types; k++)
+		c->types[error_types[k]] = true;
 	for (const char *s = types; s && *s; s += strcspn(s, ","), s += *s == ',') {
 		enum qz_dtype t;
 		bool known = false;
@@ -38,8 +34,8 @@ choice_parse(struct choice *c, const char *plan, const char *types, struct qz_er
 		for (char *p = number; *p; p++)
 			*p = (char)tolower((unsigned char)*p);
 		t = qz_dtype_by_name(number);
-		for (int k = 0; k < TYPES; k++)
-			known |= t == candidates[k];
+		for (int k = 0; k < ERROR_TYPES; k++)
+			known |= t == error_types[k];
 		if (!known)
 			return qz_fail(e, QZ_EUSAGE, "--types: '%s' is no type to choose", number);
 		c->types[t] = true;
@@ -47,140 +43,13 @@ choice_parse(struct choice *c, const char *plan, const char *types, struct qz_er
 	return 0;
 }
 
-/* ---- errors ---- */
-
-struct errors {
-	double lost[TYPES], all; /* sums of w (x - q)^2, and of w x^2 */
-	double weight;           /* of the relative error */
-};
+/* ---- the choice ---- */
 
 struct job {
 	const struct choice *c;
 	struct plan *p;
-	const struct qz_merge *m;
 	struct errors *errors; /* [p->n] */
-	struct qz_panel panel;
-	float *rows, *back; /* some rows of a piece, and what a type makes of them */
-	uint8_t *blocks;
 };
-
-static bool
-fits(const struct choice *c, int k, uint64_t cols)
-{
-	return c->types[candidates[k]] && cols % qz_dtype((unsigned)candidates[k])->block == 0;
-}
-
-static double
-distance(const float *x, const float *y, const float *w, int64_t rows, int64_t cols)
-{
-	double sum = 0;
-
-	for (int64_t r = 0; r < rows; r++)
-		for (int64_t i = 0; i < cols; i++) {
-			double d = (double)x[r * cols + i] - (y ? (double)y[r * cols + i] : 0);
-
-			sum += (w ? (double)w[i] : 1) * d * d;
-		}
-	return sum;
-}
-
-static int
-try_type(struct job *j, enum qz_dtype type, int64_t rows, int64_t cols, const float *w,
-    double *lost, struct qz_err *e)
-{
-	struct qz_dev *d = j->m->d;
-	struct qz_mat mat = { .type = type, .rows = rows, .cols = cols, .data = j->blocks };
-
-	if (type == QZ_F16)
-		d->k->cast(d, j->blocks, QZ_F16, j->rows, QZ_F32, rows * cols);
-	else
-		d->k->quantize_ggml(d, type, j->blocks, j->rows, rows, cols, w);
-	d->k->dequantize(d, j->back, QZ_F32, &mat, 0, rows);
-	if (d->k->sync(d, e) < 0)
-		return -1;
-	*lost += distance(j->rows, j->back, w, rows, cols);
-	return 0;
-}
-
-/* Every so many rows of the tensor, so that about SAMPLE elements are looked at. */
-static int64_t
-take_rows(struct job *j, const struct qz_piece *c)
-{
-	uint64_t stride = c->rows * c->cols / SAMPLE + 1;
-	int64_t n = 0;
-
-	for (uint64_t r = 0; r < c->n_rows; r++)
-		if ((c->row0 + r) % stride == 0) {
-			memcpy(j->rows + n * (int64_t)c->cols, j->panel.x + r * c->cols,
-			    (size_t)c->cols * sizeof *j->rows);
-			n++;
-		}
-	return n;
-}
-
-/* The two halves of a layer each give their share of what reaches the head; the head's error is an error of
- * all of it. */
-static double
-weight_of(const struct qz_config *c, const char *name)
-{
-	int layer, role = qz_role_of_gguf(name, &layer);
-
-	return role == QZ_HEAD || (role == QZ_EMBED && c->tied) ? 2 * (double)c->layers : 1;
-}
-
-static int
-measure_piece(struct job *j, const struct qz_piece *c, struct qz_err *e)
-{
-	const struct planned *p = &j->p->tensors[c->index];
-	struct errors *x = &j->errors[c->index];
-	size_t n = (size_t)(c->n_rows * c->cols);
-	bool changed;
-	int64_t rows;
-	int ret = 0;
-
-	if (!p->open)
-		return 0;
-	x->weight = weight_of(j->p->config, p->name);
-	if (qz_merge_add(j->m, &j->panel, c, &changed, e) < 0 ||
-	    (!changed && qz_panel_load(&j->panel, c, e) < 0) || j->m->d->k->sync(j->m->d, e) < 0)
-		return -1;
-	free(j->rows);
-	free(j->back);
-	free(j->blocks);
-	j->rows = malloc(n * sizeof *j->rows + 1);
-	j->back = malloc(n * sizeof *j->back + 1);
-	j->blocks = malloc(n * 4 + 1);
-	if (!j->rows || !j->back || !j->blocks)
-		return qz_nomem(e, n * sizeof *j->rows);
-	rows = take_rows(j, c);
-	x->all += distance(j->rows, NULL, p->importance, rows, (int64_t)c->cols);
-	for (int k = 0; k < TYPES && ret == 0 && rows > 0; k++)
-		if (fits(j->c, k, c->cols))
-			ret = try_type(j, candidates[k], rows, (int64_t)c->cols, p->importance,
-			    &x->lost[k], e);
-	return ret;
-}
-
-static int
-measure(struct job *j, const struct qz_feed *feed, struct qz_err *e)
-{
-	struct qz_pieces *pieces = qz_pieces_new(feed, 1, (uint64_t)j->p->config->head_dim, e);
-	struct qz_piece *c;
-	int got = pieces ? 1 : -1;
-
-	qz_panel_init(&j->panel, j->m->d);
-	while (got > 0 && (got = qz_pieces_next(pieces, &c, e)) > 0)
-		if (measure_piece(j, c, e) < 0)
-			got = -1;
-	free(j->rows);
-	free(j->back);
-	free(j->blocks);
-	qz_panel_free(&j->panel);
-	qz_pieces_free(pieces);
-	return got;
-}
-
-/* ---- the choice ---- */
 
 struct step { /* from one type of a tensor's hull to the next larger */
 	size_t tensor;
@@ -194,14 +63,8 @@ bytes_in(const struct qz_tensor *t, int k)
 {
 	uint64_t n = 0;
 
-	qz_dtype_nbytes(candidates[k], qz_tensor_count(t), &n);
+	qz_dtype_nbytes(error_types[k], qz_tensor_count(t), &n);
 	return qz_round_up(n, QZ_GGUF_ALIGN);
-}
-
-static double
-error_in(const struct errors *x, int k)
-{
-	return x->all > 0 ? x->weight * x->lost[k] / x->all : 0;
 }
 
 /* The smallest candidate, of equals the one with the least error; -1: none fits. */
@@ -210,8 +73,8 @@ smallest(const struct job *j, const struct qz_tensor *t, const struct errors *x)
 {
 	int best = -1;
 
-	for (int k = 0; k < TYPES; k++) {
-		if (!fits(j->c, k, t->dims[t->n_dims - 1]))
+	for (int k = 0; k < ERROR_TYPES; k++) {
+		if (!error_fits(j->c->types, k, t->dims[t->n_dims - 1]))
 			continue;
 		if (best < 0 || bytes_in(t, k) < bytes_in(t, best) ||
 		    (bytes_in(t, k) == bytes_in(t, best) && error_in(x, k) < error_in(x, best)))
@@ -228,10 +91,11 @@ steepest(
 	int best = -1;
 
 	*gain = 0;
-	for (int k = 0; k < TYPES; k++) {
+	for (int k = 0; k < ERROR_TYPES; k++) {
 		double g;
 
-		if (!fits(j->c, k, t->dims[t->n_dims - 1]) || bytes_in(t, k) <= bytes_in(t, at))
+		if (!error_fits(j->c->types, k, t->dims[t->n_dims - 1]) ||
+		    bytes_in(t, k) <= bytes_in(t, at))
 			continue;
 		g = (error_in(x, at) - error_in(x, k)) / (double)(bytes_in(t, k) - bytes_in(t, at));
 		if (g > *gain) {
@@ -258,7 +122,7 @@ by_gain(const void *a, const void *b)
 static struct step *
 list_steps(struct job *j, const struct qz_tensor *manifest, int *at, size_t *n)
 {
-	struct step *s = calloc(j->p->n * TYPES + 1, sizeof *s);
+	struct step *s = calloc(j->p->n * ERROR_TYPES + 1, sizeof *s);
 
 	*n = 0;
 	for (size_t i = 0; s && i < j->p->n; i++) {
@@ -328,15 +192,15 @@ take_steps(struct job *j, const struct qz_tensor *manifest, int *at, uint64_t us
 static void
 finish(struct job *j, const struct qz_tensor *manifest, const int *at, char summary[512])
 {
-	uint64_t bytes = 0, weights = 0, most = 0, of[TYPES] = { 0 };
-	size_t count[TYPES] = { 0 }, len;
+	uint64_t bytes = 0, weights = 0, most = 0, of[ERROR_TYPES] = { 0 };
+	size_t count[ERROR_TYPES] = { 0 }, len;
 
 	for (size_t i = 0; i < j->p->n; i++) {
 		const struct qz_tensor *t = &manifest[i];
 		uint64_t cols = t->dims[t->n_dims - 1];
 
 		if (j->p->tensors[i].open) {
-			plan_set_type(j->p, i, t->dtype, candidates[at[i]], cols);
+			plan_set_type(j->p, i, t->dtype, error_types[at[i]], cols);
 			count[at[i]]++;
 			of[at[i]] += qz_tensor_count(t);
 		}
@@ -345,14 +209,14 @@ finish(struct job *j, const struct qz_tensor *manifest, const int *at, char summ
 	}
 	len = (size_t)snprintf(
 	    summary, 512, "%.3f bits a weight:", 8 * (double)bytes / (double)weights);
-	for (int k = 0; k < TYPES; k++) {
+	for (int k = 0; k < ERROR_TYPES; k++) {
 		if (!count[k])
 			continue;
 		len += (size_t)snprintf(summary + len, 512 - len, " %zu %s", count[k],
-		    qz_dtype((unsigned)candidates[k])->name);
+		    qz_dtype((unsigned)error_types[k])->name);
 		if (of[k] > most) {
 			most = of[k];
-			j->p->ftype = qz_dtype((unsigned)candidates[k])->ftype;
+			j->p->ftype = qz_dtype((unsigned)error_types[k])->ftype;
 		}
 	}
 }
@@ -388,13 +252,13 @@ choice_make(const struct choice *c, struct plan *p, const struct qz_tensor *mani
     const struct qz_feed *feed, const struct qz_merge *m, const struct qz_ggufw *keys,
     char summary[512], struct qz_err *e)
 {
-	struct job j = { .c = c, .p = p, .m = m };
+	struct job j = { .c = c, .p = p };
 	int *at = calloc(p->n + 1, sizeof *at), ret = -1;
 
 	j.errors = calloc(p->n + 1, sizeof *j.errors);
 	if (!at || !j.errors)
 		qz_nomem(e, p->n * sizeof *j.errors);
-	else if (measure(&j, feed, e) == 0)
+	else if (errors_measure(j.errors, p, c->types, feed, m, e) == 0)
 		ret = choose(&j, manifest, keys, at, e);
 	if (ret == 0)
 		finish(&j, manifest, at, summary);

@@ -1,8 +1,6 @@
 /* choose - a type for each matrix so that the whole has a size and the errors are least.
  *
- * The error of a matrix in a type is what quantizing takes from it, sum of w (x - q)^2 over sum of w x^2, with the
- * importance of its columns for w: how wrong its outputs become, relative to themselves.  It is measured on
- * some of the rows.  Each matrix starts with the smallest type; then bits go where they take away the
+ * What an error is: errors.h.  Each matrix starts with the smallest type; then bits go where they take away the
  * most error a byte, until the size is reached (the greedy way along each matrix's convex hull). */
 #ifndef QZ_GGUF_TOOL_CHOOSE_H
 #define QZ_GGUF_TOOL_CHOOSE_H

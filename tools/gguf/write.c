@@ -55,14 +55,18 @@ not_finite(const struct qz_piece *c, int64_t at, struct qz_err *e)
 	    (unsigned long long)((uint64_t)at % c->cols));
 }
 
-/* Rows that are of the target's type already.  Blocks are not looked into. */
+/* Rows that are of the target's type already: only looked at.  Of blocks a scale may be no number. */
 static int
 keep(struct job *j, const struct qz_piece *c, struct qz_err *e)
 {
-	int64_t bad = -1;
+	int64_t bad;
 
-	if (qz_dtype((unsigned)c->t->dtype)->plain && qz_panel_check(&j->panel, c, &bad, e) < 0)
+	if (qz_dtype((unsigned)c->t->dtype)->plain) {
+		if (qz_panel_check(&j->panel, c, &bad, e) < 0)
+			return -1;
+	} else if (qz_panel_load(&j->panel, c, e) < 0 || qz_panel_finite(&j->panel, &bad, e) < 0) {
 		return -1;
+	}
 	return bad < 0 ? 0 : not_finite(c, bad, e);
 }
 
