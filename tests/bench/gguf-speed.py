@@ -2,12 +2,13 @@
 """gguf-speed.py FOLDER LLAMA_QUANTIZE [TYPE[@INPUT]...]: qz-gguf beside llama-quantize, whole programs.
 
 Makes a GGUF file of two layers in the shape of Mistral 7B (1.4 GB of f16 or bf16) in FOLDER, once; then quantizes it
-with both programs to each type and prints seconds, MB of input a second, peak memory (all, and what is no mapped file)
-and whether the files are the same.  F16 of the f16 file is a copy; F16@bf16 is made from the bf16 file.  Outputs are
+with both programs to each type and prints seconds, MB of input a second, seconds of CPU, peak memory (all, and what is no
+mapped file) and whether the files are the same.  F16 of the f16 file is a copy; F16@bf16 is made from the bf16 file.  Outputs are
 removed before each run: a file that is cut to nothing gives its pages to the next writer, a new one has to find some.
 qz-gguf syncs what it wrote, llama-quantize does not.  QZ_BENCH_THREADS="1 2", QZ_BENCH_RUNS=1: the best of so many.
 Needs nothing but Python, build/bin/qz-gguf and a build of llama.cpp."""
-import os, random, struct, subprocess, sys, time
+import os, random, struct, subprocess, sys
+import watch
 
 folder, peer = sys.argv[1:3]
 types = sys.argv[3:] or ["F32", "F16", "F16@bf16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_S", "Q3_K_M",
@@ -64,28 +65,13 @@ def make(kind):
     os.rename(model + ".part", model)
 
 
-def anonymous(pid):
-    """Bytes that belong to no file, now."""
-    try:
-        with open(f"/proc/{pid}/status") as f:
-            return next(int(line.split()[1]) * 1024 for line in f if line.startswith("RssAnon:"))
-    except (OSError, StopIteration):
-        return 0
-
-
 def run(args, out):
-    """Seconds, peak memory, peak of anonymous memory (looked at 50 times a second)."""
     if os.path.exists(out):
         os.remove(out)
-    start, anon, pid = time.monotonic(), 0, 0
-    p = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not pid:
-        anon = max(anon, anonymous(p.pid))
-        time.sleep(0.02)
-        pid, status, use = os.wait4(p.pid, os.WNOHANG)
-    if status:
-        sys.exit(f"{' '.join(args)}: status {status}")
-    return time.monotonic() - start, use.ru_maxrss * 1024, anon
+    r = watch.watch(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if r.status:
+        sys.exit(f"{' '.join(args)}: status {r.status}")
+    return r
 
 
 def report(t, j):
@@ -103,16 +89,19 @@ def report(t, j):
                       ours, model], ours))
         b.append(run([peer, "--allow-requantize", model, theirs, name, j], theirs))
     same = subprocess.run(["cmp", "-s", ours, theirs]).returncode == 0
-    row = lambda x: "%7.2f %6.0f %7.0f %6.0f" % (min(x)[0], size / min(x)[0] / 1e6, max(r[1] for r in x) / 1e6,
-                                                 max(r[2] for r in x) / 1e6)
-    print(f"{t:8} {j:>7} {row(a)}   {row(b)}   {min(b)[0] / min(a)[0]:5.2f}  {'equal' if same else 'DIFFERENT'}", flush=True)
+    best = lambda x: min(r.seconds for r in x)
+    cpu = lambda x: min(r.cpu for r in x)
+    row = lambda x: "%7.2f %6.0f %6.2f %7.0f %6.0f" % (best(x), size / best(x) / 1e6, cpu(x), max(r.peak for r in x) / 1e6,
+                                                       max(r.anon for r in x) / 1e6)
+    print(f"{t:8} {j:>7} {row(a)}   {row(b)}   {best(b) / best(a):5.2f} {cpu(b) / cpu(a):6.2f}  {'equal' if same else 'DIFFERENT'}",
+          flush=True)
     os.remove(ours)
     os.remove(theirs)
 
 
 os.makedirs(folder, exist_ok=True)
-print(f"{'type':8} {'threads':>7} {'qz s':>7} {'MB/s':>6} {'peak MB':>7} {'anon':>6}   {'peer s':>7} {'MB/s':>6} {'peak MB':>7} "
-      f"{'anon':>6}   ratio  bytes")
+print(f"{'type':8} {'threads':>7} {'qz s':>7} {'MB/s':>6} {'CPU s':>6} {'peak MB':>7} {'anon':>6}   {'peer s':>7} {'MB/s':>6} {'CPU s':>6} "
+      f"{'peak MB':>7} {'anon':>6}   ratio  ofCPU  bytes")
 for t in types:
     for j in threads:
         report(t, j)

@@ -269,6 +269,52 @@ keys() { qz-show "$1" | sed -n "s/^  key  *[a-z0-9]*  *\\($2.*\\)/\\1/p"; }
 	[ "$(template)" = 'tokenizer.chat_template = "of jinja"|' ]
 }
 
+@test "more tokens than rows of the embedding, and fewer" {
+	own_model more # one that tokenizer.model does not have
+	perl -MJSON::PP -0777 -e 'my $f = "more/tokenizer_config.json"; open my $i, "<", $f; my $j = decode_json(<$i>);
+		$j->{added_tokens_decoder}{512} = {content => "<x>", special => JSON::PP::true}; open my $o, ">", $f; print $o encode_json($j)'
+	run qz-gguf -q -t q8_0 -o x.gguf more
+	[ "$status" -eq 3 ]
+	[[ $output == *"512"* ]] || { echo "$output"; false; }
+	[ ! -e x.gguf ]
+	perl "$ROOT/tests/cli/tiny-llama.pl" fewer layers=1 vocab=520
+	cp "$MODEL/tokenizer.model" fewer
+	run qz-gguf -t q8_0 -o x.gguf fewer
+	[ "$status" -eq 0 ]
+	[[ $output == *"the embedding has 8 rows without a token: they are named [PAD...]"* ]]
+}
+
+@test "a disk that is too small is refused with what is missing" {
+	mkdir small
+	mount -t tmpfs -o size=64k none small 2>/dev/null || skip "cannot mount a small disk here"
+	run qz-gguf -q -t q8_0 -o small/x.gguf "$MODEL"
+	left=$(ls -A small)
+	umount small
+	[ "$status" -eq 1 ]
+	[[ $output == *"small/x.gguf: the disk has "*" bytes free, the output takes 344"*" are missing" ]] || { echo "$output"; false; }
+	[ -z "$left" ]
+}
+
+@test "a killed run leaves nothing, of several files too" {
+	qz-merge -q -t f32 -o merged.qz "$MODEL" "$ADAPTER"
+	for signal in KILL TERM; do
+		for args in "" "--split-max-size 200k"; do
+			mkdir out && mkfifo feed
+			# shellcheck disable=SC2086 # words
+			qz-gguf -q -t f32 $args -o out/x.gguf - <feed 3>&- &
+			pid=$!
+			exec 9>feed
+			head -c 800000 merged.qz >&9
+			sleep 0.3
+			kill -$signal $pid
+			exec 9>&-
+			wait $pid || true
+			[ -z "$(ls -A out)" ] || { ls -lA out; false; }
+			rm -r out feed
+		done
+	done
+}
+
 @test "mistakes on the command line" {
 	while IFS='|' read -r want args text; do
 		# shellcheck disable=SC2086 # words
