@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""big-model.py FOLDER [1b|7b]: a llama of 1.1 or 7.2 billion bf16 parameters (2.2 or 14.5 GB; the second has
-Mistral-7B's shapes) with random weights, for measuring how fast weights go through a tool.  Needs nothing but Python."""
+"""big-model.py FOLDER [1b|7b|2l]: a llama of 1.1 or 7.2 billion bf16 parameters (2.2 or 14.5 GB; the second has
+Mistral-7B's shapes; 2l are two layers of it, 1.4 GB) with random weights, for measuring how fast weights go through a tool;
+and in FOLDER/adapter a LoRA of rank 16 for it.  Needs nothing but Python."""
 import json, os, random, struct, sys
 
 folder = sys.argv[1]
-sizes = {"1b": (2048, 5632, 22, 32, 4, 32000), "7b": (4096, 14336, 32, 32, 8, 32000)}
+sizes = {"1b": (2048, 5632, 22, 32, 4, 32000), "7b": (4096, 14336, 32, 32, 8, 32000),
+         "2l": (4096, 14336, 2, 32, 8, 32000)}
 hidden, ffn, layers, heads, kv, vocab = sizes[sys.argv[2] if len(sys.argv) > 2 else "1b"]
 head = hidden // heads
 os.makedirs(folder)
@@ -27,15 +29,31 @@ for i in range(layers):
 rng = random.Random(1)
 words = [struct.unpack("<I", struct.pack("<f", rng.gauss(0, 0.02)))[0] >> 16 for _ in range(1 << 20)]
 noise = struct.pack(f"<{len(words)}H", *words)
-header, at = {"__metadata__": {"format": "pt"}}, 0
+
+
+def write(path, shapes):
+    header, at = {"__metadata__": {"format": "pt"}}, 0
+    for name, shape in shapes.items():
+        n = 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + n]}
+        at += n
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text)
+        while at:
+            f.write(noise[:at] if at < len(noise) else noise)
+            at -= min(at, len(noise))
+
+
+write(folder + "/model.safetensors", shapes)
+os.mkdir(folder + "/adapter")
+with open(folder + "/adapter/adapter_config.json", "w") as f:
+    json.dump(dict(peft_type="LORA", task_type="CAUSAL_LM", base_model_name_or_path="..", r=16, lora_alpha=32, lora_dropout=0.0, bias="none",
+                   target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]), f)
+lora = {}
 for name, shape in shapes.items():
-    n = 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
-    header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + n]}
-    at += n
-text = json.dumps(header).encode()
-text += b" " * (-len(text) % 8)
-with open(folder + "/model.safetensors", "wb") as f:
-    f.write(struct.pack("<Q", len(text)) + text)
-    while at:
-        f.write(noise[:at] if at < len(noise) else noise)
-        at -= min(at, len(noise))
+    if "_proj" in name:
+        path = "base_model.model." + name.removesuffix(".weight")
+        lora |= {path + ".lora_A.weight": [16, shape[1]], path + ".lora_B.weight": [shape[0], 16]}
+write(folder + "/adapter/adapter_model.safetensors", lora)

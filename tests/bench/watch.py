@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """watch.py COMMAND...: runs a command and prints seconds, seconds of CPU, peak memory (of its largest process) and the peak
-of anonymous memory, which belongs to no file, of all its processes together (looked at 50 times a second).  With -d FOLDER,
-also how much more the folder took at its fullest.  Needs nothing but Python."""
+of anonymous memory, which belongs to no file, of all its processes together (looked at 50 times a second).  Needs nothing but Python."""
 import os, resource, subprocess, sys, threading, time
 
 
@@ -24,27 +23,19 @@ def anonymous(pid):
         return 0
 
 
-def used(folder):
-    s = os.statvfs(folder)
-    return (s.f_blocks - s.f_bfree) * s.f_frsize
-
-
 class Result:
     pass
 
 
-def watch(args, folder=None, **how):
+def watch(args, **how):
     r, done = Result(), threading.Event()
-    r.anon = r.disk = 0
-    before, cpu = used(folder) if folder else 0, resource.getrusage(resource.RUSAGE_CHILDREN)
+    r.anon, cpu = 0, resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
     p = subprocess.Popen(args, **how)
 
     def look():
         while not done.wait(0.02):
             r.anon = max(r.anon, sum(map(anonymous, processes(p.pid))))
-            if folder:
-                r.disk = max(r.disk, used(folder) - before)
 
     t = threading.Thread(target=look)
     t.start()
@@ -59,10 +50,6 @@ def watch(args, folder=None, **how):
 
 
 if __name__ == "__main__":
-    args, folder = sys.argv[1:], None
-    if args[:1] == ["-d"]:
-        folder, args = args[1], args[2:]
-    r = watch(args, folder)
-    print(f"{r.seconds:.2f} s, {r.cpu:.2f} s of CPU, peak {r.peak / 1e6:.0f} MB, anonymous {r.anon / 1e6:.0f} MB"
-          + (f", {r.disk / 1e6:.0f} MB more on the disk" if folder else ""), file=sys.stderr)
+    r = watch(sys.argv[1:])
+    print(f"{r.seconds:.2f} s, {r.cpu:.2f} s of CPU, peak {r.peak / 1e6:.0f} MB, anonymous {r.anon / 1e6:.0f} MB", file=sys.stderr)
     sys.exit(r.status)

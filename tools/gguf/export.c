@@ -208,7 +208,7 @@ plan_model(const struct request *r, struct model *m, const struct wishes *w, con
 	if (r->like && qz_source_sort(m->source, by_layer, e) < 0)
 		return -1;
 	export_name(path, id, sizeof id);
-	k.meta.id = *id ? id : r->title;
+	k.meta.id = r->title ? r->title : *id ? id : NULL;
 	k.meta.n_files = qz_source_files(m->source, &k.meta.files);
 	ret = plan_files(r, m, w, path, p, &k, f, e);
 	said.n_padding = k.n_padding;

@@ -78,8 +78,10 @@ static const struct qz_opt opts[] = {
 	    "Write to this file instead of standard output. It appears when it is complete.", 0, 0,
 	    NULL },
 	{ 0, "name", QZ_OPT_STR, &r.title, "NAME",
-	    "Call the model NAME. Without it the name is made from what the input is called.", 0, 0,
-	    NULL },
+	    "Call the model NAME. Without it the name is what the model's card or its "
+	    "configuration "
+	    "says, or made from what the input is called.",
+	    0, 0, NULL },
 	{ 0, "base", QZ_OPT_STR, &r.base, "MODEL",
 	    "Take the model's shape from MODEL, for an adapter. Without it the base that the "
 	    "adapter names is looked for; only its configuration is read.",
