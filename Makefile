@@ -56,6 +56,7 @@ completions := $(TOOLS:%=$B/completions/qz-%)
 units := $(patsubst tests/unit/%.c,$B/tests/unit/%.t,$(wildcard tests/unit/*.c))
 interop := $(patsubst %.c,$B/%,$(wildcard tests/interop/*.c))
 cuobj := $(patsubst %.cu,$B/%.cu.o,$(wildcard kernels/cuda/*.cu))
+cuobj += $(patsubst %.cu,$B/%.f16.cu.o,$(shell grep -l '^ACT_BEGIN' kernels/cuda/*.cu))
 cuobj += $B/kernels/cuda/nf4.o $B/kernels/cuda/dtype.o # tables that the plugin shares with the tools
 cuhost := $(patsubst %.c,$B/%.o,$(wildcard kernels/cuda/*.c))
 cuobj += $(cuhost)
@@ -115,11 +116,22 @@ gencode = $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a) \
 	-gencode arch=compute_$(lastword $(CUDA_ARCH)),code=compute_$(lastword $(CUDA_ARCH))
 # Files for one kind of GPU, whose own instructions they use; they are queued nowhere else.
 $B/kernels/cuda/attention_90.cu.o: gencode = -gencode arch=compute_90a,code=sm_90a
+# Files that compute with activations, in float16: for GPUs without bfloat16; newer ones, where it has to be asked
+# for, make their own code of it when it is first used.
+CUDA_ARCH_F16 ?= $(firstword $(CUDA_ARCH))
+$B/kernels/cuda/%.f16.cu.o: gencode = $(foreach a,$(CUDA_ARCH_F16),-gencode arch=compute_$a,code=sm_$a) \
+	-gencode arch=compute_$(firstword $(CUDA_ARCH_F16)),code=compute_$(firstword $(CUDA_ARCH_F16))
+$B/kernels/cuda/%.f16.cu.o: NVCCFLAGS += -DQZ_CUDA_F16
+$B/kernels/cuda/%.f16.cu.o: kernels/cuda/%.cu
+	$(nvcc)
 $B/kernels/cuda/%.cu.o: kernels/cuda/%.cu
+	$(nvcc)
+define nvcc
 	$Q mkdir -p $(@D)
-	$(if $V,,@echo '  nvcc $<')
-	$Q $(NVCC) -std=c++17 -O3 -lineinfo -I. $(gencode) -fmad=false -Xcompiler -fPIC,-fvisibility=hidden,-Wall \
+	$(if $V,,@echo '  nvcc $<$(if $(filter %.f16.cu.o,$@), (float16))')
+	$Q $(NVCC) $(NVCCFLAGS) -std=c++17 -O3 -lineinfo -I. $(gencode) -fmad=false -Xcompiler -fPIC,-fvisibility=hidden,-Wall \
 	    -Werror all-warnings -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+endef
 $B/kernels/cuda/nf4.o: kernels/nf4.c
 $B/kernels/cuda/dtype.o: libcore/base/dtype.c
 $(cuhost): $B/kernels/cuda/%.o: kernels/cuda/%.c

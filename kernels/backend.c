@@ -90,12 +90,12 @@ open_cpu(int n_threads, struct qz_err *e)
 
 enum plugin { NO_FILE, NOT_LOADED, OTHER_TABLE, LOADED };
 
-/* The table inside a plugin, or a message. */
+/* The table of a name inside a plugin, or a message. */
 static enum plugin
-load_plugin(const char *path, const struct qz_backend **table, struct qz_err *e)
+load_plugin(const char *path, const char *symbol, const struct qz_backend **table, struct qz_err *e)
 {
 	void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	const struct qz_backend *k = so ? dlsym(so, "qz_backend_v1") : NULL;
+	const struct qz_backend *k = so ? dlsym(so, symbol) : NULL;
 
 	if (!so || !k) {
 		qz_fail(e, QZ_EDEVICE, "%s", dlerror());
@@ -140,34 +140,52 @@ plugin_path(int place, char *path, size_t n)
 }
 
 static enum plugin
-find_plugin(const struct qz_backend **table, struct qz_err *e)
+find_plugin(const char *symbol, const struct qz_backend **table, struct qz_err *e)
 {
 	char path[PATH_MAX + 32];
 
 	for (int place = 0; place < 3; place++)
 		if (plugin_path(place, path, sizeof path) && access(path, F_OK) == 0)
-			return load_plugin(path, table, e);
+			return load_plugin(path, symbol, table, e);
 	qz_fail(e, QZ_EDEVICE,
 	    "there is no plugin qz-cuda.so in QZ_PLUGINDIR, beside the tool or in %s", QZ_LIBDIR);
 	return NO_FILE;
 }
 
-/* name: "cuda" or "cuda:N". */
-static struct qz_dev *
-open_cuda(const char *name, struct qz_err *e)
+/* GPUs, and the plugin's tables: the first gives activations the type that suits the GPU. */
+static const struct {
+	const char *name, *symbol;
+} gpus[] = { { "cuda", "qz_backend_v1" }, { "cuda-fp16", "qz_backend_f16_v1" } };
+enum { N_GPUS = sizeof gpus / sizeof *gpus };
+
+/* The row of a name like "cuda" or "cuda:1", or -1. */
+static int
+find_gpu(const char *name)
 {
+	for (int i = 0; i < N_GPUS; i++)
+		if (strcspn(name, ":") == strlen(gpus[i].name) &&
+		    !strncmp(name, gpus[i].name, strlen(gpus[i].name)))
+			return i;
+	return -1;
+}
+
+static struct qz_dev *
+open_gpu(int row, const char *name, struct qz_err *e)
+{
+	const char *colon = strchr(name, ':');
 	const struct qz_backend *k;
 	char *end = "";
 	long index = 0;
 	int n;
 
-	if (name[4] == ':')
-		index = strtol(name + 5, &end, 10);
-	if (name[4] == ':' && (end == name + 5 || *end || index < 0 || index > INT_MAX)) {
-		qz_fail(e, QZ_EUSAGE, "device %s: what follows cuda: is not a number", name);
+	if (colon)
+		index = strtol(colon + 1, &end, 10);
+	if (colon && (end == colon + 1 || *end || index < 0 || index > INT_MAX)) {
+		qz_fail(e, QZ_EUSAGE, "device %s: what follows %s: is not a number", name,
+		    gpus[row].name);
 		return NULL;
 	}
-	if (find_plugin(&k, e) != LOADED) {
+	if (find_plugin(gpus[row].symbol, &k, e) != LOADED) {
 		qz_at(e, "device %s", name);
 		return NULL;
 	}
@@ -187,7 +205,7 @@ open_auto(int n_threads, struct qz_err *e)
 {
 	const struct qz_backend *k;
 	struct qz_err why;
-	enum plugin state = find_plugin(&k, &why);
+	enum plugin state = find_plugin(gpus[0].symbol, &k, &why);
 
 	if (state == OTHER_TABLE) {
 		*e = why;
@@ -209,9 +227,11 @@ qz_device_open(const char *name, int n_threads, struct qz_err *e)
 		return open_bf16(n_threads, e);
 	if (!strcmp(name, "cpu-f64"))
 		return qz_cpu_backend_f64.open(0, n_threads, e);
-	if (!strncmp(name, "cuda", 4) && (name[4] == '\0' || name[4] == ':'))
-		return open_cuda(name, e);
-	qz_fail(e, QZ_EUSAGE, "device %s: not one of auto, cpu, cpu-bf16, cuda, cuda:N", name);
+	if (find_gpu(name) >= 0)
+		return open_gpu(find_gpu(name), name, e);
+	qz_fail(e, QZ_EUSAGE,
+	    "device %s: not one of auto, cpu, cpu-bf16, cuda, cuda:N, cuda-fp16, cuda-fp16:N",
+	    name);
 	return NULL;
 }
 

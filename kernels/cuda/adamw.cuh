@@ -67,7 +67,7 @@ store4(float *y, const float f[4], int64_t i, int64_t n)
 	}
 }
 
-/* The same as bfloat16: WHOLE: on 8 bytes. */
+/* The same as activations: WHOLE: on 8 bytes. */
 template <bool WHOLE>
 static __device__ inline void
 copy4(uint16_t *y, const float f[4], int64_t i, int64_t n)
@@ -79,7 +79,7 @@ copy4(uint16_t *y, const float f[4], int64_t i, int64_t n)
 #pragma unroll
 		for (int j = 0; j < 4; j++)
 			if (i + j < n)
-				y[i + j] = bf16_round(f[j]);
+				y[i + j] = act_round(f[j]);
 	}
 }
 

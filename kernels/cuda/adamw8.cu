@@ -1,6 +1,8 @@
 /* adamw8: a warp a block of 256 elements, eight of them a thread; the maps lie in shared memory. */
 #include "kernels/cuda/adamw.cuh"
 
+ACT_BEGIN
+
 enum { WARPS = 8, EACH = QZ_ADAMW8_BLOCK / 32, HALF = QZ_ADAMW8_BLOCK / 2 };
 
 /* The largest of 32 lanes' numbers, none below 0 and no NaN. */
@@ -161,7 +163,7 @@ step_block(const struct adamw8 &a, const struct adamw_factors &f, const struct q
 /* WHOLE: n is a multiple of a block, all on 16 bytes. */
 template <bool WHOLE>
 static __global__ void __launch_bounds__(32 * WARPS)
-adamw8(struct adamw8 a, const struct qz_adamw *args, const double *sum, const struct qz_cuda_own *own)
+update(struct adamw8 a, const struct qz_adamw *args, const double *sum, const struct qz_cuda_own *own)
 {
 	__shared__ __align__(16) struct qz_codes8 codes[2];
 	__shared__ struct adamw_factors f;
@@ -183,7 +185,7 @@ qz_cuda_adamw8(struct qz_dev *d, const struct qz_adamw *args, const double *sum,
 {
 	bool whole = n % QZ_ADAMW8_BLOCK == 0 && aligned(p, 16) && aligned(g, 16) && aligned(m, 4) &&
 	    aligned(v, 4) && aligned(copy, 8);
-	auto kernel = whole ? adamw8<true> : adamw8<false>;
+	auto kernel = whole ? update<true> : update<false>;
 	struct adamw8 a = {};
 
 	qz_cuda_op(d, "adamw8", n);
@@ -200,3 +202,5 @@ qz_cuda_adamw8(struct qz_dev *d, const struct qz_adamw *args, const double *sum,
 	launch(d, kernel, qz_cuda_grid(d, kernel, 32 * WARPS, ceil_div(n, QZ_ADAMW8_BLOCK * WARPS)), 32 * WARPS, 0,
 	    a, args, sum, cuda_dev(d)->own);
 }
+
+ACT_END

@@ -12,6 +12,8 @@
 #include "kernels/cuda/adapter.cuh"
 #include "kernels/cuda/mma.cuh"
 
+ACT_BEGIN
+
 enum { STRIPE = 512, TILE = 16, STAGES = 4, WARPS = 8, THREADS = 32 * WARPS, PITCH = STRIPE + 8 };
 enum { COLUMNS = STRIPE / WARPS, RANK_MAX = 32, BLOCKS_WANTED = 256, RUN_MAX = 1024, RUN_MIN = 128 };
 enum { GROUP_MAX = 3 };
@@ -198,7 +200,7 @@ shares(struct job g)
 	put_db<PAIRS>(c, l, r0);
 }
 
-/* Adds up the shares: p rounded to bfloat16, db added to.  A thread an element. */
+/* Adds up the shares: p rounded, db added to.  A thread an element. */
 static __global__ void
 add_up(struct job g)
 {
@@ -216,7 +218,7 @@ add_up(struct job g)
 
 		for (int s = 0; s < l.stripes; s++)
 			sum += l.p[(s * g.t + row) * l.rank + col - first];
-		g.p_to[i] = bf16_round(l.scale * sum);
+		g.p_to[i] = act_round(l.scale * sum);
 		return;
 	}
 	i -= g.t * g.rank_sum;
@@ -292,7 +294,7 @@ qz_cuda_adapter_back(struct qz_dev *d, const struct qz_linear *l, int n, int64_t
 	int stripes = 0, rank = 0, most = 0;
 	struct job g;
 
-	if (n > GROUP_MAX || cuda_dev(d)->cc < 80)
+	if (n > GROUP_MAX || !qz_cuda_mma(d))
 		return false;
 	memset(&g, 0, sizeof g);
 	for (int i = 0; i < n; i++) {
@@ -338,3 +340,5 @@ qz_cuda_adapter_back(struct qz_dev *d, const struct qz_linear *l, int n, int64_t
 	launch_flat(d, add_up, elements, 1, g);
 	return true;
 }
+
+ACT_END

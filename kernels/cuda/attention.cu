@@ -1,12 +1,15 @@
 /* attention: 64 queries of a head against all keys that they see, 64 at a time; the softmax is kept up as
  * the keys go by (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al.,
- * "FlashAttention", 2022).  Scores and sums in float32, probabilities rounded to bfloat16 for their
+ * "FlashAttention", 2022).  Scores and sums in float32, probabilities rounded for their
  * product with v.  The next keys are copied while these are worked on. */
 #include "kernels/cuda/attention.cuh"
 
+ACT_BEGIN
+
 static constexpr float LOG2E = 1.44269504f, LN2 = 0.693147181f;
 
-enum { KEYS = 64 };
+/* float16 is for sm_75, whose blocks have 64 KiB of shared memory. */
+enum { KEYS = ACT_TYPE == QZ_F16 ? 32 : 64 };
 
 template <int D>
 static __global__ void
@@ -117,3 +120,5 @@ qz_cuda_attention(struct qz_dev *d, const struct qz_attn *a)
 		launch_large(d, attend<128>, grid, ATT_THREADS, (ATT_ROWS + 4 * KEYS) * tile<128>::LD * 2, *a,
 		    blocks);
 }
+
+ACT_END

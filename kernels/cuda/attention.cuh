@@ -170,13 +170,17 @@ end_key(const struct doc &r, int i)
 static inline bool
 by_tiles(struct qz_dev *d, const struct qz_attn *a)
 {
-	return cuda_dev(d)->cc >= 80 && a->head_dim % VECTOR == 0 && a->head_dim <= 128 &&
+	return qz_cuda_mma(d) && a->head_dim % VECTOR == 0 && a->head_dim <= 128 &&
 	    aligned(a->q, 16) && aligned(a->k, 16) && aligned(a->v, 16) && aligned(a->o, 16) &&
 	    aligned(a->d_o, 16) && aligned(a->dq, 16) && aligned(a->dk, 16) && aligned(a->dv, 16);
 }
 
+ACT_BEGIN
+
 /* attention_any.cu: any head_dim up to its limit, slowly. */
 void qz_cuda_attention_any(struct qz_dev *d, const struct qz_attn *a);
 void qz_cuda_attention_any_bwd(struct qz_dev *d, const struct qz_attn *a);
+
+ACT_END
 
 #endif

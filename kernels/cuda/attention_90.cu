@@ -495,10 +495,16 @@ queries(const struct call &c)
 	    room<D, ROWS * WG, PASS, STAGES>::SIZE, c.m, *c.a, c.st, static_cast<int>(tiles));
 }
 
+static bool
+has_kernels(struct qz_dev *d)
+{
+	return cuda_dev(d)->cc == 90 && d->k->act_type == QZ_BF16;
+}
+
 size_t
 qz_cuda_back_90_need(struct qz_dev *d, int64_t rows, int64_t docs, int heads)
 {
-	return cuda_dev(d)->cc != 90 ? 0 : 2 * qz_cuda_round(qz_padded_row(rows, docs) * heads * 4);
+	return !has_kernels(d) ? 0 : 2 * qz_cuda_round(qz_padded_row(rows, docs) * heads * 4);
 }
 
 bool
@@ -511,7 +517,7 @@ qz_cuda_back_90(struct qz_dev *d, const struct qz_attn *a)
 	size_t need;
 	int tiles;
 
-	if (c->cc != 90 || a->head_dim % VECTOR || a->head_dim < PANEL || a->head_dim > 2 * PANEL || !a->q_host ||
+	if (!has_kernels(d) || a->head_dim % VECTOR || a->head_dim < PANEL || a->head_dim > 2 * PANEL || !a->q_host ||
 	    !a->k_host || !by_tiles(d, a) ||
 	    memcmp(a->q_host, a->k_host, (static_cast<size_t>(a->n_docs) + 1) * sizeof *a->q_host) != 0)
 		return false;

@@ -2,6 +2,8 @@
  * sm_80): a warp a query, or a key, of one head; float32 throughout. */
 #include "kernels/cuda/attention.cuh"
 
+ACT_BEGIN
+
 enum { PART = 16, LONGEST = 32 * PART }; /* numbers of a head in a lane, in a warp */
 
 static __device__ inline float
@@ -18,7 +20,7 @@ take(float f[PART], const void *from, int64_t at, int dim, int lane)
 {
 #pragma unroll
 	for (int i = 0; i < PART; i++)
-		f[i] = lane + 32 * i < dim ? bf16_load(static_cast<const uint16_t *>(from)[at + lane + 32 * i])
+		f[i] = lane + 32 * i < dim ? act_load(static_cast<const uint16_t *>(from)[at + lane + 32 * i])
 					   : 0;
 }
 
@@ -28,7 +30,7 @@ give(void *to, int64_t at, const float f[PART], float scale, int dim, int lane)
 #pragma unroll
 	for (int i = 0; i < PART; i++)
 		if (lane + 32 * i < dim)
-			static_cast<uint16_t *>(to)[at + lane + 32 * i] = bf16_round(f[i] * scale);
+			static_cast<uint16_t *>(to)[at + lane + 32 * i] = act_round(f[i] * scale);
 }
 
 static __device__ inline float
@@ -194,3 +196,5 @@ qz_cuda_attention_any_bwd(struct qz_dev *d, const struct qz_attn *a)
 	launch(d, queries, grid(a, a->max_q, a->heads), ATT_THREADS, 0, *a);
 	launch(d, keys, grid(a, a->max_k, a->kv_heads), ATT_THREADS, 0, *a);
 }
+
+ACT_END

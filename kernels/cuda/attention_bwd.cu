@@ -1,15 +1,17 @@
 /* attention_bwd: the scores are computed again, P = exp(scale q k - lse), dS = P * (dP - sum(d_o * o)).
  *
  * Two kernels of one shape, so that nothing is added to from two places: 64 rows stay, the others pass
- * by in tiles of 32.  For dq queries stay and keys pass; for dk and dv keys stay and the queries of all
+ * by in tiles of PASS.  For dq queries stay and keys pass; for dk and dv keys stay and the queries of all
  * heads that share them pass.  The rows that stay are the rows of each score tile, so that it is at once
  * the first operand of the next product. */
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/attention_90.cuh"
 
+ACT_BEGIN
+
 static constexpr float LOG2E = 1.44269504f;
 
-enum { PASS = 32 };
+enum { PASS = ACT_TYPE == QZ_F16 ? 16 : 32 /* as KEYS of attention.cu */ };
 
 size_t
 qz_cuda_attention_need(struct qz_dev *d, const struct qz_need *need)
@@ -42,8 +44,8 @@ dots(struct qz_attn a, float *delta, int64_t room, struct qz_cuda_own *own)
 		return;
 	}
 	for (int c = lane; c < a.head_dim; c += 32)
-		sum = fmaf(bf16_load(static_cast<const uint16_t *>(a.d_o)[at + c]),
-		    bf16_load(static_cast<const uint16_t *>(a.o)[at + c]), sum);
+		sum = fmaf(act_load(static_cast<const uint16_t *>(a.d_o)[at + c]),
+		    act_load(static_cast<const uint16_t *>(a.o)[at + c]), sum);
 	for (int i = 16; i > 0; i /= 2)
 		sum += __shfl_xor_sync(0xffffffff, sum, i);
 	if (lane == 0)
@@ -214,3 +216,5 @@ qz_cuda_attention_bwd(struct qz_dev *d, const struct qz_attn *a)
 	else
 		both<128>(d, a, delta);
 }
+
+ACT_END

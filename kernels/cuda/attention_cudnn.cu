@@ -65,14 +65,15 @@ find_rule(struct qz_dev *d, bool ragged, bool in_order)
 	return nullptr;
 }
 
-/* The library, when it may be taken on this GPU for such heads. */
+/* The library, when it may be taken on this GPU for such heads; of bfloat16 alone. */
 static const struct qz_cudnn *
 usable(struct qz_dev *d, int dim)
 {
 	enum qz_cuda_wish wish = qz_cuda_attention_wish();
 	const struct qz_cudnn *lib;
 
-	if (wish == QZ_WISH_OWN || wish == QZ_WISH_PLAIN || !find_rule(d, false, false) || dim % 16 != 0 || dim > 128)
+	if (d->k->act_type != QZ_BF16 || wish == QZ_WISH_OWN || wish == QZ_WISH_PLAIN || !find_rule(d, false, false) ||
+	    dim % 16 != 0 || dim > 128)
 		return nullptr;
 	lib = qz_cudnn_load();
 	return lib->so && lib->version >= find_rule(d, false, false)->version ? lib : nullptr;

@@ -34,20 +34,39 @@ decode(void *y, enum qz_dtype y_type, struct qz_mat w, int64_t first, int64_t n,
 		plain_store(y, y_type, i, decode_at(w, first + i, size, bytes));
 }
 
-/* Eight numbers to y, whose type is known; NaNs as bf16_round() leaves them, unless there are none. */
+/* Eight numbers to y; NaNs as ROUND leaves them, unless there are none. */
+template <uint32_t PACK(float, float), uint16_t ROUND(float)>
 static __device__ inline void
-put8(uint16_t *y, const float f[VECTOR], bool nans)
+put16(void *y, const float f[VECTOR], bool nans)
 {
 	uint32_t w[4];
 
 	if (!nans) {
-		store8(y, f);
+		*static_cast<uint4 *>(y) =
+		    make_uint4(PACK(f[0], f[1]), PACK(f[2], f[3]), PACK(f[4], f[5]), PACK(f[6], f[7]));
 		return;
 	}
 #pragma unroll
 	for (int i = 0; i < 4; i++)
-		w[i] = bf16_round(f[2 * i]) | static_cast<uint32_t>(bf16_round(f[2 * i + 1])) << 16;
-	*reinterpret_cast<uint4 *>(y) = make_uint4(w[0], w[1], w[2], w[3]);
+		w[i] = ROUND(f[2 * i]) | static_cast<uint32_t>(ROUND(f[2 * i + 1])) << 16;
+	*static_cast<uint4 *>(y) = make_uint4(w[0], w[1], w[2], w[3]);
+}
+
+/* The same, the type of y being known: bfloat16, float16 or float32. */
+static __device__ inline void
+put8(uint16_t *y, const float f[VECTOR], bool nans)
+{
+	put16<bf16_pack2, bf16_round>(y, f, nans);
+}
+
+struct half {
+	uint16_t bits;
+};
+
+static __device__ inline void
+put8(struct half *y, const float f[VECTOR], bool nans)
+{
+	put16<f16_pack2, f16_round>(y, f, nans);
 }
 
 static __device__ inline void
@@ -178,8 +197,9 @@ four_fits(const struct qz_mat *w, int64_t first)
 	    aligned(w->data, 4) && (!w->nested_block || shift_of(w->nested_block) >= 0);
 }
 
+template <typename Y>
 static void
-decode_four(struct qz_dev *d, void *y, bool to16, const struct qz_mat *w, int64_t first, int64_t n)
+decode_four(struct qz_dev *d, void *y, const struct qz_mat *w, int64_t first, int64_t n)
 {
 	struct four f = {};
 	int64_t tiles = ceil_div(n, VECTOR * THREADS * AHEAD);
@@ -194,25 +214,23 @@ decode_four(struct qz_dev *d, void *y, bool to16, const struct qz_mat *w, int64_
 	f.nested_block = w->nested_block ? shift_of(w->nested_block) : -1;
 	f.first = first;
 	f.n = n;
-	if (to16)
-		launch(d, decode4<uint16_t>, qz_cuda_grid(d, decode4<uint16_t>, THREADS, tiles), THREADS, 0, y,
-		    f);
-	else
-		launch(d, decode4<float>, qz_cuda_grid(d, decode4<float>, THREADS, tiles), THREADS, 0, y, f);
+	launch(d, decode4<Y>, qz_cuda_grid(d, decode4<Y>, THREADS, tiles), THREADS, 0, y, f);
 }
 
 /* The pairs of types that matter for speed; false: not one of them. */
 static bool
 decode_fast(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat *w, int64_t first, int64_t n)
 {
-	bool to16 = y_type == QZ_BF16, to32 = y_type == QZ_F32;
+	bool to16 = y_type == QZ_BF16, to32 = y_type == QZ_F32, half = y_type == QZ_F16;
 	const char *at = static_cast<const char *>(w->data) + first * (w->type == QZ_F32 ? 4 : 2);
 	const void *x = at;
 
-	if (n % VECTOR || !aligned(y, 16) || !(to16 || to32))
+	if (n % VECTOR || !aligned(y, 16) || !(to16 || to32 || half))
 		return false;
 	if (four_fits(w, first)) {
-		decode_four(d, y, to16, w, first, n);
+		auto four = to16 ? decode_four<uint16_t> : half ? decode_four<struct half> : decode_four<float>;
+
+		four(d, y, w, first, n);
 		return true;
 	}
 	if (!aligned(x, 16) || (w->type != QZ_F32 && w->type != QZ_BF16))
@@ -221,6 +239,10 @@ decode_fast(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat
 		launch_flat(d, convert<uint16_t, float>, n, VECTOR, y, x, n);
 	else if (w->type == QZ_BF16 && to32)
 		launch_flat(d, convert<float, uint16_t>, n, VECTOR, y, x, n);
+	else if (w->type == QZ_F32 && half)
+		launch_flat(d, convert<struct half, float>, n, VECTOR, y, x, n);
+	else if (w->type == QZ_BF16 && half)
+		launch_flat(d, convert<struct half, uint16_t>, n, VECTOR, y, x, n);
 	else if (w->type == QZ_F32)
 		launch_flat(d, copy, n / 4, AHEAD, y, x, n / 4);
 	else

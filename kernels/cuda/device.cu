@@ -9,7 +9,7 @@ extern "C" {
 #include "kernels/nf4.h"
 }
 
-extern "C" __attribute__((visibility("default"))) const struct qz_backend qz_backend_v1;
+extern "C" __attribute__((visibility("default"))) const struct qz_backend qz_backend_v1, qz_backend_f16_v1;
 
 int
 qz_cuda_fail(struct qz_err *e, enum qz_code code, const char *fmt, ...)
@@ -185,24 +185,38 @@ stop(struct qz_cuda_dev *c)
 }
 
 static struct qz_dev *
-open_device(int index, int n_threads, struct qz_err *e)
+open_as(int index, bool f16, struct qz_err *e)
 {
 	struct qz_cuda_dev *c = static_cast<struct qz_cuda_dev *>(calloc(1, sizeof *c));
 	cudaError_t rc;
 
-	(void)n_threads;
 	if (!c) {
 		qz_cuda_fail(e, QZ_EIO, "out of memory: cannot allocate %zu bytes", sizeof *c);
 		return nullptr;
 	}
-	c->dev.k = &qz_backend_v1;
 	c->index = index;
 	rc = start(c);
+	c->dev.k = f16 || c->cc < 80 ? &qz_backend_f16_v1 : &qz_backend_v1;
 	if (rc == cudaSuccess)
 		return &c->dev;
 	qz_cuda_fail(e, QZ_EDEVICE, "cuda:%d: %s", index, cudaGetErrorString(rc));
 	stop(c);
 	return nullptr;
+}
+
+/* With activations in bfloat16, where the GPU has it. */
+static struct qz_dev *
+open_device(int index, int n_threads, struct qz_err *e)
+{
+	(void)n_threads;
+	return open_as(index, false, e);
+}
+
+static struct qz_dev *
+open_f16(int index, int n_threads, struct qz_err *e)
+{
+	(void)n_threads;
+	return open_as(index, true, e);
 }
 
 static void
@@ -233,8 +247,8 @@ describe(struct qz_dev *d, char *text, size_t n)
 	}
 	qz_cuda_gemms_name(d, blas, sizeof blas);
 	qz_cuda_sdpa_name(dnn, sizeof dnn);
-	snprintf(text, n, "cuda: %s, sm_%d%d, %.1f GB, driver for CUDA %d.%d, runtime %d.%d, %s, %s", p.name,
-	    p.major, p.minor, static_cast<double>(p.totalGlobalMem) / 1e9, driver / 1000,
+	snprintf(text, n, "%s: %s, sm_%d%d, %.1f GB, driver for CUDA %d.%d, runtime %d.%d, %s, %s", d->k->name,
+	    p.name, p.major, p.minor, static_cast<double>(p.totalGlobalMem) / 1e9, driver / 1000,
 	    driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10, blas, dnn);
 }
 
@@ -416,4 +430,38 @@ table(void)
 	return k;
 }
 
-const struct qz_backend qz_backend_v1 = table();
+/* Ops that have nothing to do with activations. */
+static constexpr bool
+for_both(const char *op)
+{
+	constexpr const char *names[] = { "quantize4", "nest_absmax", "quantize8", "dequantize", "cast", "merge",
+		"quantize_ggml", "find_nonfinite", "sum_squares" };
+
+	for (const char *name : names) {
+		int i = 0;
+
+		while (name[i] && name[i] == op[i])
+			i++;
+		if (name[i] == op[i])
+			return true;
+	}
+	return false;
+}
+
+static constexpr struct qz_backend
+table_f16(void)
+{
+	struct qz_backend k = table();
+
+	k.name = "cuda-fp16";
+	k.act_type = QZ_F16;
+	k.open = open_f16;
+#define QZ_OP(name, args) \
+	if constexpr (!for_both(#name)) \
+		k.name = f16::qz_cuda_##name;
+#include "kernels/ops.def"
+#undef QZ_OP
+	return k;
+}
+
+const struct qz_backend qz_backend_v1 = table(), qz_backend_f16_v1 = table_f16();

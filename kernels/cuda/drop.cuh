@@ -14,6 +14,8 @@
 
 enum { DROP_GROUP = 3, DROP_RANK = 64, DROP_DA_RUNS = 8, DROP_SHARED = 99 << 10 };
 
+ACT_BEGIN
+
 /* Are projections l[0..n) of one x, all with dropout, for it? */
 bool qz_cuda_drop_fits(struct qz_dev *d, const struct qz_linear *l, int n);
 
@@ -27,6 +29,8 @@ void qz_cuda_drop_da(struct qz_dev *d, const struct qz_linear *l, int n, const q
 void qz_cuda_drop_dx(struct qz_dev *d, const struct qz_linear *l, int n, const uint16_t *p,
     const uint32_t *bits, qz_act *dx, int64_t t, bool add);
 size_t qz_cuda_drop_need(const struct qz_need *need);
+
+ACT_END
 
 /* Words of the bits of one projection's mask: four for each 16 tokens and eight columns.  Word t has those of the
  * tokens 2 t, 2 t + 8 (bytes 0 and 1) and 2 t + 1, 2 t + 9 (bytes 2 and 3); bit k of the lower byte is column

@@ -10,6 +10,8 @@
 
 #include "kernels/cuda/drop.cuh"
 
+ACT_BEGIN
+
 enum { WARPS = 4, THREADS = 32 * WARPS, COLUMNS = 64, TILE = 16, STAGES = 4, DX_RUN = 128 };
 enum { DA_SLOTS = 3 /* blocks of the pass for da a multiprocessor */ };
 
@@ -543,3 +545,5 @@ qz_cuda_drop_dx(struct qz_dev *d, const struct qz_linear *l, int n, const uint16
 		start(d, g, each, true);
 	}
 }
+
+ACT_END

@@ -8,6 +8,8 @@
 
 #include "kernels/cuda/drop.cuh"
 
+ACT_BEGIN
+
 enum { WARPS = 8, THREADS = 32 * WARPS, TOKENS = 16 * WARPS, COLUMNS = 64, STAGES = 3, RUNS = 16 };
 enum { SLOTS = 2 /* blocks a multiprocessor */ };
 
@@ -191,7 +193,7 @@ add_up(const __grid_constant__ struct job g)
 		sum += g.share[r * g.t * g.ranks + i];
 	while (col >= g.l[p].at + g.l[p].rank)
 		p++;
-	g.l[p].s[row * g.l[p].lds + col - g.l[p].at] = bf16_round(g.l[p].mask.keep * sum);
+	g.l[p].s[row * g.l[p].lds + col - g.l[p].at] = act_round(g.l[p].mask.keep * sum);
 }
 
 template <int N, int TILES>
@@ -208,7 +210,7 @@ bool
 qz_cuda_drop_fits(struct qz_dev *d, const struct qz_linear *l, int n)
 {
 	/* Shared memory: what the kernels of this file and of drop_back.cu want at most. */
-	if (n < 1 || n > DROP_GROUP || cuda_dev(d)->cc < 80 || l->w.cols % VECTOR ||
+	if (n < 1 || n > DROP_GROUP || !qz_cuda_mma(d) || l->w.cols % VECTOR ||
 	    cuda_dev(d)->shared < DROP_SHARED)
 		return false;
 	for (int i = 0; i < n; i++)
@@ -276,3 +278,5 @@ qz_cuda_drop_need(const struct qz_need *need)
 
 	return !need->dropout ? 0 : s > da ? s : da;
 }
+
+ACT_END

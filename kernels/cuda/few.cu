@@ -1,6 +1,6 @@
 /* few: a block takes 32 rows of a weight, its warps share out the columns, 256 at a time, and add up in order.
  *
- * A byte of codes becomes a pair of bfloat16 numbers by one lookup in a table that has a copy in each bank.  The
+ * A byte of codes becomes a pair of activations by one lookup in a table that has a copy in each bank.  The
  * table holds the map alone: the block constant multiplies what 64 columns of a row give.  A product runs over
  * columns, whose order is free: of 64 columns lane 4 g + t has 16 t .. 16 t + 16, eight bytes of codes of the
  * rows g, g + 8, g + 16 and g + 24 and 32 bytes of x of the tokens g, g + 8, ... */
@@ -8,6 +8,8 @@
 
 #include "kernels/cuda/few.cuh"
 #include "kernels/cuda/mma.cuh"
+
+ACT_BEGIN
 
 enum { ROWS = 32, BLOCK = 64, BLOCKS = 4, TILE = 8 /* tokens */ };
 
@@ -191,13 +193,13 @@ put(const struct shared *m, const struct part &l, int64_t row0, int i, int first
 		sum += m->sum[w][i % ROWS][i / ROWS];
 #pragma unroll 1
 	for (int k = 0; k < l.rank; k++)
-		low = fmaf(bf16_load(l.s[token * l.lds + k]), bf16_load(l.b[row * l.rank + k]), low);
+		low = fmaf(act_load(l.s[token * l.lds + k]), act_load(l.b[row * l.rank + k]), low);
 	sum = fmaf(l.scale, low, sum);
 	if (l.bias)
 		sum += l.bias[row];
 	if (l.plus)
-		sum += bf16_load(l.plus[token * l.rows + row]);
-	l.y[token * l.rows + row] = bf16_round(sum);
+		sum += act_load(l.plus[token * l.rows + row]);
+	l.y[token * l.rows + row] = act_round(sum);
 }
 
 template <int TILES>
@@ -300,7 +302,7 @@ qz_cuda_few_fits(struct qz_dev *d, const struct qz_linear *l, const qz_act *x, i
 {
 	const struct qz_mat *w = &l->w;
 
-	return t <= FEW_TOKENS && cuda_dev(d)->cc >= 80 && (w->type == QZ_NF4 || w->type == QZ_FP4) &&
+	return t <= FEW_TOKENS && qz_cuda_mma(d) && (w->type == QZ_NF4 || w->type == QZ_FP4) &&
 	    shift_of(w->block) >= 6 && (!w->nested_block || shift_of(w->nested_block) >= 0) &&
 	    w->cols % BLOCK == 0 && w->rows * (w->cols / BLOCK) < INT32_MAX && aligned(w->data, 8) && aligned(x, 16);
 }
@@ -337,3 +339,5 @@ qz_cuda_few(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x,
 	else
 		start<8, 8>(d, g, blocks);
 }
+
+ACT_END

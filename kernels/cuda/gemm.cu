@@ -126,7 +126,7 @@ log_alignment(const void *p)
 }
 
 static struct qz_gemm_key
-make_key(const struct qz_cuda_gemm *g)
+make_key(struct qz_dev *d, const struct qz_cuda_gemm *g)
 {
 	struct qz_gemm_key k;
 
@@ -146,6 +146,7 @@ make_key(const struct qz_cuda_gemm *g)
 	k.align_c = log_alignment(g->c);
 	k.align_plus = log_alignment(g->plus ? g->plus : g->c);
 	k.used = 1;
+	k.f16 = d->k->act_type == QZ_F16;
 	return k;
 }
 
@@ -163,6 +164,7 @@ describe(struct qz_dev *d, const struct qz_gemm_library *lib, struct qz_gemm_ent
 	cublasOperation_t op_a = g->tb ? CUBLAS_OP_T : CUBLAS_OP_N, op_b = g->ta ? CUBLAS_OP_T : CUBLAS_OP_N;
 	uint64_t m = static_cast<uint64_t>(g->m), n = static_cast<uint64_t>(g->n);
 	uint64_t k = static_cast<uint64_t>(g->k);
+	cudaDataType_t act = d->k->act_type == QZ_F16 ? CUDA_R_16F : CUDA_R_16BF;
 	cublasStatus_t rc = lib->p_cublasLtMatmulDescInit_internal(&e->product, sizeof e->product,
 	    CUBLAS_COMPUTE_32F, CUDA_R_32F);
 
@@ -173,14 +175,14 @@ describe(struct qz_dev *d, const struct qz_gemm_library *lib, struct qz_gemm_ent
 		rc = lib->p_cublasLtMatmulDescSetAttribute(&e->product, CUBLASLT_MATMUL_DESC_TRANSB, &op_b,
 		    sizeof op_b);
 	if (rc == CUBLAS_STATUS_SUCCESS)
-		rc = lib->p_cublasLtMatrixLayoutInit_internal(&e->a, sizeof e->a, CUDA_R_16BF,
+		rc = lib->p_cublasLtMatrixLayoutInit_internal(&e->a, sizeof e->a, act,
 		    g->tb ? k : n, g->tb ? n : k, g->ldb);
 	if (rc == CUBLAS_STATUS_SUCCESS)
-		rc = lib->p_cublasLtMatrixLayoutInit_internal(&e->b, sizeof e->b, CUDA_R_16BF,
+		rc = lib->p_cublasLtMatrixLayoutInit_internal(&e->b, sizeof e->b, act,
 		    g->ta ? m : k, g->ta ? k : m, g->lda);
 	if (rc == CUBLAS_STATUS_SUCCESS)
 		rc = lib->p_cublasLtMatrixLayoutInit_internal(&e->c, sizeof e->c,
-		    g->wide ? CUDA_R_32F : CUDA_R_16BF, n, m, g->ldc);
+		    g->wide ? CUDA_R_32F : act, n, m, g->ldc);
 	return lt_rc(d, lib, "describing a product", rc);
 }
 
@@ -236,7 +238,7 @@ static struct qz_gemm_entry *
 find(struct qz_dev *d, const struct qz_cuda_gemm *g)
 {
 	struct qz_cuda_gemms *s = cuda_dev(d)->gemms;
-	struct qz_gemm_key key = make_key(g);
+	struct qz_gemm_key key = make_key(d, g);
 	struct qz_gemm_entry *e = &s->entries[hash(&key)];
 	cublasLtMatmulPreferenceOpaque_t wish;
 	cublasLtMatmulHeuristicResult_t found[QZ_GEMM_TRIED];
@@ -265,21 +267,20 @@ enum { TILE = 16 };
 
 /* A thread an element of c, tiles of op(a) and op(b) in shared memory, the sum in order of k. */
 static __global__ void
-multiply(struct qz_cuda_gemm g)
+multiply(struct qz_cuda_gemm g, enum qz_dtype type)
 {
 	__shared__ float a[TILE][TILE + 1], b[TILE][TILE + 1];
 	int x = threadIdx.x % TILE, y = threadIdx.x / TILE;
 	int64_t row = static_cast<int64_t>(blockIdx.y) * TILE + y;
 	int64_t col = static_cast<int64_t>(blockIdx.x) * TILE + x;
-	const uint16_t *pa = static_cast<const uint16_t *>(g.a), *pb = static_cast<const uint16_t *>(g.b);
 	float sum = 0, old = 0;
 
 	for (int64_t k = 0; k < g.k; k += TILE) {
 		a[y][x] = row < g.m && k + x < g.k
-		    ? bf16_load(g.ta ? pa[(k + x) * g.lda + row] : pa[row * g.lda + k + x])
+		    ? plain_load(g.a, type, g.ta ? (k + x) * g.lda + row : row * g.lda + k + x)
 		    : 0;
 		b[y][x] = col < g.n && k + y < g.k
-		    ? bf16_load(g.tb ? pb[col * g.ldb + k + y] : pb[(k + y) * g.ldb + col])
+		    ? plain_load(g.b, type, g.tb ? col * g.ldb + k + y : (k + y) * g.ldb + col)
 		    : 0;
 		__syncthreads();
 		for (int i = 0; i < TILE; i++)
@@ -289,13 +290,9 @@ multiply(struct qz_cuda_gemm g)
 	if (row >= g.m || col >= g.n)
 		return;
 	if (g.plus)
-		old = g.wide ? static_cast<const float *>(g.plus)[row * g.ldc + col]
-			     : bf16_load(static_cast<const uint16_t *>(g.plus)[row * g.ldc + col]);
+		old = plain_load(g.plus, g.wide ? QZ_F32 : type, row * g.ldc + col);
 	sum = fmaf(g.alpha, sum, old);
-	if (g.wide)
-		static_cast<float *>(g.c)[row * g.ldc + col] = sum;
-	else
-		static_cast<uint16_t *>(g.c)[row * g.ldc + col] = bf16_round(sum);
+	plain_store(g.c, g.wide ? QZ_F32 : type, row * g.ldc + col, sum);
 }
 
 /* Rows in pieces: a grid has at most 65535 blocks in y. */
@@ -315,7 +312,7 @@ multiply_plainly(struct qz_dev *d, const struct qz_cuda_gemm *g)
 		launch(d, multiply,
 		    dim3(static_cast<unsigned>(ceil_div(g->n, TILE)),
 		        static_cast<unsigned>(ceil_div(part.m, TILE))),
-		    TILE * TILE, 0, part);
+		    TILE * TILE, 0, part, d->k->act_type);
 	}
 }
 

@@ -31,7 +31,7 @@ struct qz_gemm_library {
 /* Everything that decides the algorithm. */
 struct qz_gemm_key {
 	int64_t m, n, k, lda, ldb, ldc;
-	uint8_t ta, tb, wide, plus, align_a, align_b, align_c, align_plus, used, none[7];
+	uint8_t ta, tb, wide, plus, align_a, align_b, align_c, align_plus, used, f16, none[6];
 };
 
 struct qz_gemm_entry {

@@ -1,4 +1,4 @@
-/* linear and linear_bwd, head and head_bwd: the weight is decoded to bfloat16 in the workspace, unless it
+/* linear and linear_bwd, head and head_bwd: the weight is decoded to activations in the workspace, unless it
  * is stored so, and goes to gemm.
  *
  * The adapter's products come first and the large one last, on top of them: y and dx are rounded to
@@ -10,6 +10,8 @@
 #include "kernels/cuda/adapter.cuh"
 #include "kernels/cuda/drop.cuh"
 #include "kernels/cuda/few.cuh"
+
+ACT_BEGIN
 
 enum { DROPPED = 1024, HEAD_GROUP = 4 << 20 /* elements of a head that are decoded at a time, at least */ };
 
@@ -105,7 +107,7 @@ put_bias(uint16_t *y, const float *bias, const uint16_t *plus, int64_t rows, int
 	int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
 
 	if (i < n)
-		y[i] = bf16_round(bias[i % rows] + (plus ? bf16_load(plus[i]) : 0));
+		y[i] = act_round(bias[i % rows] + (plus ? act_load(plus[i]) : 0));
 }
 
 static const uint16_t *
@@ -129,7 +131,7 @@ struct scratch {
 static bool
 stored_so(const struct qz_mat *w)
 {
-	return w->type == QZ_BF16 && aligned(w->data, 16);
+	return w->type == ACT_TYPE && aligned(w->data, 16);
 }
 
 static int64_t
@@ -162,14 +164,14 @@ lay_out(struct qz_dev *d, struct scratch *s, const struct qz_linear *l, int n_l,
 	return s->w && s->p && s->x;
 }
 
-/* The weight as bfloat16. */
+/* The weight as activations. */
 static const uint16_t *
 weight(struct qz_dev *d, const struct scratch *s, const struct qz_mat *w)
 {
 	if (stored_so(w))
 		return at(w->data, 0);
 	qz_cuda_part(d, "decode");
-	qz_cuda_decode(d, s->w, QZ_BF16, w, 0, w->rows * w->cols);
+	qz_cuda_decode(d, s->w, ACT_TYPE, w, 0, w->rows * w->cols);
 	return s->w;
 }
 
@@ -180,7 +182,7 @@ narrow(struct qz_dev *d, uint16_t *y, const qz_par *x, int64_t n)
 
 	m.type = QZ_F32;
 	m.data = x;
-	qz_cuda_decode(d, y, QZ_BF16, &m, 0, n);
+	qz_cuda_decode(d, y, ACT_TYPE, &m, 0, n);
 }
 
 /* c (m, n) = alpha op(a) op(b) + plus */
@@ -524,13 +526,13 @@ group_rows(struct qz_dev *d, const struct qz_mat *w, size_t used)
 	return stored_so(w) || rows > w->rows ? w->rows : larger(rows, 1);
 }
 
-/* Rows row0 .. row0 + rows of a head as bfloat16. */
+/* Rows row0 .. row0 + rows of a head as activations. */
 static const uint16_t *
 head_rows(struct qz_dev *d, uint16_t *room, const struct qz_mat *w, int64_t row0, int64_t rows)
 {
 	if (stored_so(w))
 		return at(w->data, row0 * w->cols);
-	qz_cuda_decode(d, room, QZ_BF16, w, row0 * w->cols, rows * w->cols);
+	qz_cuda_decode(d, room, ACT_TYPE, w, row0 * w->cols, rows * w->cols);
 	return room;
 }
 
@@ -583,3 +585,5 @@ qz_cuda_head_bwd(struct qz_dev *d, qz_act *dx, const qz_act *dlogits, const stru
 	if (!whole)
 		narrow(d, at(dx, 0), sum, n * cols);
 }
+
+ACT_END

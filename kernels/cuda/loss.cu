@@ -7,6 +7,8 @@
 
 #include "kernels/cuda/vector.cuh"
 
+ACT_BEGIN
+
 enum { THREADS = 1024, WARPS = THREADS / 32, STREAMED = 4 /* vectors a thread of a longer row, at a time */ };
 
 static __device__ inline float
@@ -127,7 +129,7 @@ gradient4(float *x, int i, int n, float4 e, float factor, int target, float scal
 #pragma unroll
 		for (int j = 0; j < 4; j++)
 			if (i + j < n)
-				y[j] = bf16_round(g[j]);
+				y[j] = act_round(g[j]);
 	}
 }
 
@@ -252,3 +254,5 @@ qz_cuda_cross_entropy(struct qz_dev *d, double *loss, qz_par *logits, const uint
 		    static_cast<size_t>(more) * THREADS * sizeof(float4), loss, logits, target, vocab, scale,
 		    cuda_dev(d)->own, static_cast<int>(more));
 }
+
+ACT_END

@@ -1,5 +1,7 @@
-/* mma - the instructions that attention is made of: products of 16 x 8 x 16 bfloat16 by a warp, fragments
+/* mma - the instructions that attention is made of: products of 16 x 8 x 16 activations by a warp, fragments
  * out of shared memory, copies that do not wait.  PTX ISA: mma.m16n8k16, ldmatrix, cp.async; sm_80 on.
+ * float16 is for sm_75, whose products are of 16 x 8 x 8 and whose copies wait: so it is done on all GPUs, and a
+ * test on a newer one tests the code for that one.
  *
  * Lane l of a warp, g = l / 4, t = l % 4, holds of
  *   a (16 x 16):  a[0] (g, 2t), a[1] (g + 8, 2t), a[2] (g, 2t + 8), a[3] (g + 8, 2t + 8), each with the
@@ -12,15 +14,28 @@
 
 #include "kernels/cuda/vector.cuh"
 
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800 || defined(QZ_CUDA_F16)
 #define QZ_CUDA_HAS_MMA 1
 #endif
+
+/* c += a b over eight columns of a. */
+static __device__ inline void
+mma8(float c[4], uint32_t a0, uint32_t a1, uint32_t b)
+{
+	asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
+		     "{%0, %1, %2, %3};"
+		     : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+		     : "r"(a0), "r"(a1), "r"(b));
+}
 
 /* c += a b */
 static __device__ inline void
 mma(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 {
-#ifdef QZ_CUDA_HAS_MMA
+#if defined(QZ_CUDA_F16)
+	mma8(c, a[0], a[1], b0);
+	mma8(c, a[2], a[3], b1);
+#elif defined(QZ_CUDA_HAS_MMA)
 	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
 		     "{%8, %9}, {%0, %1, %2, %3};"
 		     : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
@@ -62,7 +77,9 @@ ldmatrix_trans(uint32_t r[4], const uint16_t *p)
 static __device__ inline void
 copy16(uint16_t *to, const uint16_t *from, bool there)
 {
-#ifdef QZ_CUDA_HAS_MMA
+#if defined(QZ_CUDA_F16)
+	*reinterpret_cast<uint4 *>(to) = there ? *reinterpret_cast<const uint4 *>(from) : make_uint4(0, 0, 0, 0);
+#elif defined(QZ_CUDA_HAS_MMA)
 	asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
 		     :
 		     : "r"(shared_address(to)), "l"(__cvta_generic_to_global(from)), "r"(there ? 16 : 0)
@@ -74,7 +91,9 @@ copy16(uint16_t *to, const uint16_t *from, bool there)
 static __device__ inline void
 copy4(uint32_t *to, const uint32_t *from, bool there)
 {
-#ifdef QZ_CUDA_HAS_MMA
+#if defined(QZ_CUDA_F16)
+	*to = there ? *from : 0;
+#elif defined(QZ_CUDA_HAS_MMA)
 	asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
 		     :
 		     : "r"(shared_address(to)), "l"(__cvta_generic_to_global(from)), "r"(there ? 4 : 0)
@@ -86,7 +105,7 @@ copy4(uint32_t *to, const uint32_t *from, bool there)
 static __device__ inline void
 copy_group(void)
 {
-#ifdef QZ_CUDA_HAS_MMA
+#if defined(QZ_CUDA_HAS_MMA) && !defined(QZ_CUDA_F16)
 	asm volatile("cp.async.commit_group;" : : : "memory");
 #endif
 }
@@ -96,7 +115,7 @@ template <int LEFT>
 static __device__ inline void
 copy_wait(void)
 {
-#ifdef QZ_CUDA_HAS_MMA
+#if defined(QZ_CUDA_HAS_MMA) && !defined(QZ_CUDA_F16)
 	asm volatile("cp.async.wait_group %0;" : : "n"(LEFT) : "memory");
 #endif
 }

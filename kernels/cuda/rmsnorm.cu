@@ -3,6 +3,8 @@
  * Sums are in float32: each thread's own in the order of the row, then over the threads in halves. */
 #include "kernels/cuda/vector.cuh"
 
+ACT_BEGIN
+
 enum { THREADS = 256, SHORT = 1024 /* columns of a row that a warp takes, when rows are read twice */ };
 
 /* Over the EACH threads of a row, in all of them. */
@@ -292,3 +294,5 @@ qz_cuda_rmsnorm_bwd(struct qz_dev *d, qz_act *dx, const qz_act *dy, const qz_act
 		launch(d, cols <= SHORT ? norm_bwd_twice<32> : norm_bwd_twice<THREADS>,
 		    blocks_of(rows, each, THREADS), THREADS, 0, dx, dy, x, rstd, w, rows, cols, add, vector);
 }
+
+ACT_END

@@ -1,6 +1,8 @@
 /* rope: rotates the pairs (i, i + head_dim/2) of every head by the angle of the token's position. */
 #include "kernels/cuda/vector.cuh"
 
+ACT_BEGIN
+
 enum { THREADS = 256, HEADS = 4 /* of a token, that a thread turns by the same angles */ };
 
 struct rope {
@@ -83,11 +85,11 @@ rotate_any(struct rope r)
 		return;
 	angle = r.table + (static_cast<int64_t>(r.positions[head / r.heads]) * r.half + at) * 2;
 	lo = r.x + head * 2 * r.half + at;
-	a = bf16_load(lo[0]);
-	b = bf16_load(lo[r.half]);
+	a = act_load(lo[0]);
+	b = act_load(lo[r.half]);
 	s = angle[1] * r.sign;
-	lo[0] = bf16_round(a * angle[0] - b * s);
-	lo[r.half] = bf16_round(b * angle[0] + a * s);
+	lo[0] = act_round(a * angle[0] - b * s);
+	lo[r.half] = act_round(b * angle[0] + a * s);
 }
 
 void
@@ -117,3 +119,5 @@ qz_cuda_rope(struct qz_dev *d, qz_act *x, const qz_par *table, const int32_t *po
 	each = items < THREADS ? THREADS / items : 1;
 	launch(d, rotate, dim3(static_cast<unsigned>(ceil_div(t, each))), THREADS, 0, r, each);
 }
+
+ACT_END

@@ -2,6 +2,8 @@
 #include "kernels/cuda/decode.cuh"
 #include "kernels/cuda/vector.cuh"
 
+ACT_BEGIN
+
 enum { THREADS = 256 };
 
 /* Threads that share a row: a power of two, so that the row of a thread is a shift. */
@@ -54,7 +56,7 @@ has_id(uint32_t id, int64_t rows, struct qz_cuda_own *own)
 	return false;
 }
 
-/* plain: the table is bfloat16, and both sides are on 16 bytes. */
+/* plain: the table has activations, and both sides are on 16 bytes. */
 static __global__ void __launch_bounds__(THREADS)
 embed(uint16_t *y, struct qz_mat table, const uint32_t *ids, int64_t n, int log2, bool plain, int size, int bytes,
     struct qz_cuda_own *own)
@@ -75,7 +77,7 @@ embed(uint16_t *y, struct qz_mat table, const uint32_t *ids, int64_t n, int log2
 			continue;
 		}
 		for (int64_t k = c; k < c + VECTOR && k < cols; k++)
-			y[k] = there ? bf16_round(decode_at(table, id * cols + k, size, bytes)) : 0;
+			y[k] = there ? act_round(decode_at(table, id * cols + k, size, bytes)) : 0;
 	}
 }
 
@@ -84,7 +86,7 @@ qz_cuda_embed(struct qz_dev *d, qz_act *y, const struct qz_mat *table, const uin
 {
 	const struct qz_dtype_info *type = qz_dtype(table->type);
 	int log2 = lanes_log2(table->cols);
-	bool plain = table->type == QZ_BF16 && table->cols % VECTOR == 0 && aligned(table->data, 16) &&
+	bool plain = table->type == ACT_TYPE && table->cols % VECTOR == 0 && aligned(table->data, 16) &&
 	    aligned(y, 16);
 
 	qz_cuda_op(d, "embed", t, table->cols);
@@ -133,3 +135,5 @@ qz_cuda_scatter(struct qz_dev *d, qz_act *x, const qz_act *y, const int32_t *row
 	qz_cuda_op(d, "scatter", n, cols);
 	move(d, y, x, rows, n, cols, true);
 }
+
+ACT_END

@@ -1,6 +1,8 @@
 /* swiglu and its backward pass, eight elements a thread. */
 #include "kernels/cuda/vector.cuh"
 
+ACT_BEGIN
+
 static __device__ inline float
 sigmoid(float g)
 {
@@ -66,3 +68,5 @@ qz_cuda_swiglu_bwd(struct qz_dev *d, qz_act *g, qz_act *u, const qz_act *dh, qz_
 		launch_flat(d, backward, n, VECTOR, g, u, dh, h, n,
 		    aligned(g, 16) && aligned(u, 16) && aligned(dh, 16) && (!h || aligned(h, 16)));
 }
+
+ACT_END

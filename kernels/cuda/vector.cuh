@@ -1,11 +1,59 @@
-/* vector - eight bfloat16 numbers at a time, 16 bytes of memory.  Rounded by the GPU's own instruction
- * where it has one: the bits of bf16_round() but for NaNs, which all become one. */
+/* vector - activations: one, and eight at a time, 16 bytes of memory.  Rounded by the GPU's own instruction
+ * where it has one: the bits of bf16_round() and f16_round() but for NaNs, which all become one.  What float16
+ * does not hold becomes infinite. */
 #ifndef QZ_CUDA_VECTOR_CUH
 #define QZ_CUDA_VECTOR_CUH
 
 #include "kernels/cuda/plain.cuh"
 
 enum { VECTOR = 8 };
+
+static __device__ inline float
+f16_widen(uint16_t h)
+{
+	float f;
+
+	asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
+	return f;
+}
+
+static __device__ inline uint16_t
+f16_narrow(float f)
+{
+	uint16_t h;
+
+	asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
+	return h;
+}
+
+static __device__ inline uint32_t
+f16_pack2(float lo, float hi)
+{
+	return f16_narrow(lo) | static_cast<uint32_t>(f16_narrow(hi)) << 16;
+}
+
+static __device__ inline uint32_t
+bf16_pack2(float lo, float hi)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+	uint32_t u;
+
+	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(u) : "f"(hi), "f"(lo));
+	return u;
+#else
+	return bf16_round(lo) | static_cast<uint32_t>(bf16_round(hi)) << 16;
+#endif
+}
+
+#ifdef QZ_CUDA_F16
+#define act_load f16_widen
+#define act_round f16_narrow
+#define pack2 f16_pack2
+#else
+#define act_load bf16_load
+#define act_round bf16_round
+#define pack2 bf16_pack2
+#endif
 
 static __device__ inline void
 unpack8(float f[VECTOR], uint4 u)
@@ -14,8 +62,8 @@ unpack8(float f[VECTOR], uint4 u)
 
 #pragma unroll
 	for (int i = 0; i < 4; i++) {
-		f[2 * i] = __uint_as_float(w[i] << 16);
-		f[2 * i + 1] = __uint_as_float(w[i] & 0xffff0000);
+		f[2 * i] = act_load(static_cast<uint16_t>(w[i]));
+		f[2 * i + 1] = act_load(static_cast<uint16_t>(w[i] >> 16));
 	}
 }
 
@@ -42,19 +90,6 @@ load8(float f[VECTOR], const float *x)
 	f[7] = b.w;
 }
 
-static __device__ inline uint32_t
-pack2(float lo, float hi)
-{
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-	uint32_t u;
-
-	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(u) : "f"(hi), "f"(lo));
-	return u;
-#else
-	return bf16_round(lo) | static_cast<uint32_t>(bf16_round(hi)) << 16;
-#endif
-}
-
 static __device__ inline void
 store8(uint16_t *p, const float f[VECTOR])
 {
@@ -68,7 +103,7 @@ load_some(float f[VECTOR], const uint16_t *p, int n)
 {
 #pragma unroll
 	for (int i = 0; i < VECTOR; i++)
-		f[i] = i < n ? bf16_load(p[i]) : 0;
+		f[i] = i < n ? act_load(p[i]) : 0;
 }
 
 static __device__ inline void
@@ -77,7 +112,7 @@ store_some(uint16_t *p, const float f[VECTOR], int n)
 #pragma unroll
 	for (int i = 0; i < VECTOR; i++)
 		if (i < n)
-			p[i] = bf16_round(f[i]);
+			p[i] = act_round(f[i]);
 }
 
 /* Elements i .. i + 8 of an array of n, vector: on 16 bytes. */

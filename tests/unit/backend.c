@@ -24,6 +24,11 @@ names(void)
 		{ "cuda:x", "", NULL, "what follows cuda:", QZ_EUSAGE },
 		{ "cuda:", "", NULL, "what follows cuda:", QZ_EUSAGE },
 		{ "cuda:-1", "", NULL, "what follows cuda:", QZ_EUSAGE },
+		{ "cuda-fp16", "", NULL, "device cuda-fp16: there is no plugin", QZ_EDEVICE },
+		{ "cuda-fp16:0", "", NULL, "device cuda-fp16:0: there is no plugin", QZ_EDEVICE },
+		{ "cuda-fp16:x", "", NULL, "what follows cuda-fp16: is not", QZ_EUSAGE },
+		{ "cuda-fp1", "", NULL, "not one of", QZ_EUSAGE },
+		{ "cuda-fp16x", "", NULL, "not one of", QZ_EUSAGE },
 		{ "cudart", "", NULL, "not one of", QZ_EUSAGE },
 	};
 

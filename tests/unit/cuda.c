@@ -77,6 +77,13 @@ dequantize(struct qz_dev *cpu, struct qz_dev *gpu, enum qz_dtype type, int rows,
 		free(o.owned[i]);
 }
 
+/* A number as an activation. */
+static uint16_t
+bits(const struct qz_dev *gpu, float v)
+{
+	return gpu->k->act_type == QZ_F16 ? qz_f32_to_f16(v) : qz_f32_to_bf16(v);
+}
+
 /* The same operations in the same order. */
 static void
 adamw(struct qz_dev *cpu, struct qz_dev *gpu, int n)
@@ -99,7 +106,7 @@ adamw(struct qz_dev *cpu, struct qz_dev *gpu, int n)
 	ok(!memcmp(p[0], p[1], (size_t)n * 4) && !memcmp(m[0], m[1], (size_t)n * 4) &&
 		!memcmp(v[0], v[1], (size_t)n * 4),
 	    "cuda: adamw has the CPU's bits, %d elements", n);
-	cpu->k->cast(cpu, want, QZ_BF16, p[0], QZ_F32, n);
+	cpu->k->cast(cpu, want, gpu->k->act_type, p[0], QZ_F32, n);
 	ok(!memcmp(copy, want, (size_t)n * 2), "cuda: and its copy is p, rounded");
 	free(want);
 	for (int i = 0; i < o.n_owned; i++)
@@ -126,7 +133,7 @@ mask(struct qz_dev *gpu, int t)
 	struct out o = { 0 };
 	uint16_t *x = need((size_t)t * C * 2), *y = need((size_t)t * 2),
 		 *s = poison(&o, (int64_t)t * C, 2);
-	uint16_t *one = keep(&o, need(C * C * 2)), *b = numbers(&o, 2, 3, C, 1);
+	uint16_t *one = keep(&o, need(C * C * 2)), *b = reals(gpu, &o, 3, C, 1);
 	float *w0 = floats(&o, 2, C, 1);
 	struct qz_linear l = { .w = { .type = QZ_F32, .rows = 1, .cols = C, .data = w0 },
 		.rank = C,
@@ -142,12 +149,12 @@ mask(struct qz_dev *gpu, int t)
 
 	memset(one, 0, C * C * 2);
 	for (int i = 0; i < C; i++)
-		one[i * C + i] = 0x3f80; /* 1 */
+		one[i * C + i] = bits(gpu, 1);
 	for (int64_t i = 0; i < (int64_t)t * C; i++)
-		x[i] = 0x4040; /* 3, which makes 4 */
+		x[i] = bits(gpu, 3); /* which makes 4 */
 	gpu->k->linear(gpu, &l, 1, x, t);
 	for (int64_t i = 0; i < (int64_t)t * C; i++)
-		right += s[i] == (kept(&l, i / C, i % C) ? 0x4080 : 0);
+		right += s[i] == (kept(&l, i / C, i % C) ? bits(gpu, 4) : 0);
 	ok(right == (int64_t)t * C, "cuda: dropout keeps what its rule says: %lld of %d",
 	    (long long)right, t * C);
 	free(x);
@@ -163,13 +170,13 @@ masks(struct qz_dev *gpu, int n, int rank, int first)
 {
 	enum { T = 203, C = 1096 };
 	struct out o = { 0 };
-	uint16_t *x = keep(&o, need(T * C * 2)), *b = numbers(&o, 2, 3, 64, 1);
+	uint16_t *x = keep(&o, need(T * C * 2)), *b = reals(gpu, &o, 3, 64, 1);
 	float *w0 = floats(&o, 2, C, 1);
 	struct qz_linear l[3];
 	int64_t right = 0, all = 0;
 
 	for (int i = 0; i < T * C; i++)
-		x[i] = 0x4040;
+		x[i] = bits(gpu, 3);
 	for (int p = 0; p < n; p++)
 		l[p] = (struct qz_linear){
 			.w = { .type = QZ_F32, .rows = 1, .cols = C, .data = w0 },
@@ -190,13 +197,13 @@ masks(struct qz_dev *gpu, int n, int rank, int first)
 
 			memset(a, 0, C * 2);
 			if (at + i < C)
-				a[at + i] = 0x3f80;
+				a[at + i] = bits(gpu, 1);
 		}
 		gpu->k->linear(gpu, l, n, x, T);
 		for (int i = 0; i < n * rank && at + i < C; i++)
 			for (int t = 0; t < T; t++, all++)
 				right += ((uint16_t *)l[i / rank].s)[t * rank + i % rank] ==
-					 (kept(&l[i / rank], t, at + i) ? 0x4080 : 0);
+					 (kept(&l[i / rank], t, at + i) ? bits(gpu, 4) : 0);
 	}
 	ok(right == all && all == T * C,
 	    "cuda: %d masks, rank %d, from token %d: %lld of %lld elements", n, rank, first,
@@ -352,8 +359,7 @@ with_gpu(struct qz_dev *gpu)
 	char text[512];
 
 	gpu->k->describe(gpu, text, sizeof text);
-	ok(!strncmp(text, "cuda: ", 6) && strstr(text, "cuBLASLt 1") && gpu->k->complete, "%s",
-	    text);
+	ok(!strncmp(text, "cuda", 4) && strstr(text, "cuBLASLt 1") && gpu->k->complete, "%s", text);
 	casts(cpu, gpu);
 	for (int i = 0; i < 7; i++) {
 		dequantize(cpu, gpu, types[i], 255, 256);
@@ -380,11 +386,102 @@ with_gpu(struct qz_dev *gpu)
 	qz_device_close(cpu);
 }
 
+/* All values of an op's n results are +infinity: what float16 does not hold is not cut to what it does. */
+static void
+infinite(const char *what, const uint16_t *y, int64_t n)
+{
+	int64_t right = 0;
+
+	for (int64_t i = 0; i < n; i++)
+		right += y[i] == 0x7c00;
+	ok(right == n, "cuda-fp16: %s: %lld of %lld are infinite", what, (long long)right,
+	    (long long)n);
+}
+
+/* Results of 90000, and 65504 + 16 which rounds to it. */
+static void
+overflow(struct qz_dev *gpu, int rows, int cols)
+{
+	struct out o = { 0 };
+	int64_t n = (int64_t)rows * cols;
+	uint16_t *x = keep(&o, need((size_t)n * 2)), *y = poison(&o, n, 2);
+	float *w = keep(&o, need((size_t)n * 4)), *rstd = keep(&o, need((size_t)rows * 4));
+	struct qz_linear l = { .w = { .type = QZ_F32, .rows = rows, .cols = cols, .data = w },
+		.y = y };
+
+	for (int64_t i = 0; i < n; i++) {
+		x[i] = bits(gpu, 300);
+		w[i] = 300.0f / (float)cols;
+	}
+	gpu->k->swiglu(gpu, y, x, x, n);
+	infinite("swiglu", y, n);
+	gpu->k->linear(gpu, &l, 1, x, rows); /* the first rows of y */
+	infinite("linear", y, (int64_t)rows * rows);
+	for (int i = 0; i < cols; i++)
+		w[i] = 90000;
+	gpu->k->rmsnorm(gpu, y, rstd, x, w, rows, cols, 1e-5f);
+	infinite("rmsnorm", y, n);
+	for (int64_t i = 0; i < n; i++) {
+		x[i] = bits(gpu, 65504);
+		y[i] = bits(gpu, 16);
+	}
+	gpu->k->add(gpu, y, x, n);
+	infinite("add", y, n);
+	for (int64_t i = 0; i < n; i++)
+		y[i] = bits(gpu, 15);
+	gpu->k->add(gpu, y, x, n);
+	ok(y[0] == 0x7bff && y[n - 1] == 0x7bff,
+	    "cuda-fp16: 65504 + 15 is the last number there is");
+	for (int i = 0; i < o.n_owned; i++)
+		free(o.owned[i]);
+}
+
+static void
+in_float16(void)
+{
+	struct qz_err e = { 0 };
+	struct qz_dev *gpu = mirror_open("cuda-fp16", &e), *cpu = open_variant("base", 2);
+	struct qz_need most = { .tokens = 2100,
+		.weight = 1 << 20,
+		.width = 1027,
+		.rank_sum = 1027,
+		.dropout = true,
+		.heads = 1 };
+	char text[512];
+	size_t n;
+	void *ws;
+
+	if (!gpu) {
+		skip("cuda-fp16: %s", e.msg);
+		qz_device_close(cpu);
+		return;
+	}
+	gpu->k->describe(gpu, text, sizeof text);
+	ok(!strncmp(text, "cuda-fp16: ", 11) && gpu->k->act_type == QZ_F16, "%s", text);
+	n = gpu->k->workspace(gpu, &most);
+	ws = gpu->k->alloc(gpu, n, &e);
+	gpu->k->set_workspace(gpu, ws, n);
+	casts(cpu, gpu);
+	dequantize(cpu, gpu, QZ_NF4, 255, 256);
+	adamw(cpu, gpu, 100003);
+	mask(gpu, 2050);
+	masks(gpu, 1, 8, 6);
+	masks(gpu, 3, 16, 6);
+	masks(gpu, 3, 16, 5);
+	masks(gpu, 1, 64, 22);
+	overflow(gpu, 64, 512);
+	overflow(gpu, 33, 65);
+	gpu->k->free(gpu, ws);
+	ok(gpu->k->sync(gpu, &e) == 0, "cuda-fp16: no failure is left: %s", e.msg);
+	qz_device_close(gpu);
+	qz_device_close(cpu);
+}
+
 int
 main(void)
 {
 	struct qz_err e = { 0 };
-	struct qz_dev *gpu = mirror_open(&e);
+	struct qz_dev *gpu = mirror_open("cuda", &e);
 
 	if (gpu)
 		with_gpu(gpu);
@@ -393,5 +490,6 @@ main(void)
 	else
 		without_gpu(&e);
 	qz_device_close(gpu);
+	in_float16();
 	return done();
 }

@@ -10,14 +10,14 @@
 #include "libcore/base/rng.h"
 #include "tests/unit/mirror.h"
 
-/* One of base, avx2, avx512, avx512bf16, f64, NULL when the processor lacks it; or cuda (mirror.h). */
+/* One of base, avx2, avx512, avx512bf16, f64, NULL when the processor lacks it; or a GPU (mirror.h). */
 __attribute__((unused)) static struct qz_dev *
 open_variant(const char *name, int n_threads)
 {
 	struct qz_err e;
 
-	if (!strcmp(name, "cuda"))
-		return mirror_open(&e);
+	if (!strncmp(name, "cuda", 4))
+		return mirror_open(name, &e);
 	if (!strcmp(name, "f64"))
 		return qz_device_open("cpu-f64", n_threads, &e);
 	setenv("QZ_CPU", name, 1);

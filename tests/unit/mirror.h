@@ -476,9 +476,9 @@ mirror_attention_name(struct qz_dev *d, const struct qz_need *need, char *text, 
 	mirror.gpu->k->attention_name(mirror.gpu, need, text, n);
 }
 
-/* The GPU that the plugin in build/lib opens, the same each time; NULL and why not. */
+/* A GPU ("cuda" or "cuda-fp16") that the plugin in build/lib opens, one at a time; NULL and why not. */
 __attribute__((unused)) static struct qz_dev *
-mirror_open(struct qz_err *e)
+mirror_open(const char *name, struct qz_err *e)
 {
 	static char exe[4096], path[4096];
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
@@ -489,7 +489,7 @@ mirror_open(struct qz_err *e)
 		snprintf(path, sizeof path, "%.4000s/lib", dirname(dirname(dirname(exe))));
 		setenv("QZ_PLUGINDIR", path, 1);
 	}
-	m->gpu = qz_device_open("cuda", 1, e);
+	m->gpu = qz_device_open(name, 1, e);
 	if (!m->gpu)
 		return NULL;
 	m->memory = m->gpu->k->alloc(m->gpu, MIRROR_SIZE, e);

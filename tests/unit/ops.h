@@ -4,7 +4,8 @@
  * get the same ones, runs an op on poisoned outputs and hands them to emit().  compare() runs it in
  * float64 and on each CPU variant: twice and with another number of threads, which must give the same
  * bits, and within the row's bound of the float64 result: |got - ref| / |ref|, each output alone.
- * Then the same on a GPU, when there is one, with inputs rounded to bfloat16 and the row's other bound.
+ * Then the same on a GPU, when there is one, with activations in bfloat16 and in float16: with inputs rounded to
+ * them and the row's other bound, which float16's three bits more make an eighth.
  * gradient() compares what an op wrote with central differences of a scalar function in float64. */
 #ifndef QZ_TEST_OPS_H
 #define QZ_TEST_OPS_H
@@ -30,8 +31,9 @@ struct op_case {
 	double bound, gpu;
 };
 
-/* Inputs are bfloat16 numbers, whatever holds them; shapes are a model's. */
-static bool narrow, large;
+/* Inputs are numbers of activations' type (half: float16, else bfloat16), whatever holds them; shapes are a
+ * model's. */
+static bool narrow, half, large;
 /* Where products take bfloat16 operands; 0: the row's own. */
 static double bf16_bound;
 
@@ -48,24 +50,26 @@ drawn(uint64_t stream, int64_t i, double scale)
 {
 	float v = (float)(normal(stream, (uint64_t)i) * scale);
 
-	return narrow ? qz_bf16_to_f32(qz_f32_to_bf16(v)) : v;
+	if (!narrow)
+		return v;
+	return half ? qz_f16_to_f32(qz_f32_to_f16(v)) : qz_bf16_to_f32(qz_f32_to_bf16(v));
 }
 
-/* n numbers of 8, 4 or 2 bytes: normal ones times scale. */
+/* n numbers: normal ones times scale. */
 __attribute__((unused)) static void *
-numbers(struct out *o, size_t size, uint64_t stream, int64_t n, double scale)
+numbers(struct out *o, enum qz_dtype type, uint64_t stream, int64_t n, double scale)
 {
-	void *p = keep(o, need((size_t)n * size));
+	void *p = keep(o, need((size_t)n * qz_dtype(type)->bytes));
 
 	for (int64_t i = 0; i < n; i++) {
 		float v = drawn(stream, i, scale);
 
-		if (size == 8)
+		if (type == QZ_F64)
 			((double *)p)[i] = v;
-		else if (size == 4)
+		else if (type == QZ_F32)
 			((float *)p)[i] = v;
 		else
-			((uint16_t *)p)[i] = qz_f32_to_bf16(v);
+			((uint16_t *)p)[i] = type == QZ_F16 ? qz_f32_to_f16(v) : qz_f32_to_bf16(v);
 	}
 	return p;
 }
@@ -74,19 +78,19 @@ numbers(struct out *o, size_t size, uint64_t stream, int64_t n, double scale)
 __attribute__((unused)) static void *
 reals(struct qz_dev *d, struct out *o, uint64_t stream, int64_t n, double scale)
 {
-	return numbers(o, d->k->act_size, stream, n, scale);
+	return numbers(o, d->k->act_type, stream, n, scale);
 }
 
 __attribute__((unused)) static void *
 pars(struct qz_dev *d, struct out *o, uint64_t stream, int64_t n, double scale)
 {
-	return numbers(o, d->k->par_size, stream, n, scale);
+	return numbers(o, d->k->par_type, stream, n, scale);
 }
 
 __attribute__((unused)) static float *
 floats(struct out *o, uint64_t stream, int64_t n, double scale)
 {
-	return numbers(o, sizeof(float), stream, n, scale);
+	return numbers(o, QZ_F32, stream, n, scale);
 }
 
 /* Gradients of logits: rows of activations, each as long as one of par, NaNs behind. */
@@ -114,8 +118,12 @@ poison(struct out *o, int64_t n, size_t size)
 __attribute__((unused)) static double
 value(const void *p, size_t size, int64_t i)
 {
-	if (size == 2)
-		return qz_bf16_to_f32(((const uint16_t *)p)[i]);
+	uint16_t bits;
+
+	if (size == 2) {
+		bits = ((const uint16_t *)p)[i];
+		return half ? qz_f16_to_f32(bits) : qz_bf16_to_f32(bits);
+	}
 	return size == 8 ? ((const double *)p)[i] : (double)((const float *)p)[i];
 }
 
@@ -216,7 +224,7 @@ distance(const struct out *a, const struct out *ref)
 }
 
 /* The same in parts of each output's bound.  Bounds speak of the mean over many roundings, of which a
- * single one may be three times as large. */
+ * single one may be three times as large; those of 1e-3 and more speak of roundings to activations. */
 static double
 distance_gpu(const struct out *a, const struct out *ref, double bound)
 {
@@ -224,7 +232,10 @@ distance_gpu(const struct out *a, const struct out *ref, double bound)
 
 	for (int k = 0; k < ref->outputs && a->n == ref->n; k++) {
 		bool few = ref->start[k + 1] - ref->start[k] < 64;
-		double part = far_off(a, ref, k) / (bound * ref->loose[k] * (few ? 3 : 1));
+		double most = bound * ref->loose[k], part;
+
+		most *= half && most >= 1e-3 ? 1 / 8.0 : 1;
+		part = far_off(a, ref, k) / (most * (few ? 3 : 1));
 
 		worst = part > worst || isnan(part) ? part : worst;
 	}
@@ -240,18 +251,19 @@ free_out(struct out *o)
 
 /* Each case on the GPU: with pointers on 16 bytes, and on 8. */
 static void
-compare_gpu(const struct op_case *cases, size_t n)
+compare_one_gpu(const char *name, const struct op_case *cases, size_t n)
 {
 	static struct out ref, a, b;
 	struct qz_err e = { 0 };
-	struct qz_dev *oracle, *gpu = mirror_open(&e);
+	struct qz_dev *oracle, *gpu = mirror_open(name, &e);
 
 	if (!gpu) {
-		skip("cuda: %s", e.msg);
+		skip("%s: %s", name, e.msg);
 		return;
 	}
 	oracle = open_variant("f64", 0);
 	narrow = true;
+	half = gpu->k->act_type == QZ_F16;
 	for (size_t i = 0; i < 2 * n; i++) {
 		const struct op_case *c = &cases[i / 2];
 		const int *s = c->shape;
@@ -265,17 +277,24 @@ compare_gpu(const struct op_case *cases, size_t n)
 		same = a.n == b.n && !memcmp(a.v, b.v, (size_t)a.n * sizeof *a.v);
 		far = distance_gpu(&a, &ref, c->gpu);
 		ok(same && a.n > 0 && far <= 1,
-		    "cuda: %s %d %d %d %d %d %d, on %d bytes: %.2f of %.0e%s", c->name, s[0], s[1],
-		    s[2], s[3], s[4], s[5], i % 2 ? 8 : 16, far, c->gpu,
+		    "%s: %s %d %d %d %d %d %d, on %d bytes: %.2f of %.0e%s", name, c->name, s[0],
+		    s[1], s[2], s[3], s[4], s[5], i % 2 ? 8 : 16, far, c->gpu,
 		    same ? "" : ", bits differ");
 	}
-	narrow = false;
+	narrow = half = false;
 	mirror_skew = 0;
 	qz_device_close(gpu);
 	qz_device_close(oracle);
 	free_out(&ref);
 	free_out(&a);
 	free_out(&b);
+}
+
+static void
+compare_gpu(const struct op_case *cases, size_t n)
+{
+	compare_one_gpu("cuda", cases, n);
+	compare_one_gpu("cuda-fp16", cases, n);
 }
 
 /* Shapes that are too large for every machine: only where there is a GPU. */

@@ -66,7 +66,7 @@ rows(struct qz_dev *d, const int *s, struct out *o)
 	struct qz_mat table = { .type = s[2] ? QZ_BF16 : QZ_F32,
 		.rows = 40,
 		.cols = s[1],
-		.data = numbers(o, s[2] ? 2 : 4, 1, 40LL * s[1], 1) };
+		.data = numbers(o, s[2] ? QZ_BF16 : QZ_F32, 1, 40LL * s[1], 1) };
 	void *e = poison(o, n, size), *g = poison(o, n, size), *big = reals(d, o, 2, 2 * n, 1);
 	uint32_t *ids = keep(o, need((size_t)s[0] * sizeof *ids));
 	int32_t *at = keep(o, need((size_t)s[0] * sizeof *at));

@@ -54,7 +54,7 @@ adamw(struct qz_dev *d, const int *s, struct out *o)
 	emit(o, m, size, s[0]);
 	emit(o, v, size, s[0]);
 	if (s[1] > 1)
-		emit_loose(o, copy, d->k->act_size, s[0], 4e3); /* bfloat16 */
+		emit_loose(o, copy, d->k->act_size, s[0], 4e3); /* activations */
 }
 
 /* As adamw.  Codes go one way in float32 and the other in float64 where they are close; so p alone. */

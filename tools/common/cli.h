@@ -55,9 +55,8 @@ extern int64_t qz_threads;         /* -j, 0: all processors */
 /* The two rows that every tool with a device has. */
 #define QZ_OPT_DEVICE                                                                              \
 	{ 'd', "device", QZ_OPT_STR, &qz_device_name, "NAME",                                      \
-		"Compute on this device: auto, cpu, cpu-bf16, cuda or cuda:N. Auto takes a GPU "   \
-		"when there "                                                                      \
-		"is one.",                                                                         \
+		"Compute on this device: auto, cpu, cpu-bf16, cuda or cuda-fp16, with :N the "     \
+		"GPU N. Auto takes a GPU when there is one.",                                      \
 		0, 0, NULL },                                                                      \
 	{                                                                                          \
 		'j', "threads", QZ_OPT_INT, &qz_threads, "N",                                      \
