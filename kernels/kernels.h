@@ -115,8 +115,9 @@ struct qz_attn {
 /* Device memory, so that a captured step can be replayed with other values. */
 struct qz_adamw {
 	double lr, beta1, beta2, eps, weight_decay;
-	double clip; /* largest gradient norm, 0: no clipping */
-	double step; /* 1 at the first update */
+	double clip;  /* largest gradient norm, 0: no clipping */
+	double step;  /* 1 at the first update */
+	double scale; /* gradients are so many times too large, a power of two; 0: they are not */
 };
 enum { QZ_ADAMW8_BLOCK = 256 };
 
@@ -149,7 +150,7 @@ struct qz_trace {
 
 enum { QZ_PARTS_MAX = 8 };
 
-#define QZ_KERNELS_ABI 5
+#define QZ_KERNELS_ABI 6
 
 struct qz_backend {
 	uint32_t abi,

@@ -78,9 +78,10 @@ adamw_part(void *arg, int part, int thread)
 double
 CPU(clip)(const struct qz_adamw *args, double sum)
 {
-	double ratio = args->clip / (sqrt(sum) + 1e-6);
+	double scale = args->scale > 0 ? args->scale : 1;
+	double ratio = args->clip / (sqrt(sum) / scale + 1e-6);
 
-	return args->clip > 0 && ratio < 1 ? ratio : 1;
+	return (args->clip > 0 && ratio < 1 ? ratio : 1) / scale;
 }
 
 void

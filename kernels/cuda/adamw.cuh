@@ -14,17 +14,17 @@ static __device__ inline struct adamw_factors
 adamw_factors_of(const struct qz_adamw &a, double sum)
 {
 	double root = sqrt(1 - pow(a.beta2, a.step)), rest = 1 - pow(a.beta1, a.step);
-	double scale = 1, ratio = a.clip / (sqrt(sum) + 1e-6);
+	double scale = a.scale > 0 ? a.scale : 1, ratio = a.clip / (sqrt(sum) / scale + 1e-6), keep = 1;
 	struct adamw_factors f;
 
 	if (a.clip > 0 && ratio < 1)
-		scale = ratio;
+		keep = ratio;
 	f.keep = static_cast<float>(1 - a.lr * a.weight_decay);
 	f.b1 = static_cast<float>(a.beta1);
 	f.c1 = static_cast<float>(1 - a.beta1);
 	f.b2 = static_cast<float>(a.beta2);
 	f.c2 = static_cast<float>(1 - a.beta2);
-	f.scale = static_cast<float>(scale);
+	f.scale = static_cast<float>(keep / scale);
 	f.rate = static_cast<float>(a.lr / rest);
 	f.root = static_cast<float>(root);
 	f.eps = static_cast<float>(a.eps);

@@ -79,8 +79,10 @@ qz_checkpoint_write(
 	char *piece = malloc(PIECE);
 	int n = buffers(t, f), ret = piece ? plan(f, n, list, e) : qz_nomem(e, PIECE);
 
-	qz_buf_fmt(&meta, "{\"step\":%lld,\"device\":\"%s\",\"settings\":{%s}}", (long long)t->step,
+	qz_buf_fmt(&meta, "{\"step\":%lld,\"device\":\"%s\",\"settings\":{%s}", (long long)t->step,
 	    t->net->k->name, settings);
+	qz_scale_put(&t->scale, &meta);
+	qz_buf_chr(&meta, '}');
 	if (ret == 0 && (ret = qz_buf_ok(&meta, e)) == 0) {
 		w = qz_shard_writer_new(o, "checkpoint", meta.data, list, (size_t)n, 0, e);
 		ret = w ? 0 : -1;
@@ -149,6 +151,8 @@ read_head(struct qz_train *t, const char *settings, const struct qz_json *head, 
 		return -1;
 	if (qz_json_int(qz_json_get(head, "step"), 0, t->steps, &t->step, e) < 0)
 		return qz_at(e, "step");
+	if (qz_scale_get(&t->scale, head, t->step, e) < 0)
+		return -1;
 	snprintf(device, n, "%s", qz_json_string(qz_json_get(head, "device"), "?"));
 	return 0;
 }

@@ -2,7 +2,8 @@
  *
  * Tensors "adapter", "optimizer.m", "optimizer.v", and of an 8-bit optimizer "optimizer.m.absmax",
  * "optimizer.v.absmax": the flat buffers as they are on the device.  The head's meta: "step" (done), "device" (backend), "settings" {NAME: value, ...}: options and digests of inputs,
- * all of which must be the same when the run goes on.  The place in the data and the state of all random
+ * all of which must be the same when the run goes on; where the loss is scaled "scale" {"factor", "good",
+ * "skipped"} (scale.h).  The place in the data and the state of all random
  * numbers follow from step and settings (train.h). */
 #ifndef QZ_CHECKPOINT_H
 #define QZ_CHECKPOINT_H

@@ -69,6 +69,7 @@ qz_train_begin(struct qz_train *t, struct qz_net *net, const struct qz_data *dat
 	t->step_rows = malloc(each * sizeof *t->step_rows);
 	t->losses = malloc(((size_t)net->shape.losses + 1) * sizeof *t->losses);
 	net->seed = o->seed;
+	qz_scale_begin(&t->scale, net->k->act_type == QZ_F16);
 	if (!t->order || !t->step_rows || !t->losses) {
 		qz_train_end(t);
 		return qz_nomem(e, data->n * sizeof *t->order);
@@ -111,17 +112,18 @@ choose_rows(struct qz_train *t)
 	}
 }
 
-/* Forward and backward of rows[0..n): losses to net->losses[at..]; returns their number. */
+/* Forward and backward of rows[0..n), whose losses count `weight` each: losses to net->losses[at..]; returns their
+ * number.  weight 0: forward alone. */
 static int64_t
-pass(struct qz_train *t, const uint64_t *rows, uint64_t n, int64_t at, double scale)
+pass(struct qz_train *t, const uint64_t *rows, uint64_t n, int64_t at, double weight)
 {
 	qz_batch_clear(&t->batch);
 	for (uint64_t i = 0; i < n; i++)
 		qz_batch_add(&t->batch, t->data, rows[i]);
 	qz_net_batch(t->net, &t->batch, 0);
 	qz_net_forward(t->net);
-	qz_net_loss(t->net, at, scale);
-	if (scale != 0)
+	qz_net_loss(t->net, at, weight * t->scale.factor);
+	if (weight != 0)
 		qz_net_backward(t->net);
 	return t->batch.n_trained;
 }
@@ -148,13 +150,14 @@ clear_gradient(struct qz_net *n)
 }
 
 static double
-gradient_norm(struct qz_net *n)
+gradient_norm(struct qz_train *t)
 {
+	struct qz_net *n = t->net;
 	double sum;
 
 	n->k->sum_squares(n->dev, n->sum, n->g, (int64_t)n->lora.n_par);
 	n->k->copy_out(n->dev, &sum, n->sum, sizeof sum);
-	return sqrt(sum);
+	return sqrt(sum) / t->scale.factor;
 }
 
 /* "row 3, row 17": rows of the step whose own loss, or with `alone` whose own gradient, is not finite. */
@@ -172,7 +175,7 @@ name_bad_rows(struct qz_train *t, bool alone, struct qz_buf *out)
 		if (alone) {
 			clear_gradient(t->net);
 			pass(t, &row, 1, 0, 1.0 / t->data->trained[row]);
-			sum = gradient_norm(t->net);
+			sum = gradient_norm(t);
 		}
 		if (!isfinite(sum))
 			qz_buf_fmt(out, "%srow %llu", out->n ? ", " : "",
@@ -195,17 +198,18 @@ not_finite(struct qz_train *t, const struct qz_report *r, struct qz_err *e)
 }
 
 static void
-update(struct qz_train *t, double lr)
+update(struct qz_train *t, const struct qz_report *r)
 {
 	struct qz_net *n = t->net;
 	qz_act *copy = n->pa == n->p ? NULL : n->pa;
-	struct qz_adamw args = { .lr = lr,
+	struct qz_adamw args = { .lr = r->lr,
 		.beta1 = t->o.beta1,
 		.beta2 = t->o.beta2,
 		.eps = t->o.eps,
 		.weight_decay = t->o.weight_decay,
 		.clip = t->o.clip,
-		.step = (double)t->step + 1 };
+		.step = (double)(t->step - t->scale.skipped + 1),
+		.scale = r->scale };
 
 	n->k->copy_in(n->dev, n->adamw, &args, sizeof args);
 	if (n->shape.optim == QZ_OPTIM_ADAMW8)
@@ -221,10 +225,11 @@ qz_train_step(struct qz_train *t, struct qz_report *r, struct qz_err *e)
 {
 	struct qz_net *n = t->net;
 	uint64_t batch = (uint64_t)t->o.batch;
+	enum qz_scale_next next;
 	int64_t at = 0;
 	double sum = 0;
 
-	*r = (struct qz_report){ .step = t->step + 1 };
+	*r = (struct qz_report){ .step = t->step + 1, .scale = t->scale.factor };
 	r->lr = t->o.lr * qz_schedule_factor(t->o.schedule, t->step, t->steps, t->o.warmup);
 	choose_rows(t);
 	for (uint64_t i = 0; i < t->n_step_rows; i++) {
@@ -249,13 +254,16 @@ qz_train_step(struct qz_train *t, struct qz_report *r, struct qz_err *e)
 		sum += t->losses[i];
 	if (t->reduce && t->reduce->sum(t->reduce->arg, n, &sum, e) < 0)
 		return -1;
-	r->grad_norm = gradient_norm(n);
+	r->grad_norm = gradient_norm(t);
 	r->loss = sum / (double)r->trained;
 	if (n->k->sync(n->dev, e) < 0)
 		return -1;
-	if (!isfinite(r->loss) || !isfinite(r->grad_norm))
+	next = isfinite(r->loss) ? qz_scale_step(&t->scale, isfinite(r->grad_norm)) : QZ_SCALE_STOP;
+	if (next == QZ_SCALE_STOP)
 		return not_finite(t, r, e);
-	update(t, r->lr);
+	r->skipped = next == QZ_SCALE_SKIP;
+	if (!r->skipped)
+		update(t, r);
 	if (n->k->sync(n->dev, e) < 0)
 		return -1;
 	t->step++;

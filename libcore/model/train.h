@@ -3,12 +3,15 @@
  * A step takes batch * accumulate rows in the order of their epoch, as `accumulate` packed batches.  The
  * loss is the mean over the trained tokens of the whole step, whatever batch they are in.  Row number c of a
  * run, the learning rate and dropout follow from the options and the step alone: a run that goes on
- * from (adapter, states of the optimizer, step) makes the same bits. */
+ * from (adapter, states of the optimizer, step, loss scale) makes the same bits.
+ * Where activations are float16 the loss is scaled (scale.h).  A step that is skipped counts: its rows and its
+ * learning rate are passed over; the optimizer's own count of steps, which corrects its means, stands still. */
 #ifndef QZ_TRAIN_H
 #define QZ_TRAIN_H
 
 #include "libcore/model/adapter.h"
 #include "libcore/model/net.h"
+#include "libcore/model/scale.h"
 #include "libcore/model/schedule.h"
 
 struct qz_train_options {
@@ -37,6 +40,7 @@ struct qz_train {
 	int64_t steps; /* of the whole run */
 	uint64_t rows; /* of the whole run: the last step may have fewer than the others */
 	int64_t step;  /* done */
+	struct qz_scale scale;
 
 	struct qz_batch batch;
 	uint64_t *order, epoch; /* the order of this epoch; UINT64_MAX: none yet */
@@ -48,6 +52,8 @@ struct qz_train {
 struct qz_report {
 	int64_t step; /* 1 is the first */
 	double loss, grad_norm, lr;
+	double scale; /* what the loss was multiplied with; grad_norm is without it */
+	bool skipped; /* a gradient was not finite, and the adapter is as it was */
 	uint64_t tokens, trained;
 };
 
@@ -66,8 +72,8 @@ void qz_train_end(struct qz_train *t);
  * changes.  Devices that have nothing to choose do nothing. */
 int qz_train_warm(struct qz_train *t, struct qz_err *e);
 
-/* One step.  A loss or a gradient that is not finite is QZ_EDATA that names the rows; the adapter is then as
- * it was before the step. */
+/* One step.  A loss that is not finite, or a gradient that the loss's scale does not excuse, is QZ_EDATA that
+ * names the rows; the adapter is then as it was before the step. */
 int qz_train_step(struct qz_train *t, struct qz_report *r, struct qz_err *e);
 /* Hears of each batch of an evaluation, of so many tokens; other than 0 ends it early. */
 typedef int qz_eval_fn(void *arg, uint64_t tokens);

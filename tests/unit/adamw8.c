@@ -144,7 +144,7 @@ steps(const char *variant, int64_t n, int threads, bool bad)
 	struct qz_dev *d = open_variant(variant, threads);
 	struct out o = { 0 };
 	struct state want, got;
-	struct qz_adamw a = { 1e-2, 0.9, 0.999, 1e-8, 0.1, bad ? 0 : 0.5, 0 };
+	struct qz_adamw a = { 1e-2, 0.9, 0.999, 1e-8, 0.1, bad ? 0 : 0.5, 0, 0 };
 	struct qz_err e = { 0 };
 	bool equal = true, copied = true;
 
@@ -180,7 +180,7 @@ near_adamw(void)
 	struct out o = { 0 };
 	struct state s = fresh(&o, N);
 	float *p = floats(&o, 1, N, 0.1), *m = floats(&o, 2, N, 0), *v = floats(&o, 3, N, 0);
-	struct qz_adamw a = { 1e-3, 0.9, 0.999, 1e-8, 0.01, 0, 0 };
+	struct qz_adamw a = { 1e-3, 0.9, 0.999, 1e-8, 0.01, 0, 0, 0 };
 	double off = 0, moved = 0, sum = 0;
 
 	for (int i = 0; i < STEPS; i++) {

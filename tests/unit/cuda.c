@@ -89,7 +89,7 @@ static void
 adamw(struct qz_dev *cpu, struct qz_dev *gpu, int n)
 {
 	struct out o = { 0 };
-	struct qz_adamw a = { 1e-2, 0.9, 0.999, 1e-8, 0.1, 0.5, 0 };
+	struct qz_adamw a = { 1e-2, 0.9, 0.999, 1e-8, 0.1, 0.5, 0, 0 };
 	double sum = 7;
 	float *g = floats(&o, 1, n, 1), *p[2], *m[2], *v[2];
 	uint16_t *copy = poison(&o, n, 2), *want = need((size_t)n * 2);

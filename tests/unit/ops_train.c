@@ -42,7 +42,7 @@ adamw(struct qz_dev *d, const int *s, struct out *o)
 	size_t size = d->k->par_size;
 	void *p = pars(d, o, 1, s[0], 1), *g = pars(d, o, 2, s[0], 1), *m = pars(d, o, 3, s[0], 0);
 	void *v = pars(d, o, 4, s[0], 0), *copy = poison(o, s[0], d->k->act_size);
-	struct qz_adamw args = { 1e-2, 0.9, 0.999, 1e-8, 0.1, s[2] ? 0.5 : 0, 0 };
+	struct qz_adamw args = { 1e-2, 0.9, 0.999, 1e-8, 0.1, s[2] ? 0.5 : 0, 0, 0 };
 	double sum;
 
 	d->k->sum_squares(d, &sum, g, s[0]);
@@ -65,7 +65,7 @@ adamw8(struct qz_dev *d, const int *s, struct out *o)
 	void *p = pars(d, o, 1, s[0], 1), *g = pars(d, o, 2, s[0], 1);
 	uint8_t *m = keep(o, need((size_t)s[0])), *v = keep(o, need((size_t)s[0]));
 	float *absmax_m = keep(o, need(blocks * 4)), *absmax_v = keep(o, need(blocks * 4));
-	struct qz_adamw args = { 1e-2, 0.9, 0.999, 1e-8, 0.1, s[2] ? 0.5 : 0, 0 };
+	struct qz_adamw args = { 1e-2, 0.9, 0.999, 1e-8, 0.1, s[2] ? 0.5 : 0, 0, 0 };
 	double sum;
 
 	memset(m, 0, (size_t)s[0]);
@@ -86,7 +86,7 @@ adamw_formula(double clip)
 {
 	struct qz_dev *d = open_variant("f64", 1);
 	double p = 0.7, m = 0.1, v = 0.01, g = 3, sum = 9, gg = g;
-	struct qz_adamw a = { 1e-3, 0.9, 0.99, 1e-8, 0.01, clip, 4 };
+	struct qz_adamw a = { 1e-3, 0.9, 0.99, 1e-8, 0.01, clip, 4, 0 };
 	double wp, wm, wv;
 
 	if (clip > 0 && clip / (sqrt(sum) + 1e-6) < 1)

@@ -247,9 +247,34 @@ checkpoint(struct model *m, const char *settings, struct qz_buf *b)
 	return o;
 }
 
-static void
-check_checkpoint(void)
+static int
+poison(void *arg, struct qz_net *n, double *loss, struct qz_err *e)
 {
+	double nan = NAN;
+
+	(void)loss;
+	(void)e;
+	if (--*(int *)arg == 0)
+		n->k->copy_in(n->dev, n->g, &nan, sizeof nan);
+	return 0;
+}
+
+static int
+count_once(void *arg, uint64_t *trained, struct qz_err *e)
+{
+	(void)arg;
+	(void)trained;
+	(void)e;
+	return 0;
+}
+
+/* scaled: the loss is, and the second step is skipped. */
+static void
+check_checkpoint(bool scaled)
+{
+	int bad_step = 2, never = 0;
+	const struct qz_reduce bad = { &bad_step, count_once, poison };
+	const struct qz_reduce good = { &never, count_once, poison };
 	struct model a, b;
 	struct qz_report r;
 	struct qz_err e;
@@ -259,16 +284,22 @@ check_checkpoint(void)
 	double la, lb, *sa, *sb;
 	struct qz_out *o;
 
-	start(&a, options(2, 2, 6), NULL);
+	start(&a, options(2, 2, 6), scaled ? &bad : NULL);
+	qz_scale_begin(&a.train.scale, scaled);
 	for (int i = 0; i < 3; i++)
 		qz_train_step(&a.train, &r, &e);
 	o = checkpoint(&a, "\"lr\":1", &bytes);
 	ok(write(fd, bytes.data, bytes.n) == (ssize_t)bytes.n, "to a file");
 	close(fd);
-	start(&b, options(2, 2, 6), NULL);
+	start(&b, options(2, 2, 6), scaled ? &good : NULL);
+	qz_scale_begin(&b.train.scale, scaled);
 	ok(qz_checkpoint_read(&b.train, "\"lr\":1", path, device, sizeof device, &e) == 0 &&
 		b.train.step == 3 && !strcmp(device, "cpu-f64"),
 	    "and read by another run of %s", device);
+	ok(b.train.scale.factor == (scaled ? QZ_SCALE_FIRST / 2 : 1) &&
+		b.train.scale.good == scaled && b.train.scale.skipped == scaled,
+	    "which scales by %.0f and has skipped %d", b.train.scale.factor,
+	    (int)b.train.scale.skipped);
 	sa = states(&a, &la);
 	sb = states(&b, &lb);
 	ok(!memcmp(sa, sb, 3 * a.net.lora.n_par * sizeof *sa) && la == lb,
@@ -325,27 +356,6 @@ check_codes(void)
 	stop(&b);
 }
 
-static int
-poison(void *arg, struct qz_net *n, double *loss, struct qz_err *e)
-{
-	double nan = NAN;
-
-	(void)loss;
-	(void)e;
-	if (--*(int *)arg == 0)
-		n->k->copy_in(n->dev, n->g, &nan, sizeof nan);
-	return 0;
-}
-
-static int
-count_once(void *arg, uint64_t *trained, struct qz_err *e)
-{
-	(void)arg;
-	(void)trained;
-	(void)e;
-	return 0;
-}
-
 static void
 check_not_finite(void)
 {
@@ -376,6 +386,95 @@ check_not_finite(void)
 	((float *)(uintptr_t)m.w.embed.data)[(int64_t)id * m.w.embed.cols] = INFINITY;
 	ok(qz_train_step(&m.train, &r, &e) == -1 && e.code == QZ_EDATA, "an infinite embedding");
 	is(e.msg, "step 1: the loss is not a finite number: row 2", "names its row");
+	stop(&m);
+}
+
+/* Adapter and states after the steps, as bytes; and all losses and norms. */
+static uint64_t
+trace(struct model *m, bool scaled, uint8_t *bytes, double *reports)
+{
+	const struct qz_backend *k = m->net.k;
+	uint64_t n = m->net.lora.n_par, state = optim == QZ_OPTIM_ADAMW8 ? n : n * k->par_size;
+	struct qz_report r;
+	struct qz_err e;
+
+	qz_scale_begin(&m->train.scale, scaled);
+	for (int i = 0; i < 6; i++) {
+		if (qz_train_step(&m->train, &r, &e) < 0)
+			ok(0, "%s", e.msg);
+		reports[2 * i] = r.loss;
+		reports[2 * i + 1] = r.grad_norm;
+	}
+	k->copy_out(dev, bytes, m->net.p, n * k->par_size);
+	k->copy_out(dev, bytes + n * k->par_size, m->net.m, state);
+	k->copy_out(dev, bytes + n * k->par_size + state, m->net.v, state);
+	return n * k->par_size + 2 * state;
+}
+
+/* Where numbers have the range, a scaled run is the same to the bit: a power of two rounds nothing. */
+static void
+check_scaled(void)
+{
+	struct model a, b;
+	uint8_t *x = calloc(1, 1 << 20), *y = calloc(1, 1 << 20);
+	double rx[12], ry[12];
+	uint64_t n;
+
+	start(&a, options(2, 2, 6), NULL);
+	n = trace(&a, false, x, rx);
+	stop(&a);
+	start(&b, options(2, 2, 6), NULL);
+	ok(trace(&b, true, y, ry) == n && n < 1 << 20 && !memcmp(x, y, n) &&
+		!memcmp(rx, ry, sizeof rx),
+	    "%s, %s: adapter, states, losses and norms are those without scaling", dev->k->name,
+	    qz_optim_name(optim));
+	ok(rx[1] > options(2, 2, 6).clip, "a norm of %g, which is clipped", rx[1]);
+	stop(&b);
+	free(x);
+	free(y);
+}
+
+/* A gradient that is not finite: the rows are passed over, the adapter and the optimizer's count stay. */
+static void
+check_skipped(void)
+{
+	int steps = 1;
+	const struct qz_reduce bad = { &steps, count_once, poison };
+	struct qz_train_options o = options(2, 1, 4);
+	struct model m;
+	struct qz_report r;
+	struct qz_err e = { 0 };
+	double *before, *after, most = 0;
+	uint64_t first[2], n;
+	int ret;
+
+	start(&m, o, &bad);
+	n = m.net.lora.n_par;
+	before = calloc(2 * n, sizeof *before);
+	after = before + n;
+	qz_scale_begin(&m.train.scale, true);
+	dev->k->copy_out(dev, before, m.net.p, n * sizeof *before);
+	ret = qz_train_step(&m.train, &r, &e);
+	ok(ret == 0 && r.skipped && r.step == 1 && r.scale == QZ_SCALE_FIRST &&
+		!isfinite(r.grad_norm) && isfinite(r.loss) && m.train.step == 1,
+	    "a step is skipped: loss %g, gradient %g", r.loss, r.grad_norm);
+	memcpy(first, m.train.step_rows, sizeof first);
+	dev->k->copy_out(dev, after, m.net.p, n * sizeof *after);
+	ok(!memcmp(before, after, n * sizeof *after), "the adapter is as before");
+	ret = qz_train_step(&m.train, &r, &e);
+	ok(ret == 0 && !r.skipped && r.step == 2 && r.scale == QZ_SCALE_FIRST / 2,
+	    "the next one has half the scale: %g", r.scale);
+	ok(memcmp(first, m.train.step_rows, sizeof first) != 0, "and the next rows");
+	dev->k->copy_out(dev, after, m.net.p, n * sizeof *after);
+	/* B is zero: what moves it is lr times the sign of the gradient, at the optimizer's first step alone. */
+	for (int i = 0; i < m.net.lora.n; i++)
+		most = fmax(most, fabs(after[m.net.lora.t[i].b]));
+	ok(fabs(most - r.lr) < 1e-4 * r.lr, "it is the optimizer's first: %g of %g", most, r.lr);
+	steps = 1;
+	m.train.scale.factor = 1;
+	ok(qz_train_step(&m.train, &r, &e) == -1 && e.code == QZ_EDATA && m.train.step == 2,
+	    "with a scale of 1: %s", e.msg);
+	free(before);
 	stop(&m);
 }
 
@@ -422,14 +521,24 @@ main(void)
 	check_accumulation();
 	check_reduce();
 	check_rows();
-	check_checkpoint();
+	check_checkpoint(false);
+	check_checkpoint(true);
 	check_not_finite();
+	check_skipped();
+	check_scaled();
 	optim = QZ_OPTIM_ADAMW8;
-	check_checkpoint();
+	check_checkpoint(false);
+	check_checkpoint(true);
 	check_not_finite();
+	check_scaled();
 	check_codes();
 	optim = QZ_OPTIM_ADAMW;
 	check_visit();
+	qz_device_close(dev);
+	dev = qz_device_open("cpu", 2, &e);
+	check_scaled();
+	optim = QZ_OPTIM_ADAMW8;
+	check_scaled();
 	qz_device_close(dev);
 	return done();
 }

@@ -156,7 +156,7 @@ static int
 begin(struct stream *s, struct qz_dev *d, const struct bench_options *o, const struct qz_config *c,
     struct qz_err *e)
 {
-	struct qz_adamw args = { 1e-4, 0.9, 0.999, 1e-8, 0.01, 1, 1 };
+	struct qz_adamw args = { 1e-4, 0.9, 0.999, 1e-8, 0.01, 1, 1, 0 };
 	double sum = 1;
 
 	*s = (struct stream){ .d = d, .k = d->k, .o = o, .c = c, .t = o->tokens };

@@ -184,15 +184,20 @@ show(const struct bench *b, const struct qz_report *r, double seconds, double lo
 {
 	double tokens = (double)(b->o->rows * b->o->length), flops = least_flops(b);
 	uint64_t used = b->d->k->used(b->d), memory = used ? used : qz_peak_memory();
+	char norm[32] = "null";
 
+	if (!r->skipped)
+		snprintf(norm, sizeof norm, "%.6g", r->grad_norm);
 	if (b->o->json) {
 		printf("{\"shape\":\"%s\",\"rows\":%lld,\"length\":%lld,\"ms\":%.3f,\"low\":%.3f,"
 		       "\"high\":%.3f,\"tokens_per_second\":%.1f,\"memory\":%llu,\"planned\":%llu,"
-		       "\"predicted_ms\":%.3f,\"tflops\":%.1f,\"loss\":%.6f,\"grad_norm\":%.6g}\n",
+		       "\"predicted_ms\":%.3f,\"tflops\":%.1f,\"loss\":%.6f,\"grad_norm\":%s,"
+		       "\"scale\":%.0f,\"skipped\":%lld}\n",
 		    b->o->shape, (long long)b->o->rows, (long long)b->o->length, 1e3 * seconds,
 		    1e3 * low, 1e3 * high, tokens / seconds, (unsigned long long)memory,
 		    (unsigned long long)b->plan.total, 1e3 * b->plan.seconds,
-		    1e-12 * flops / seconds, r->loss, r->grad_norm);
+		    1e-12 * flops / seconds, r->loss, norm, b->train.scale.factor,
+		    (long long)b->train.scale.skipped);
 		return;
 	}
 	printf("step %.2f ms (%.2f to %.2f), %.0f tokens/s, %.1f TFLOP/s of what no way can leave "
@@ -201,6 +206,9 @@ show(const struct bench *b, const struct qz_report *r, double seconds, double lo
 	printf("memory %.3f GiB (%s), planned %.3f GiB; loss %.4f, gradient norm %.4g\n",
 	    (double)memory / (1 << 30), used ? "as the driver counts" : "peak of the process",
 	    (double)b->plan.total / (1 << 30), r->loss, r->grad_norm);
+	if (b->train.scale.on)
+		printf("loss scale %.0f, %lld steps skipped\n", b->train.scale.factor,
+		    (long long)b->train.scale.skipped);
 }
 
 static int

@@ -91,20 +91,28 @@ train_show_step(struct run *r, const struct qz_report *s, double seconds)
 {
 	double rate = seconds > 0 ? (double)s->tokens / seconds : 0;
 	int width = snprintf(NULL, 0, "%lld", (long long)r->train.steps);
+	char norm[32] = "null", scale[64] = "", skipped[64] = "";
 
 	r->seconds += seconds;
 	r->tokens += s->tokens;
+	if (!s->skipped)
+		snprintf(norm, sizeof norm, "%.9g", s->grad_norm);
+	if (r->train.scale.on)
+		snprintf(scale, sizeof scale, ",\"scale\":%.0f,\"skipped\":%s", s->scale,
+		    s->skipped ? "true" : "false");
+	if (s->skipped)
+		snprintf(skipped, sizeof skipped, "  skipped: scale %.0f was too large", s->scale);
 	if (!qz_quiet)
 		fprintf(stderr,
-		    "step %*lld/%lld  loss %7.4f  grad %8.4f  lr %.3e  tokens/s %6.0f\n", width,
+		    "step %*lld/%lld  loss %7.4f  grad %8.4f  lr %.3e  tokens/s %6.0f%s\n", width,
 		    (long long)s->step, (long long)r->train.steps, s->loss, s->grad_norm, s->lr,
-		    rate);
+		    rate, skipped);
 	if (r->log)
 		fprintf(r->log,
-		    "{\"step\":%lld,\"loss\":%.9g,\"grad_norm\":%.9g,\"lr\":%.9g,\"tokens\":%llu,"
-		    "\"trained\":%llu,\"seconds\":%.6f,\"tokens_per_second\":%.2f}\n",
-		    (long long)s->step, s->loss, s->grad_norm, s->lr, (unsigned long long)s->tokens,
-		    (unsigned long long)s->trained, seconds, rate);
+		    "{\"step\":%lld,\"loss\":%.9g,\"grad_norm\":%s,\"lr\":%.9g,\"tokens\":%llu,"
+		    "\"trained\":%llu,\"seconds\":%.6f,\"tokens_per_second\":%.2f%s}\n",
+		    (long long)s->step, s->loss, norm, s->lr, (unsigned long long)s->tokens,
+		    (unsigned long long)s->trained, seconds, rate, scale);
 }
 
 void
