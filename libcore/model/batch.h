@@ -32,11 +32,12 @@ int qz_data_read(struct qz_data *d, struct qz_in *in, struct qz_err *e);
 int qz_data_end(struct qz_data *d, int64_t vocab, struct qz_err *e);
 void qz_data_free(struct qz_data *d);
 
-/* What the largest batch of n rows holds; used rows, any order. */
+/* What the largest batch of n rows holds; used rows, any order, each of them up to `times` times. */
 struct qz_extent {
 	int64_t tokens, docs, trained, max_len;
 };
-int qz_data_extent(const struct qz_data *d, uint64_t n_rows, struct qz_extent *x, struct qz_err *e);
+int qz_data_extent(const struct qz_data *d, uint64_t n_rows, uint64_t times, struct qz_extent *x,
+    struct qz_err *e);
 
 /* order[i]: the used row that comes i-th in an epoch (Fisher-Yates, Philox keyed by seed and epoch). */
 void qz_data_order(const struct qz_data *d, uint64_t seed, uint64_t epoch, uint64_t *order);

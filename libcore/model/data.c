@@ -148,15 +148,19 @@ larger(const void *pa, const void *pb)
 	return (a < b) - (a > b);
 }
 
-/* Sum of the n largest of v[0..m), which it sorts. */
+/* Sum of the n largest of v[0..m), each of them `times` times; it sorts them. */
 static int64_t
-top(uint64_t *v, uint64_t m, uint64_t n)
+top(uint64_t *v, uint64_t m, uint64_t n, uint64_t times)
 {
 	uint64_t sum = 0;
 
 	qsort(v, m, sizeof *v, larger);
-	for (uint64_t i = 0; i < n && i < m; i++)
-		sum += v[i];
+	for (uint64_t i = 0; i < m && n > 0; i++) {
+		uint64_t each = n < times ? n : times;
+
+		sum += v[i] * each;
+		n -= each;
+	}
 	return (int64_t)sum;
 }
 
@@ -174,7 +178,8 @@ longest_document(const struct qz_data *d, uint64_t row)
 }
 
 int
-qz_data_extent(const struct qz_data *d, uint64_t n_rows, struct qz_extent *x, struct qz_err *e)
+qz_data_extent(
+    const struct qz_data *d, uint64_t n_rows, uint64_t times, struct qz_extent *x, struct qz_err *e)
 {
 	uint64_t *v = malloc((d->n + 1) * sizeof *v);
 
@@ -183,13 +188,13 @@ qz_data_extent(const struct qz_data *d, uint64_t n_rows, struct qz_extent *x, st
 		return qz_nomem(e, (d->n + 1) * sizeof *v);
 	for (uint64_t i = 0; i < d->n; i++)
 		v[i] = d->end[i] - d->start[i];
-	x->tokens = top(v, d->n, n_rows);
+	x->tokens = top(v, d->n, n_rows, times);
 	for (uint64_t i = 0; i < d->n; i++)
 		v[i] = d->docs[i];
-	x->docs = top(v, d->n, n_rows);
+	x->docs = top(v, d->n, n_rows, times);
 	for (uint64_t i = 0; i < d->n; i++)
 		v[i] = d->trained[i];
-	x->trained = top(v, d->n, n_rows);
+	x->trained = top(v, d->n, n_rows, times);
 	free(v);
 	for (uint64_t i = 0; i < d->n; i++)
 		if (longest_document(d, i) > x->max_len)

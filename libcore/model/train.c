@@ -22,16 +22,28 @@ most(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
+/* How often one row can be among n that follow each other: once in each epoch that they touch. */
+static uint64_t
+times(const struct qz_train_options *o, const struct qz_data *d, uint64_t n)
+{
+	uint64_t rows;
+	int64_t steps;
+
+	qz_train_extent(o, d, &steps, &rows);
+	return rows <= d->n || n < 2 ? 1 : 2 + (n - 2) / d->n;
+}
+
 int
 qz_train_shape(const struct qz_train_options *o, const struct qz_data *d,
     const struct qz_data *eval, struct qz_net_shape *shape, struct qz_err *e)
 {
 	struct qz_extent step, row = { 0 };
+	uint64_t batch = (uint64_t)o->batch, all = (uint64_t)(o->batch * o->accumulate);
 
-	if (qz_data_extent(d, (uint64_t)o->batch, &shape->room, e) < 0 ||
-	    qz_data_extent(d, (uint64_t)(o->batch * o->accumulate), &step, e) < 0)
+	if (qz_data_extent(d, batch, times(o, d, batch), &shape->room, e) < 0 ||
+	    qz_data_extent(d, all, times(o, d, all), &step, e) < 0)
 		return -1;
-	if (eval && qz_data_extent(eval, 1, &row, e) < 0)
+	if (eval && qz_data_extent(eval, 1, 1, &row, e) < 0)
 		return -1;
 	shape->room.tokens = most(shape->room.tokens, row.tokens);
 	shape->room.docs = most(shape->room.docs, row.docs);

@@ -77,7 +77,7 @@ check_packing(size_t i)
 	size_t p = 0, t = 0;
 
 	if (read_shard(&d, packed[i].rows, 10, &e) < 0 || qz_data_end(&d, 1000, &e) < 0 ||
-	    qz_data_extent(&d, d.n, &x, &e) < 0 || qz_batch_new(&b, x, (int64_t)d.n, &e) < 0) {
+	    qz_data_extent(&d, d.n, 1, &x, &e) < 0 || qz_batch_new(&b, x, (int64_t)d.n, &e) < 0) {
 		ok(0, "%s: %s", packed[i].name, e.msg);
 		return;
 	}

@@ -56,7 +56,7 @@ start(struct model *m, int i, struct qz_policy policy, uint64_t logits)
 	if (qz_data_end(&m->data, m->c.vocab, &e) < 0 || tiny_weights(&m->w, dev, &m->c, &e) < 0 ||
 	    qz_lora_uniform(&m->lora, &m->c, 2, 3, cases[i].dropout, cases[i].targets, &e) < 0)
 		return ok(0, "%s: %s", cases[i].name, e.msg), -1;
-	if (qz_data_extent(&m->data, m->data.n, &shape.room, &e) < 0)
+	if (qz_data_extent(&m->data, m->data.n, 1, &shape.room, &e) < 0)
 		return ok(0, "%s", e.msg), -1;
 	shape.losses = shape.room.trained;
 	if (qz_net_open(&m->net, &m->w, &m->lora, &shape, &e) < 0)

@@ -236,6 +236,34 @@ check_rows(void)
 	stop(&m);
 }
 
+/* Where one epoch ends within a step and the next one begins, a row may come twice, and all rows may: there is
+ * room for them, and none is left out. */
+static void
+check_room(int64_t batch, int64_t accumulate)
+{
+	struct qz_train_options o = options(batch, accumulate, 12);
+	struct model m;
+	struct qz_report r;
+	struct qz_err e = { 0 };
+	uint64_t most = 0;
+	int ret = 0;
+
+	for (o.seed = 0; o.seed < 8 && ret == 0; o.seed++) {
+		start(&m, o, NULL);
+		for (int i = 0; i < 12 && ret == 0; i++) {
+			ret = qz_train_step(&m.train, &r, &e);
+			most = r.trained > most ? r.trained : most;
+			if (ret == 0 && (int64_t)r.trained > m.net.shape.losses)
+				ret = -1;
+			if (ret == 0 && accumulate == 1 && m.train.batch.n_rows != batch)
+				ret = -1;
+		}
+		stop(&m);
+	}
+	ok(ret == 0, "%d x %d of 7 rows in many epochs: up to %d trained tokens a step",
+	    (int)accumulate, (int)batch, (int)most);
+}
+
 static struct qz_out *
 checkpoint(struct model *m, const char *settings, struct qz_buf *b)
 {
@@ -521,6 +549,10 @@ main(void)
 	check_accumulation();
 	check_reduce();
 	check_rows();
+	check_room(2, 1);
+	check_room(4, 2);
+	check_room(10, 1);
+	check_room(5, 4);
 	check_checkpoint(false);
 	check_checkpoint(true);
 	check_not_finite();

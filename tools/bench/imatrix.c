@@ -59,10 +59,10 @@ prepare(struct job *j, struct qz_err *e)
 	struct qz_extent one;
 	int64_t most = c->ffn > c->hidden ? c->ffn : c->hidden;
 
-	if (qz_data_extent(&j->data, 1, &one, e) < 0)
+	if (qz_data_extent(&j->data, 1, 1, &one, e) < 0)
 		return -1;
 	j->rows_a_batch = one.tokens < BATCH_TOKENS ? (uint64_t)(BATCH_TOKENS / one.tokens) : 1;
-	if (qz_data_extent(&j->data, j->rows_a_batch, &shape.room, e) < 0)
+	if (qz_data_extent(&j->data, j->rows_a_batch, 1, &shape.room, e) < 0)
 		return -1;
 	shape.losses = shape.room.trained;
 	most = c->heads * c->head_dim > most ? c->heads * c->head_dim : most;

@@ -40,10 +40,10 @@ prepare(struct ppl *p, struct qz_err *e)
 	struct qz_net_shape shape = { .logits_bytes = QZ_LOGITS_BYTES };
 	struct qz_extent one;
 
-	if (qz_data_extent(&p->data, 1, &one, e) < 0)
+	if (qz_data_extent(&p->data, 1, 1, &one, e) < 0)
 		return -1;
 	p->rows_a_batch = one.tokens < BATCH_TOKENS ? (uint64_t)(BATCH_TOKENS / one.tokens) : 1;
-	if (qz_data_extent(&p->data, p->rows_a_batch, &shape.room, e) < 0)
+	if (qz_data_extent(&p->data, p->rows_a_batch, 1, &shape.room, e) < 0)
 		return -1;
 	shape.losses = shape.room.trained;
 	p->losses = malloc((size_t)shape.losses * sizeof *p->losses);
