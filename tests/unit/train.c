@@ -506,6 +506,56 @@ check_skipped(void)
 	stop(&m);
 }
 
+/* The gradient's norm at the adapter that is drawn, after as many steps as are skipped; no dropout, and steps of all
+ * rows, so that each one has the same gradient. */
+static double
+first_norm(double scale, int64_t *skipped, double *after)
+{
+	struct model m;
+	struct qz_report r = { .skipped = true };
+	struct qz_err e = { 0 };
+
+	start(&m, options(7, 1, 60), NULL);
+	m.net.lora.dropout = 0;
+	m.train.scale.factor = scale;
+	while (r.skipped && m.train.step < m.train.steps)
+		if (qz_train_step(&m.train, &r, &e) < 0) {
+			ok(0, "%s", e.msg);
+			r.skipped = false;
+		}
+	*skipped = m.train.scale.skipped;
+	*after = m.train.scale.factor;
+	stop(&m);
+	return r.grad_norm;
+}
+
+/* On a GPU in float16: a scale beyond all numbers comes down to one whose gradient is the CPU's, about the largest
+ * one that float16 holds. */
+static void
+check_overflow(void)
+{
+	struct qz_err e = { 0 };
+	double want, far, near, after;
+	int64_t skipped;
+
+	dev = qz_device_open("cpu", 2, &e);
+	want = first_norm(1, &skipped, &after);
+	qz_device_close(dev);
+	dev = qz_device_open("cuda-fp16", 1, &e);
+	if (!dev) {
+		skip("%s", e.msg);
+		return;
+	}
+	near = first_norm(QZ_SCALE_FIRST, &skipped, &after);
+	ok(skipped == 0 && fabs(near / want - 1) < 0.01, "cuda-fp16: norm %g, on the CPU %g", near,
+	    want);
+	far = first_norm(QZ_SCALE_MOST, &skipped, &after);
+	ok(skipped > 0 && after * pow(2, (double)skipped) == QZ_SCALE_MOST &&
+		fabs(far / want - 1) < 0.01,
+	    "cuda-fp16: %d steps skipped, then at scale %g norm %g", (int)skipped, after, far);
+	qz_device_close(dev);
+}
+
 struct seen {
 	int calls, widths;
 };
@@ -572,5 +622,7 @@ main(void)
 	optim = QZ_OPTIM_ADAMW8;
 	check_scaled();
 	qz_device_close(dev);
+	optim = QZ_OPTIM_ADAMW;
+	check_overflow();
 	return done();
 }
