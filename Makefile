@@ -56,7 +56,8 @@ completions := $(TOOLS:%=$B/completions/qz-%)
 units := $(patsubst tests/unit/%.c,$B/tests/unit/%.t,$(wildcard tests/unit/*.c))
 interop := $(patsubst %.c,$B/%,$(wildcard tests/interop/*.c))
 cuobj := $(patsubst %.cu,$B/%.cu.o,$(wildcard kernels/cuda/*.cu))
-cuobj += $(patsubst %.cu,$B/%.f16.cu.o,$(shell grep -l '^ACT_BEGIN' kernels/cuda/*.cu))
+cuact := $(shell grep -l '^ACT_BEGIN' kernels/cuda/*.cu) # these compute with activations
+cuobj += $(cuact:%.cu=$B/%.f16.cu.o)
 cuobj += $B/kernels/cuda/nf4.o $B/kernels/cuda/dtype.o # tables that the plugin shares with the tools
 cuhost := $(patsubst %.c,$B/%.o,$(wildcard kernels/cuda/*.c))
 cuobj += $(cuhost)
@@ -112,16 +113,18 @@ endef
 $(foreach i,$(ISAS),$(eval $(call isa_rule,$i)))
 
 CUDA_ARCH ?= 75 80 86 89 90 100 120
-gencode = $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a) \
-	-gencode arch=compute_$(lastword $(CUDA_ARCH)),code=compute_$(lastword $(CUDA_ARCH))
+arch = $(CUDA_ARCH)
+ptx  = $(lastword $(arch))
+gencode = $(foreach a,$(arch),-gencode arch=compute_$a,code=sm_$a) -gencode arch=compute_$(ptx),code=compute_$(ptx)
 # Files for one kind of GPU, whose own instructions they use; they are queued nowhere else.
 $B/kernels/cuda/attention_90.cu.o: gencode = -gencode arch=compute_90a,code=sm_90a
-# Files that compute with activations, in float16: for GPUs without bfloat16; newer ones, where it has to be asked
-# for, make their own code of it when it is first used.
+# Activations are bfloat16 from sm_80 on.  In float16 code is for the first GPU of the list; newer ones, where it has
+# to be asked for, make their own of its PTX when it is first used.
 CUDA_ARCH_F16 ?= $(firstword $(CUDA_ARCH))
-$B/kernels/cuda/%.f16.cu.o: gencode = $(foreach a,$(CUDA_ARCH_F16),-gencode arch=compute_$a,code=sm_$a) \
-	-gencode arch=compute_$(firstword $(CUDA_ARCH_F16)),code=compute_$(firstword $(CUDA_ARCH_F16))
-$B/kernels/cuda/%.f16.cu.o: NVCCFLAGS += -DQZ_CUDA_F16
+$(cuact:%.cu=$B/%.cu.o): arch = $(or $(filter-out 7%,$(CUDA_ARCH)),$(CUDA_ARCH))
+$(cuact:%.cu=$B/%.f16.cu.o): arch = $(CUDA_ARCH_F16)
+$(cuact:%.cu=$B/%.f16.cu.o): ptx = $(firstword $(arch))
+$(cuact:%.cu=$B/%.f16.cu.o): NVCCFLAGS += -DQZ_CUDA_F16
 $B/kernels/cuda/%.f16.cu.o: kernels/cuda/%.cu
 	$(nvcc)
 $B/kernels/cuda/%.cu.o: kernels/cuda/%.cu

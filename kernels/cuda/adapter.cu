@@ -294,7 +294,7 @@ qz_cuda_adapter_back(struct qz_dev *d, const struct qz_linear *l, int n, int64_t
 	int stripes = 0, rank = 0, most = 0;
 	struct job g;
 
-	if (n > GROUP_MAX || !qz_cuda_mma(d))
+	if (n > GROUP_MAX)
 		return false;
 	memset(&g, 0, sizeof g);
 	for (int i = 0; i < n; i++) {

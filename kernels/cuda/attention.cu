@@ -111,7 +111,7 @@ qz_cuda_attention(struct qz_dev *d, const struct qz_attn *a)
 	qz_cuda_op(d, "attention", a->max_q, a->max_k, a->head_dim);
 	if (a->n_docs < 1 || blocks < 1 || qz_cuda_sdpa(d, a, false))
 		return;
-	if (!by_tiles(d, a))
+	if (!by_tiles(a))
 		qz_cuda_attention_any(d, a);
 	else if (a->head_dim <= 64)
 		launch_large(d, attend<64>, grid, ATT_THREADS, (ATT_ROWS + 4 * KEYS) * tile<64>::LD * 2, *a,

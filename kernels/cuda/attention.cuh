@@ -168,9 +168,9 @@ end_key(const struct doc &r, int i)
 
 /* What the tensor cores take: heads of whole vectors up to 128 numbers. */
 static inline bool
-by_tiles(struct qz_dev *d, const struct qz_attn *a)
+by_tiles(const struct qz_attn *a)
 {
-	return qz_cuda_mma(d) && a->head_dim % VECTOR == 0 && a->head_dim <= 128 &&
+	return a->head_dim % VECTOR == 0 && a->head_dim <= 128 &&
 	    aligned(a->q, 16) && aligned(a->k, 16) && aligned(a->v, 16) && aligned(a->o, 16) &&
 	    aligned(a->d_o, 16) && aligned(a->dq, 16) && aligned(a->dk, 16) && aligned(a->dv, 16);
 }

@@ -518,7 +518,7 @@ qz_cuda_back_90(struct qz_dev *d, const struct qz_attn *a)
 	int tiles;
 
 	if (!has_kernels(d) || a->head_dim % VECTOR || a->head_dim < PANEL || a->head_dim > 2 * PANEL || !a->q_host ||
-	    !a->k_host || !by_tiles(d, a) ||
+	    !a->k_host || !by_tiles(a) ||
 	    memcmp(a->q_host, a->k_host, (static_cast<size_t>(a->n_docs) + 1) * sizeof *a->q_host) != 0)
 		return false;
 	rows = a->q_host[a->n_docs];

@@ -1,5 +1,4 @@
-/* attention for heads that the tensor cores do not take (odd ones, more than 128 numbers, GPUs before
- * sm_80): a warp a query, or a key, of one head; float32 throughout. */
+/* attention for heads that the tensor cores do not take (odd ones, more than 128 numbers): a warp a query, or a key, of one head; float32 throughout. */
 #include "kernels/cuda/attention.cuh"
 
 ACT_BEGIN

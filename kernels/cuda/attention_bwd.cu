@@ -200,7 +200,7 @@ qz_cuda_attention_bwd(struct qz_dev *d, const struct qz_attn *a)
 	qz_cuda_op(d, "attention_bwd", a->max_q, a->max_k, a->head_dim);
 	if (rows < 1 || (hopper_first(a) && qz_cuda_back_90(d, a)) || qz_cuda_sdpa(d, a, true))
 		return;
-	if (!by_tiles(d, a)) {
+	if (!by_tiles(a)) {
 		qz_cuda_attention_any_bwd(d, a);
 		return;
 	}

@@ -6,8 +6,8 @@
  * else.
  * All is compiled without contraction to fused multiply-adds; a kernel that wants one says fmaf.
  *
- * Activations are bfloat16, or float16 for GPUs that lack it.  Files that compute with them are compiled twice;
- * with QZ_CUDA_F16, when all that stands between ACT_BEGIN and ACT_END is in namespace f16. */
+ * Activations are bfloat16, from sm_80 on, or float16, on every GPU.  Files that compute with them are compiled
+ * twice; with QZ_CUDA_F16 all that stands between ACT_BEGIN and ACT_END is in namespace f16. */
 #ifndef QZ_CUDA_CUH
 #define QZ_CUDA_CUH
 
@@ -118,8 +118,8 @@ void qz_cuda_side_end(struct qz_dev *d);
 /* gemm.cu */
 
 /* c (m, n) = alpha * op(a) op(b) + plus, row-major, op(a) (m, k), op(b) (k, n); ta, tb: the matrix in
- * memory is the transpose.  a, b of the device's activations' type, c and plus too or, when wide, float32;
- * sums in float32, in an order that the shapes decide.  plus: NULL, c itself, or a matrix apart from it with rows as far apart. */
+ * memory is the transpose.  a and b are activations, c and plus too or, when wide, float32; sums in float32, in
+ * an order that the shapes decide.  plus: NULL, c itself, or a matrix apart from it with rows as far apart. */
 struct qz_cuda_gemm {
 	bool ta, tb, wide;
 	int64_t m, n, k;
@@ -168,13 +168,6 @@ void qz_cuda_decode(struct qz_dev *d, void *y, enum qz_dtype y_type, const struc
 /* What ops take of the workspace. */
 size_t qz_cuda_linear_need(const struct qz_need *need);
 size_t qz_cuda_attention_need(struct qz_dev *d, const struct qz_need *need);
-
-/* Has the GPU products of activations by a warp?  Of bfloat16 from sm_80 on. */
-static inline bool
-qz_cuda_mma(struct qz_dev *d)
-{
-	return ACT_TYPE == QZ_F16 || cuda_dev(d)->cc >= 80;
-}
 
 static inline size_t
 qz_cuda_round(int64_t nbytes)

@@ -210,7 +210,7 @@ bool
 qz_cuda_drop_fits(struct qz_dev *d, const struct qz_linear *l, int n)
 {
 	/* Shared memory: what the kernels of this file and of drop_back.cu want at most. */
-	if (n < 1 || n > DROP_GROUP || !qz_cuda_mma(d) || l->w.cols % VECTOR ||
+	if (n < 1 || n > DROP_GROUP || l->w.cols % VECTOR ||
 	    cuda_dev(d)->shared < DROP_SHARED)
 		return false;
 	for (int i = 0; i < n; i++)

@@ -302,7 +302,7 @@ qz_cuda_few_fits(struct qz_dev *d, const struct qz_linear *l, const qz_act *x, i
 {
 	const struct qz_mat *w = &l->w;
 
-	return t <= FEW_TOKENS && qz_cuda_mma(d) && (w->type == QZ_NF4 || w->type == QZ_FP4) &&
+	return t <= FEW_TOKENS && (w->type == QZ_NF4 || w->type == QZ_FP4) &&
 	    shift_of(w->block) >= 6 && (!w->nested_block || shift_of(w->nested_block) >= 0) &&
 	    w->cols % BLOCK == 0 && w->rows * (w->cols / BLOCK) < INT32_MAX && aligned(w->data, 8) && aligned(x, 16);
 }

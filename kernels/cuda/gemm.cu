@@ -4,7 +4,7 @@
  * A product's algorithm is the first of the library's heuristics whose reductions have a fixed order; it
  * is kept, with the descriptions of the matrices, for the next product of the same shape; or the one that was
  * fastest when a few were timed (gemm_tune.cu).  Shapes for
- * which there is none (some odd ones, and bfloat16 on GPUs before sm_80) go to a plain kernel. */
+ * which there is none (some odd ones) go to a plain kernel. */
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>

@@ -312,7 +312,7 @@ far_indices(struct qz_dev *d)
 	const struct qz_backend *k = d->k;
 	const int64_t n = (INT64_C(1) << 31) + 1003;
 	struct qz_err e = { 0 };
-	uint16_t end[3] = { 0x4000, 0x4040, 0x4080 }, got[6] = { 0 }; /* 2, 3, 4 */
+	uint16_t end[3] = { bits(d, 2), bits(d, 3), bits(d, 4) }, got[6] = { 0 };
 	char *x, *y;
 	int64_t bad = 0;
 
@@ -325,15 +325,15 @@ far_indices(struct qz_dev *d)
 	k->fill(d, x, 0, (size_t)n * 2);
 	k->copy_in(d, x, end, sizeof end);
 	k->copy_in(d, x + (n - 3) * 2, end, sizeof end);
-	k->cast(d, y, QZ_F16, x, QZ_BF16, n);
+	k->cast(d, y, QZ_F16, x, k->act_type, n);
 	k->copy_out(d, got, y, 6);
 	k->copy_out(d, got + 3, y + (n - 3) * 2, 6);
 	ok(k->sync(d, &e) == 0 && got[0] == 0x4000 && got[2] == 0x4400 && got[3] == 0x4000 &&
 		got[4] == 0x4200 && got[5] == 0x4400,
 	    "cuda: cast of %lld elements: %s", (long long)n, e.msg);
-	end[0] = 0x7f80;
+	end[0] = bits(d, INFINITY);
 	k->copy_in(d, x + (n - 1) * 2, end, 2);
-	k->find_nonfinite(d, &bad, x, QZ_BF16, n);
+	k->find_nonfinite(d, &bad, x, k->act_type, n);
 	ok(k->sync(d, &e) == 0 && bad == n - 1, "cuda: the last one is infinite: %lld",
 	    (long long)bad);
 	k->free(d, x);
