@@ -1,6 +1,7 @@
 /* ggml's block types, back to numbers.  Layouts and formulas: ggml-common.h and ggml-quants.c of
  * ggml (struct block_*, dequantize_row_*); float32, one rounding an operation, in the order written. */
-#include "kernels/cpu/ggml_search.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/ggml_search.h"
 #include "libcore/base/le.h"
 
 static float
@@ -201,8 +202,8 @@ iq4_nl(float *y, const uint8_t *x, int64_t n)
 		float d = f16(x);
 
 		for (int j = 0; j < 16; j++) {
-			y[j] = d * (float)qz_iq4[x[2 + j] & 15];
-			y[j + 16] = d * (float)qz_iq4[x[2 + j] >> 4];
+			y[j] = d * (float)iq4(x[2 + j] & 15);
+			y[j + 16] = d * (float)iq4(x[2 + j] >> 4);
 		}
 	}
 }
@@ -222,8 +223,8 @@ iq4_xs(float *y, const uint8_t *x, int64_t n)
 			for (int j = 0; j < 16; j++) {
 				uint8_t q = x[8 + 16 * k + j];
 
-				y[32 * k + j] = dl * (float)qz_iq4[q & 15];
-				y[32 * k + j + 16] = dl * (float)qz_iq4[q >> 4];
+				y[32 * k + j] = dl * (float)iq4(q & 15);
+				y[32 * k + j + 16] = dl * (float)iq4(q >> 4);
 			}
 		}
 	}

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/cpu/ggml_search.h"
+#include "kernels/cpu/ggml_quant.h"
 
 /* One register: gcc keeps the parts of wider vectors in memory. */
 #ifdef __AVX512F__
@@ -297,10 +297,10 @@ one_by_one(struct tile *t, int len, int top)
 INLINE vf
 entry(vf v)
 {
-	vi q = (vi){ 0 } + qz_iq4[0];
+	vi q = (vi){ 0 } + iq4(0);
 
 	for (int k = 0; k < 15; k++)
-		q += (v >= (float)(qz_iq4[k] + qz_iq4[k + 1]) / 2) & (qz_iq4[k + 1] - qz_iq4[k]);
+		q += (v >= iq4_middle(k)) & (iq4(k + 1) - iq4(k));
 	return __builtin_convertvector(q, vf);
 }
 
@@ -322,14 +322,14 @@ nonlinear(struct tile *t, int len)
 	vf max = extreme(t, len), a, b, best;
 	vi tiny = magnitude(max) < SEARCH_TINY;
 
-	nonlinear_sums(t, len, 1 / (-max / (float)qz_iq4[0]), &a, &b);
+	nonlinear_sums(t, len, 1 / (-max / (float)iq4(0)), &a, &b);
 	t->scale = a / b;
 	best = t->scale * a;
 	for (int k = -7; k <= 7; k++) {
 		vf scale;
 		vi better;
 
-		nonlinear_sums(t, len, all((float)(k + qz_iq4[0])) / max, &a, &b);
+		nonlinear_sums(t, len, all((float)(k + iq4(0))) / max, &a, &b);
 		scale = a / b;
 		better = (b > 0) & (a * a > best * b);
 		t->scale = choose(better, scale, t->scale);

@@ -3,43 +3,17 @@
 
 #include "kernels/cpu/ggml_quant.h"
 
-enum { CHUNK = 4096, SUBS = CHUNK / 16, BLOCKS = CHUNK / 32 };
+enum { CHUNK = 256 * MOST_SUPER, SUBS = CHUNK / 16, BLOCKS = CHUNK / 32 };
 
-/* The weight of column c is importance[c] * sqrt(factor * mean of x^2 + x^2), the mean over span elements
- * (0: the row), or with factor 0 importance[c] alone. */
-struct importance {
-	float factor;
-	int span;
-};
-
-struct recipe {
-	struct search plain, weighted;
-	struct importance importance;
-	finish_blocks *finish;
-};
-
-#define FINE AFFINE, BY_GIVEN
+#define BRACED(...)                                                                                \
+	{                                                                                          \
+		__VA_ARGS__                                                                        \
+	}
 static const struct recipe recipes[QZ_DTYPE_END] = {
-	[QZ_Q4_0] = { { 0 }, { SYMMETRIC, BY_GIVEN, 32, 8, 0, 0, 0, 0 }, { 1, 0 },
-	    CPU(finish_q4_0) },
-	[QZ_Q5_0] = { { 0 }, { SYMMETRIC, BY_GIVEN, 32, 16, 0, 0, 0, 0 }, { 1, 0 },
-	    CPU(finish_q5_0) },
-	[QZ_Q4_1] = { { 0 }, { FINE, 32, 15, -0.9f, 0.05f, 36, 0 }, { 1, 0 }, CPU(finish_q4_1) },
-	[QZ_Q5_1] = { { 0 }, { FINE, 32, 31, -0.9f, 0.05f, 36, 0 }, { 1, 0 }, CPU(finish_q5_1) },
-	[QZ_Q2_K] = { { AFFINE, BY_MAGNITUDE, 16, 3, -0.5f, 0.1f, 15, 1 },
-	    { FINE, 16, 3, -0.9f, 0.05f, 36, 0 }, { 1, 256 }, CPU(finish_q2_k) },
-	[QZ_Q3_K] = { { ONE_BY_ONE, BY_SQUARE, 16, 4, 0, 0, 0, 0 },
-	    { SYMMETRIC, BY_GIVEN, 16, 4, 0, 0, 0, 0 }, { 2, 256 }, CPU(finish_q3_k) },
-	[QZ_Q4_K] = { { AFFINE, BY_RMS, 32, 15, -1, 0.1f, 20, 0 },
-	    { FINE, 32, 15, -0.9f, 0.05f, 36, 0 }, { 2, 256 }, CPU(finish_q4_k) },
-	[QZ_Q5_K] = { { AFFINE, BY_RMS, 32, 31, -0.5f, 0.1f, 15, 0 },
-	    { FINE, 32, 31, -0.9f, 0.05f, 36, 0 }, { 2, 256 }, CPU(finish_q5_k) },
-	[QZ_Q6_K] = { { SYMMETRIC, BY_SQUARE, 16, 32, 0, 0, 0, 0 },
-	    { SYMMETRIC, BY_GIVEN, 16, 32, 0, 0, 0, 0 }, { 0, 0 }, CPU(finish_q6_k) },
-	[QZ_IQ4_NL] = { { NONLINEAR, BY_SQUARE, 32, 0, 0, 0, 0, 0 },
-	    { NONLINEAR, BY_GIVEN, 32, 0, 0, 0, 0, 0 }, { 2, 32 }, CPU(finish_iq4_nl) },
-	[QZ_IQ4_XS] = { { NONLINEAR, BY_SQUARE, 32, 0, 0, 0, 0, 0 },
-	    { NONLINEAR, BY_GIVEN, 32, 0, 0, 0, 0, 0 }, { 2, 256 }, CPU(finish_iq4_xs) },
+#define QZ_GGML(type, plain, weighted, importance)                                                 \
+	[QZ_##type] = { BRACED plain, BRACED weighted, BRACED importance },
+#include "kernels/ggml_types.def"
+#undef QZ_GGML
 };
 
 /* Sums of squares of n runs of len elements, each in order; runs go side by side, so that one needn't wait
@@ -56,7 +30,8 @@ sum_squares(float *sum, const float *x, int64_t len, int n)
 
 struct rows {
 	const struct recipe *recipe;
-	quantize_block *direct;
+	finish_blocks *finish;
+	quantize_block *direct; /* where there is no search */
 	uint8_t *y;
 	const float *x, *importance;
 	int64_t cols;
@@ -100,7 +75,7 @@ search_row(const struct rows *r, uint8_t *y, const float *x)
 		if (r->importance)
 			weigh(r, w, x + c, c, n, row);
 		CPU(search)(s, x + c, w, n / s->len, &f);
-		r->recipe->finish(y + c / r->block * r->bytes, x + c, &f, n / (int)r->block,
+		r->finish(y + c / r->block * r->bytes, x + c, &f, n / (int)r->block,
 		    r->importance != NULL);
 	}
 }
@@ -133,10 +108,11 @@ CPU(quantize_ggml)(struct qz_dev *d, enum qz_dtype type, void *y, const float *x
 		r.recipe = &recipes[type];
 		r.block = t->block;
 		r.bytes = t->bytes;
-		if (!importance || !r.recipe->finish)
+		r.finish = CPU(ggml_finish)(type);
+		if (!importance || !r.finish)
 			r.direct = CPU(ggml_direct)(type);
 	}
-	if (!t || (!r.direct && !r.recipe->finish) || cols % r.block) {
+	if (!t || (!r.direct && !r.finish) || cols % r.block) {
 		CPU(fail)
 		(d, QZ_EDATA, "quantize_ggml: cannot write type %s in rows of %lld",
 		    t ? t->name : "?", (long long)cols);

@@ -26,7 +26,7 @@ extern "C" {
 /* What a kernel found wrong; the first one stays. */
 enum qz_cuda_trouble { QZ_CUDA_FINE, QZ_CUDA_BAD_ID, QZ_CUDA_BAD_TARGET, QZ_CUDA_NO_ROOM };
 
-enum { QZ_CUDA_PARTIALS = 1024 };
+enum { QZ_CUDA_PARTIALS = 1024, QZ_CUDA_ROW_MEANS = 16384 };
 
 /* Device memory that the plugin keeps for itself. */
 struct qz_cuda_own {
@@ -35,7 +35,8 @@ struct qz_cuda_own {
 	float map8[256], bounds4[2][16]; /* kernels/nf4.h; bounds4 and order4: NF4, FP4 */
 	uint8_t order4[2][16];
 	double partial[QZ_CUDA_PARTIALS];
-	unsigned long long first; /* find_nonfinite's answer */
+	float row_means[QZ_CUDA_ROW_MEANS]; /* of quantize_ggml */
+	unsigned long long first;           /* find_nonfinite's answer */
 	struct {
 		unsigned trouble, value;
 		long long limit;

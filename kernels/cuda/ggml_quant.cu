@@ -1,132 +1,127 @@
-/* quantize_ggml: the bytes of kernels/cpu/ggml_quant.c; a thread a block of 32. */
-#include "kernels/cuda/plain.cuh"
+/* quantize_ggml: the bytes of kernels/cpu/ggml_quant.c; a thread a sub-block, ggml_tile.h says how. */
+#include "kernels/cuda/cuda.cuh"
+#include "kernels/cuda/ggml_tile.h"
 
-static __device__ void
-put_f16(uint8_t *y, float v)
+#define BRACED(...) { __VA_ARGS__ }
+
+/* Constants within a kernel.  TYPE: an int, since nvcc 13 makes a stub that does not parse of an enum. */
+template <int TYPE>
+static __device__ __forceinline__ struct recipe
+recipe_of(void)
 {
-	uint16_t h = f16_round(v);
-
-	y[0] = static_cast<uint8_t>(h);
-	y[1] = static_cast<uint8_t>(h >> 8);
+#define QZ_GGML(name, alike, given, how)                                                           \
+	if (TYPE == QZ_##name)                                                                               \
+		return { BRACED alike, BRACED given, BRACED how };
+#include "kernels/ggml_types.def"
+#undef QZ_GGML
+	return {};
 }
 
-/* The value of largest magnitude, the first of equals, with its sign. */
-static __device__ float
-extreme(const float *x)
+template <int TYPE, bool WEIGHTED>
+static __global__ void __launch_bounds__(TILE)
+quantize(const struct tile_job j)
 {
-	float best = 0, max = 0;
+	constexpr enum qz_dtype type = static_cast<enum qz_dtype>(TYPE);
+	__shared__ struct tile t;
+	const struct recipe r = recipe_of<TYPE>();
+	const struct search s = WEIGHTED ? r.weighted : r.plain;
+	int64_t tile = blockIdx.x;
+	int at = static_cast<int>(threadIdx.x);
 
-	for (int j = 0; j < 32; j++) {
-		float a = x[j] < 0 ? -x[j] : x[j];
+	tile_load(&s, &t, &j, tile, at);
+	__syncthreads();
+	if (WEIGHTED && r.importance.span) {
+		tile_means(&s, &r.importance, &t, &j, tile, at);
+		__syncthreads();
+	}
+	tile_search(type, &s, &r.importance, &t, &j, tile, at);
+	__syncthreads();
+	if (s.kind != DIRECT) {
+		tile_scales(type, WEIGHTED, &t, &j, tile, at);
+		__syncthreads();
+		tile_codes(type, &s, &t, &j, tile, at);
+		__syncthreads();
+	}
+	tile_pack(type, &s, &t, &j, tile, at);
+	__syncthreads();
+	tile_store(type, &t, &j, tile, at);
+}
 
-		if (a > best) {
-			best = a;
-			max = x[j];
+/* means[r] = mean of x^2 of row r, added up in order: a thread a row, ROWS rows a warp, whose lanes fetch
+ * together what comes next. */
+enum { ROWS = 8, STRETCH = 128 };
+
+static __global__ void __launch_bounds__(32)
+mean_rows(float *means, const float *x, int rows, int64_t cols)
+{
+	__shared__ float tile[ROWS][STRETCH + 1];
+	int lane = static_cast<int>(threadIdx.x), first = static_cast<int>(blockIdx.x) * ROWS;
+	int mine = rows - first < ROWS ? rows - first : ROWS;
+	float next[ROWS * STRETCH / 32], sum = 0;
+
+	x += first * cols;
+	for (int64_t c = -STRETCH; c < cols; c += STRETCH) {
+#pragma unroll
+		for (int i = 0; i < ROWS * STRETCH / 32; i++) {
+			int row = i / (STRETCH / 32);
+			int64_t col = c + STRETCH + i % (STRETCH / 32) * 32 + lane;
+
+			next[i] = row < mine && col < cols ? x[row * cols + col] : 0;
 		}
+		if (c >= 0 && lane < mine)
+			for (int i = 0; i < STRETCH && c + i < cols; i++)
+				sum += tile[lane][i] * tile[lane][i];
+		__syncwarp();
+#pragma unroll
+		for (int i = 0; i < ROWS * STRETCH / 32; i++)
+			tile[i / (STRETCH / 32)][i % (STRETCH / 32) * 32 + lane] = next[i];
+		__syncwarp();
 	}
-	return max;
+	if (lane < mine)
+		means[first + lane] = sum / static_cast<float>(cols);
 }
 
-static __device__ int
-at_most(int v, int top)
+template <int TYPE>
+static void
+queue(struct qz_dev *d, const struct tile_job &j)
 {
-	return v < top ? v : top;
-}
+	dim3 tiles(static_cast<unsigned>(ceil_div(j.subs, TILE)));
 
-/* Codes of 4 bits, low element j, high element j + 16; a fifth bit each goes before them. */
-static __device__ void
-put_codes(uint8_t *y, const int *q, bool fifth)
-{
-	uint32_t bits = 0;
-
-	if (fifth) {
-		for (int j = 0; j < 32; j++)
-			bits |= static_cast<uint32_t>(q[j] >> 4 & 1) << j;
-		for (int j = 0; j < 4; j++)
-			*y++ = static_cast<uint8_t>(bits >> 8 * j);
-	}
-	for (int j = 0; j < 16; j++)
-		y[j] = static_cast<uint8_t>((q[j] & 15) | (q[j + 16] & 15) << 4);
-}
-
-/* Q4_0 and Q5_0: d = extreme / -half, codes trunc(x / d + half + 0.5). */
-static __device__ void
-symmetric(uint8_t *y, const float *x, int half)
-{
-	float d = extreme(x) / static_cast<float>(-half), id = d != 0 ? 1.0f / d : 0;
-	int q[32];
-
-	for (int j = 0; j < 32; j++)
-		q[j] = at_most(x86_int(x[j] * id + (static_cast<float>(half) + 0.5f)), 2 * half - 1);
-	put_f16(y, d);
-	put_codes(y + 2, q, half == 16);
-}
-
-/* Q4_1 and Q5_1 */
-static __device__ void
-affine(uint8_t *y, const float *x, int top)
-{
-	float min = x[0], max = x[0], d, id;
-	int q[32];
-
-	for (int j = 1; j < 32; j++) {
-		min = x[j] < min ? x[j] : min;
-		max = x[j] > max ? x[j] : max;
-	}
-	d = (max - min) / static_cast<float>(top);
-	id = d != 0 ? 1.0f / d : 0;
-	for (int j = 0; j < 32; j++)
-		q[j] = at_most(x86_int((x[j] - min) * id + 0.5f), top);
-	put_f16(y, d);
-	put_f16(y + 2, min);
-	put_codes(y + 4, q, top == 31);
-}
-
-/* d = absmax / 127, codes rounded half away from zero. */
-static __device__ void
-q8_0(uint8_t *y, const float *x)
-{
-	uint32_t bits = 0;
-	float d, id;
-
-	for (int j = 0; j < 32; j++) {
-		uint32_t u = __float_as_uint(x[j]) & 0x7fffffff;
-
-		bits = u > bits ? u : bits;
-	}
-	d = __uint_as_float(bits) / 127.0f;
-	id = d != 0 ? 1.0f / d : 0;
-	put_f16(y, d);
-	for (int j = 0; j < 32; j++) {
-		float v = x[j] * id, rest;
-		int t = x86_int(v);
-
-		rest = v - static_cast<float>(t);
-		y[2 + j] = static_cast<uint8_t>(t + (rest >= 0.5f) - (rest <= -0.5f));
-	}
-}
-
-static __global__ void
-quantize(uint8_t *y, const float *from, enum qz_dtype type, int bytes, int64_t blocks)
-{
-	int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-	float x[32];
-
-	if (i >= blocks)
-		return;
-	for (int j = 0; j < 32; j++)
-		x[j] = from[i * 32 + j];
-	y += i * bytes;
-	if (type == QZ_Q4_0)
-		symmetric(y, x, 8);
-	else if (type == QZ_Q5_0)
-		symmetric(y, x, 16);
-	else if (type == QZ_Q4_1)
-		affine(y, x, 15);
-	else if (type == QZ_Q5_1)
-		affine(y, x, 31);
+	if (j.importance)
+		launch(d, quantize<TYPE, true>, tiles, TILE, 0, j);
 	else
-		q8_0(y, x);
+		launch(d, quantize<TYPE, false>, tiles, TILE, 0, j);
+}
+
+static void
+queue_type(struct qz_dev *d, enum qz_dtype type, const struct tile_job &j)
+{
+	switch (type) {
+#define QZ_GGML(name, alike, given, how)                                                           \
+	case QZ_##name:                                                                                      \
+		queue<QZ_##name>(d, j);                                                                      \
+		break;
+#include "kernels/ggml_types.def"
+#undef QZ_GGML
+	default:
+		break;
+	}
+}
+
+/* Elements of a sub-block, and whether weights need the mean of the row; 0: no type that is written. */
+static int
+sub_len(enum qz_dtype type, bool weighted, bool *whole_row)
+{
+#define QZ_GGML(name, alike, given, how)                                                              \
+	if (type == QZ_##name) {                                                                             \
+		const struct recipe r = { BRACED alike, BRACED given, BRACED how };                   \
+                                                                                                             \
+		*whole_row = weighted && r.importance.factor != 0 && !r.importance.span;                     \
+		return r.plain.len;                                                                          \
+	}
+#include "kernels/ggml_types.def"
+#undef QZ_GGML
+	return 0;
 }
 
 void
@@ -134,19 +129,29 @@ qz_cuda_quantize_ggml(struct qz_dev *d, enum qz_dtype type, void *y, const float
     int64_t cols, const float *importance)
 {
 	const struct qz_dtype_info *t = qz_dtype(type);
-	int64_t blocks = rows * (cols / 32);
+	float *means = cuda_dev(d)->own->row_means;
+	int64_t n = rows;
+	bool whole_row = false;
+	int len = sub_len(type, importance != nullptr, &whole_row);
 
 	qz_cuda_op(d, "quantize_ggml", rows, cols);
-	if (type < QZ_Q4_0 || type > QZ_Q8_0 || cols % 32) {
+	if (!len || cols % t->block) {
 		qz_cuda_keep(d, QZ_EDATA, "quantize_ggml: cannot write type %s in rows of %lld",
 		    t ? t->name : "?", static_cast<long long>(cols));
 		return;
 	}
-	if (importance && type != QZ_Q8_0) {
-		qz_cuda_keep(d, QZ_EDATA, "quantize_ggml: %s with an importance matrix is not there yet",
-		    t->name);
-		return;
+	for (int64_t row = 0; row < rows && cols > 0; row += n) {
+		struct tile_job j = { x + row * cols,
+			static_cast<uint8_t *>(y) + row * (cols / t->block) * t->bytes, 0,
+			static_cast<int>(cols / len), static_cast<int>(t->bytes), importance, means };
+
+		n = rows - row;
+		if (whole_row && n > QZ_CUDA_ROW_MEANS)
+			n = QZ_CUDA_ROW_MEANS;
+		j.subs = n * j.row_subs;
+		if (whole_row)
+			launch(d, mean_rows, dim3(static_cast<unsigned>(ceil_div(n, ROWS))), 32, 0, means,
+			    j.x, n, cols);
+		queue_type(d, type, j);
 	}
-	if (blocks > 0)
-		launch_flat(d, quantize, blocks, 1, y, x, type, static_cast<int>(t->bytes), blocks);
 }

@@ -1,12 +1,18 @@
 /* half - float16 and bfloat16 to and from float32, round to nearest even, as IEEE 754 says.
- * NaN stays NaN (quiet), infinities stay, float16 overflow becomes infinity. */
+ * NaN stays NaN (quiet), infinities stay, float16 overflow becomes infinity.  For C and for CUDA. */
 #ifndef QZ_HALF_H
 #define QZ_HALF_H
 
 #include <stdint.h>
 #include <string.h>
 
-static inline float
+#ifdef __CUDACC__
+#define QZ_HALF_FN static __host__ __device__ inline
+#else
+#define QZ_HALF_FN static inline
+#endif
+
+QZ_HALF_FN float
 qz_f32_from_bits(uint32_t u)
 {
 	float f;
@@ -14,7 +20,7 @@ qz_f32_from_bits(uint32_t u)
 	return f;
 }
 
-static inline uint32_t
+QZ_HALF_FN uint32_t
 qz_f32_bits(float f)
 {
 	uint32_t u;
@@ -22,13 +28,13 @@ qz_f32_bits(float f)
 	return u;
 }
 
-static inline float
+QZ_HALF_FN float
 qz_bf16_to_f32(uint16_t h)
 {
 	return qz_f32_from_bits((uint32_t)h << 16);
 }
 
-static inline uint16_t
+QZ_HALF_FN uint16_t
 qz_f32_to_bf16(float f)
 {
 	uint32_t u = qz_f32_bits(f);
@@ -38,7 +44,7 @@ qz_f32_to_bf16(float f)
 	return (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? nan : rounded);
 }
 
-static inline float
+QZ_HALF_FN float
 qz_f16_to_f32(uint16_t h)
 {
 	uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = h & 0x7fff;
@@ -50,7 +56,7 @@ qz_f16_to_f32(uint16_t h)
 	return qz_f32_from_bits(sign | (rest < 0x400 ? qz_f32_bits(sub) : bits));
 }
 
-static inline uint16_t
+QZ_HALF_FN uint16_t
 qz_f32_to_f16(float f)
 {
 	uint32_t u = qz_f32_bits(f), sign = (u >> 16) & 0x8000, a = u & 0x7fffffff;

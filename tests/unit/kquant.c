@@ -2,79 +2,9 @@
  * the oracle's, on rows of every kind, with and without importance, for any number of threads. */
 #include "tests/unit/tap.h"
 #include "tests/unit/device.h"
+#include "tests/unit/rows.h"
 
 enum { ROWS = 40, COLS_MAX = 4096 + 256 };
-
-/* Row r of n elements: rows of every awkward kind, then normal ones. */
-static void
-make_row(float *x, int r, int n)
-{
-	static const float sizes[] = { 1, 0.02f, 1e-4f, 1e5f, 6e-8f, 1e-14f, 1e-30f, 1e15f };
-	uint64_t stream = (uint64_t)r + 100;
-
-	for (int i = 0; i < n; i++) {
-		float v = (float)normal(stream, (uint64_t)i);
-
-		switch (r) {
-		case 0: /* nothing */
-			v = 0;
-			break;
-		case 1: /* one value, of either sign */
-			v = 0.3f;
-			break;
-		case 2:
-			v = -0.3f;
-			break;
-		case 3: /* one sign */
-			v = fabsf(v);
-			break;
-		case 4:
-			v = -fabsf(v);
-			break;
-		case 5: /* far from zero, close together */
-			v = -1 - 1e-3f * fabsf(v);
-			break;
-		case 6: /* outliers */
-			v *= i % 37 == 5 ? 1000.0f : 0.01f;
-			break;
-		case 7: /* sparse */
-			v = i % 19 ? 0 : v;
-			break;
-		case 8: /* heavy tails */
-			v = v * v * v * v * v;
-			break;
-		case 9: /* zeros of either sign, and whole blocks of them */
-			v = i / 32 % 2 ? v : i % 2 ? -0.0f : 0;
-			break;
-		case 10: /* equal magnitudes: ties */
-			v = i % 2 ? 1 : -1;
-			break;
-		case 11: /* on a grid: halves to round */
-			v = (float)(int)(v * 4) / 8;
-			break;
-		case 12: /* blocks of very different size */
-			v *= (float)ldexp(1, -(i / 32 % 60));
-			break;
-		default:
-			v *= sizes[r % 8];
-		}
-		x[i] = v;
-	}
-}
-
-/* kind 0: none; 1: as activations have them; 2: with columns that never were anything. */
-static const float *
-make_importance(float *w, int kind, int n)
-{
-	for (int i = 0; i < n; i++) {
-		double v = normal(7, (uint64_t)i);
-
-		w[i] = (float)(v * v * v * v);
-		if (kind == 2 && i / 64 % 2)
-			w[i] = 0;
-	}
-	return kind ? w : NULL;
-}
 
 struct kase {
 	enum qz_dtype type;
@@ -118,7 +48,7 @@ compare(struct qz_dev *plain, struct qz_dev *d, const char *variant, int threads
 	uint8_t *want, *got;
 
 	for (int r = 0; r < ROWS; r++)
-		make_row(x + r * c->cols, r, c->cols);
+		make_row(x + r * c->cols, r, c->cols, 100);
 	want = quantize(plain, c, x, given, &n);
 	got = quantize(d, c, x, given, &n);
 	ok(!memcmp(want, got, n), "%s, %d threads: %s in rows of %d, importance %d", variant,
