@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""model.py FOLDER HEADS KV_HEADS HEAD_DIM: a small llama with random bf16 weights, a tokenizer of bytes, and
+"""model.py FOLDER HEADS KV_HEADS HEAD_DIM [FFN]: a small llama with random bf16 weights, a tokenizer of bytes, and
 train.jsonl, heldout.jsonl with made-up text: for training on any machine.  Needs nothing but Python."""
 import json, os, random, struct, sys
 
 folder, heads, kv, head = sys.argv[1], *map(int, sys.argv[2:5])
-hidden, ffn, layers, vocab = 256, 704, 3, 258
+hidden, ffn, layers, vocab = 256, int((sys.argv[5:] or [704])[0]), 3, 258
 os.makedirs(folder)
 rng = random.Random(1)
 

@@ -1,5 +1,5 @@
-/* The searches of quantize_ggml: the lanes of every variant give the bytes of the plain definition, which is
- * the oracle's, on rows of every kind, with and without importance, for any number of threads. */
+/* The searches of quantize_ggml: the lanes of every variant, and a GPU, give the bytes of the plain definition,
+ * which is the oracle's, on rows of every kind, with and without importance, for any number of threads. */
 #include "tests/unit/tap.h"
 #include "tests/unit/device.h"
 #include "tests/unit/rows.h"
@@ -40,19 +40,21 @@ tell(const struct kase *c, const uint8_t *a, const uint8_t *b, size_t n)
 
 static void
 compare(struct qz_dev *plain, struct qz_dev *d, const char *variant, int threads,
-    const struct kase *c, int importance)
+    const struct kase *c, int importance, uint64_t seed)
 {
+	struct qz_err e = { 0 };
 	float *x = need((size_t)ROWS * COLS_MAX * sizeof *x), w[COLS_MAX];
 	const float *given = make_importance(w, importance, c->cols);
 	size_t n;
 	uint8_t *want, *got;
 
 	for (int r = 0; r < ROWS; r++)
-		make_row(x + r * c->cols, r, c->cols, 100);
+		make_row(x + r * c->cols, r, c->cols, seed);
 	want = quantize(plain, c, x, given, &n);
 	got = quantize(d, c, x, given, &n);
-	ok(!memcmp(want, got, n), "%s, %d threads: %s in rows of %d, importance %d", variant,
-	    threads, qz_dtype(c->type)->name, c->cols, importance);
+	ok(d->k->sync(d, &e) == 0 && !memcmp(want, got, n),
+	    "%s, %d threads: %s in rows of %d, importance %d%s", variant, threads,
+	    qz_dtype(c->type)->name, c->cols, importance, e.msg);
 	tell(c, want, got, n - 1);
 	free(want);
 	free(got);
@@ -62,7 +64,7 @@ compare(struct qz_dev *plain, struct qz_dev *d, const char *variant, int threads
 int
 main(void)
 {
-	static const char *const variants[] = { "base", "avx2", "avx512" };
+	static const char *const variants[] = { "base", "avx2", "avx512", "cuda" };
 	static const struct kase cases[] = {
 		{ QZ_Q2_K, 256 },
 		{ QZ_Q2_K, 4096 + 256 }, /* one block, and more than a stretch */
@@ -92,7 +94,7 @@ main(void)
 		{ QZ_Q8_0, 4096 + 96 },
 	};
 
-	for (int v = 0; v < 3; v++) {
+	for (int v = 0; v < 4; v++) {
 		struct qz_dev *plain = open_variant("f64", 1),
 			      *d = open_variant(variants[v], 1 + v);
 
@@ -100,7 +102,9 @@ main(void)
 			skip("%s: not on this machine", variants[v]);
 		for (size_t i = 0; d && plain && i < sizeof cases / sizeof *cases; i++)
 			for (int importance = 0; importance < 3; importance++)
-				compare(plain, d, variants[v], 1 + v, &cases[i], importance);
+				for (uint64_t seed = 0; seed < (v == 3 ? 10 : 1); seed++)
+					compare(plain, d, variants[v], 1 + v, &cases[i], importance,
+					    100 * (seed + 1));
 		qz_device_close(plain);
 		qz_device_close(d);
 	}

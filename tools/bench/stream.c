@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "libcore/base/rng.h"
 #include "libcore/model/proj.h"
@@ -193,6 +194,15 @@ bench_stream_copy(struct qz_dev *d, const struct bench_options *o, const struct 
 	return ret;
 }
 
+/* Rows of the model are whole blocks of quantize_ggml's type. */
+static bool
+fits(const struct stream_op *op, const struct qz_config *c)
+{
+	const struct qz_dtype_info *t = qz_dtype((unsigned)llabs(op->arg));
+
+	return strncmp(op->name, "quantize_ggml", 13) || c->hidden % t->block == 0;
+}
+
 int
 bench_stream(struct qz_dev *d, const struct bench_options *o, const struct qz_config *c,
     double copy, struct qz_err *e)
@@ -204,6 +214,8 @@ bench_stream(struct qz_dev *d, const struct bench_options *o, const struct qz_co
 		double seconds, bytes;
 		struct bench_row row;
 
+		if (!fits(&bench_stream_ops[i], c))
+			continue;
 		ret = time_op(&s, &bench_stream_ops[i], &seconds, &bytes, e);
 		if (ret < 0)
 			break;

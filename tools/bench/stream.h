@@ -46,7 +46,8 @@ struct stream {
 /* One op: its arguments in order (returns how many), and the call. */
 struct stream_op {
 	const char *name, *shape;
-	int64_t tokens; /* linear of few tokens */
+	int64_t
+	    arg; /* linear of few tokens: how many; quantize_ggml: the type, with importance its negative */
 	int (*parts)(const struct stream *s, struct stream_part *p);
 	void (*run)(struct stream *s, void **at);
 };

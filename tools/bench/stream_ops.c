@@ -1,4 +1,5 @@
 /* The ops of bench_stream(): what each takes, and its call. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tools/bench/stream.h"
@@ -76,18 +77,21 @@ r_quantize8(struct stream *s, void **at)
 	s->k->quantize8(s->d, at[0], at[1], at[2], QZ_BF16, F, H);
 }
 
-/* Blocks of 32 in 34 bytes. */
 static int
 p_ggml(const struct stream *s, struct stream_part *p)
 {
-	PARTS(
-	    { STREAM_ZEROS, QZ_U8, H * F / 32 * 34, 0, 1 }, { STREAM_VALUES, QZ_F32, H * F, 0, 1 });
+	const struct qz_dtype_info *t = qz_dtype((unsigned)llabs(s->op->arg));
+
+	PARTS({ STREAM_ZEROS, QZ_U8, H * F / t->block * t->bytes, 0, 1 },
+	    { STREAM_VALUES, QZ_F32, H * F, 0, 1 }, { STREAM_VALUES, QZ_F32, H, 0, 0 });
 }
 
 static void
 r_ggml(struct stream *s, void **at)
 {
-	s->k->quantize_ggml(s->d, QZ_Q8_0, at[0], at[1], F, H, NULL);
+	enum qz_dtype type = (enum qz_dtype)llabs(s->op->arg);
+
+	s->k->quantize_ggml(s->d, type, at[0], at[1], F, H, s->op->arg < 0 ? at[2] : NULL);
 }
 
 static int
@@ -415,12 +419,12 @@ r_adamw8(struct stream *s, void **at)
 static int
 few_parts(const struct stream *s, struct stream_part *p, int64_t rows, int64_t cols)
 {
-	PARTS({ STREAM_ZEROS, ACT, s->op->tokens * rows, 0, 1 },
+	PARTS({ STREAM_ZEROS, ACT, s->op->arg * rows, 0, 1 },
 	    { STREAM_CODES, QZ_U8, rows * cols / 2, 0, 1 },
 	    { STREAM_CODES, QZ_U8, rows * cols / BLOCK, 0, 1 },
 	    { STREAM_VALUES, QZ_F32, rows * cols / BLOCK / NESTED + 1, 0, 1 },
 	    { STREAM_VALUES, QZ_F32, 256, 0, 0 }, { STREAM_VALUES, QZ_F32, 16, 0, 0 },
-	    { STREAM_VALUES, ACT, s->op->tokens * cols, 0, 1 },
+	    { STREAM_VALUES, ACT, s->op->arg * cols, 0, 1 },
 	    { STREAM_ZEROS, ACT, rows * cols, 0, 0 });
 }
 
@@ -433,7 +437,7 @@ few(struct stream *s, void **at, int64_t rows, int64_t cols, bool decoded)
 		s->k->dequantize(s->d, at[7], ACT, &l.w, 0, rows);
 		l.w = (struct qz_mat){ .type = ACT, .rows = rows, .cols = cols, .data = at[7] };
 	}
-	s->k->linear(s->d, &l, 1, at[6], s->op->tokens);
+	s->k->linear(s->d, &l, 1, at[6], s->op->arg);
 }
 
 #define FEW_OF(name, rows, cols)                                                                   \
@@ -464,12 +468,29 @@ FEW_OF(down, H, F)
 	}
 
 const struct stream_op bench_stream_copy_op = { "copy", "ffn x hidden", 0, p_copy, r_copy };
+#define GGML(name, type)                                                                           \
+	{ "quantize_ggml " name, "ffn x hidden, f32", type, p_ggml, r_ggml },                      \
+	{                                                                                          \
+		"quantize_ggml " name, "the same, importance", -type, p_ggml, r_ggml               \
+	}
+
 const struct stream_op bench_stream_ops[] = {
 	{ "quantize4", "ffn x hidden, f32", 0, p_quantize4, r_quantize4 },
 	{ "quantize4", "ffn x hidden, bf16", 0, p_quantize4_16, r_quantize4_16 },
+	GGML("q4_0", QZ_Q4_0),
+	GGML("q4_1", QZ_Q4_1),
+	GGML("q5_0", QZ_Q5_0),
+	GGML("q5_1", QZ_Q5_1),
+	GGML("q8_0", QZ_Q8_0),
+	GGML("q2_k", QZ_Q2_K),
+	GGML("q3_k", QZ_Q3_K),
+	GGML("q4_k", QZ_Q4_K),
+	GGML("q5_k", QZ_Q5_K),
+	GGML("q6_k", QZ_Q6_K),
+	GGML("iq4_nl", QZ_IQ4_NL),
+	GGML("iq4_xs", QZ_IQ4_XS),
 	{ "nest_absmax", "ffn x hidden / 64", 0, p_nest, r_nest },
 	{ "quantize8", "ffn x hidden, bf16", 0, p_quantize8, r_quantize8 },
-	{ "quantize_ggml", "ffn x hidden, q8_0", 0, p_ggml, r_ggml },
 	{ "cast", "ffn x hidden, f32 to bf16", 0, p_cast, r_cast },
 	{ "find_nonfinite", "ffn x hidden, bf16", 0, p_finite, r_finite },
 	{ "dequantize nf4", "ffn x hidden, activations", 0, p_dequantize, r_dequantize },
