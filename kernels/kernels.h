@@ -180,7 +180,8 @@ struct qz_backend {
 	void (*fill)(struct qz_dev *d, void *device, int byte, size_t nbytes);
 	int (*sync)(struct qz_dev *d, struct qz_err *e);
 
-	/* Host memory that side copies reach, and a kernel too; on the CPU ordinary memory. */
+	/* Host memory that side copies reach, and a kernel too, and that copy_in() takes its bytes from only after
+	 * it has returned: they stay until sync().  On the CPU ordinary memory.  Any thread may call these. */
 	void *(*host_alloc)(struct qz_dev *d, size_t nbytes, struct qz_err *e);
 	void (*host_free)(struct qz_dev *d, void *p);
 	/* A copy beside the ops, from or to such memory: begins when what was queued before it is done.

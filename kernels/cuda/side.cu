@@ -1,15 +1,16 @@
 /* side - copies beside the ops: one stream each way, since a GPU has a copy engine each way.  Host memory is
- * pinned, and mapped so that a kernel can read it; managed memory is not used. */
+ * pinned, and mapped so that a kernel can read it; managed memory is not used.  Any thread may ask for it, while
+ * another one queues ops: so nothing is noted in the device. */
 #include "kernels/cuda/cuda.cuh"
 
 void *
 qz_cuda_host_alloc(struct qz_dev *d, size_t nbytes, struct qz_err *e)
 {
 	void *p = nullptr;
-	cudaError_t rc;
+	cudaError_t rc = cudaSetDevice(cuda_dev(d)->index);
 
-	qz_cuda_op(d, "host_alloc", static_cast<int64_t>(nbytes));
-	rc = cudaHostAlloc(&p, nbytes ? nbytes : 1, cudaHostAllocPortable | cudaHostAllocMapped);
+	if (rc == cudaSuccess)
+		rc = cudaHostAlloc(&p, nbytes ? nbytes : 1, cudaHostAllocPortable | cudaHostAllocMapped);
 	if (rc == cudaSuccess)
 		return p;
 	(void)cudaGetLastError();
@@ -21,10 +22,9 @@ qz_cuda_host_alloc(struct qz_dev *d, size_t nbytes, struct qz_err *e)
 void
 qz_cuda_host_free(struct qz_dev *d, void *p)
 {
-	if (!p)
-		return;
-	qz_cuda_op(d, "host_free", 0);
-	qz_cuda_rc(d, "cudaFreeHost", cudaFreeHost(p));
+	if (p && cudaSetDevice(cuda_dev(d)->index) == cudaSuccess)
+		cudaFreeHost(p);
+	(void)cudaGetLastError();
 }
 
 static bool

@@ -1,11 +1,11 @@
 #include "libcore/model/panel.h"
 
-#include <string.h>
+#include "kernels/backend.h"
 
 void
 qz_panel_init(struct qz_panel *p, struct qz_dev *d)
 {
-	*p = (struct qz_panel){ .d = d, .host = !strncmp(d->k->name, "cpu", 3) };
+	*p = (struct qz_panel){ .d = d, .host = qz_device_is_host(d) };
 }
 
 void

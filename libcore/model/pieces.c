@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/backend.h"
 #include "libcore/base/size.h"
 
-enum { PIECE_ELEMENTS = 2 << 20, ALIGN = 64 };
+enum { PIECE_ELEMENTS = 2 << 20, GPU_ELEMENTS = 16 << 20, ALIGN = 64 };
+enum { WINDOW = 1 << 20 }; /* bytes of a read: they are still in cache when their digest is made */
 
 struct memory {
 	void *data;
@@ -29,7 +31,8 @@ struct slot {
 
 struct qz_pieces {
 	struct qz_feed feed;
-	uint64_t unit;
+	struct qz_dev *gpu; /* NULL: pieces are for the CPU */
+	uint64_t unit, elements;
 	int n_slots;
 	struct slot *slots;
 	struct held *held; /* [n_slots + 1] */
@@ -39,19 +42,32 @@ struct qz_pieces {
 	size_t n_tensors;
 };
 
-static int
-reserve(struct memory *m, uint64_t n, struct qz_err *e)
+static void
+drop(struct qz_pieces *p, struct memory *m)
 {
-	void *p;
+	if (p->gpu)
+		p->gpu->k->host_free(p->gpu, m->data);
+	else
+		free(m->data);
+	*m = (struct memory){ 0 };
+}
+
+static int
+reserve(struct qz_pieces *p, struct memory *m, uint64_t n, struct qz_err *e)
+{
+	uint64_t cap = qz_round_up(n, ALIGN);
 
 	if (n <= m->cap)
 		return 0;
-	if (n > SIZE_MAX / 2 || !(p = aligned_alloc(ALIGN, (size_t)qz_round_up(n, ALIGN))))
+	drop(p, m);
+	if (n > SIZE_MAX / 2)
 		return qz_nomem(e, n);
-	free(m->data);
-	m->data = p;
-	m->cap = (size_t)qz_round_up(n, ALIGN);
-	return 0;
+	if (p->gpu)
+		m->data = p->gpu->k->host_alloc(p->gpu, (size_t)cap, e);
+	else if (!(m->data = aligned_alloc(ALIGN, (size_t)cap)))
+		qz_nomem(e, n);
+	m->cap = m->data ? (size_t)cap : 0;
+	return m->data ? 0 : -1;
 }
 
 struct qz_pieces *
@@ -64,6 +80,7 @@ qz_pieces_new(const struct qz_feed *feed, int n_slots, uint64_t unit, struct qz_
 		p->held = calloc((size_t)n_slots + 1, sizeof *p->held);
 		p->feed = *feed;
 		p->unit = unit;
+		p->elements = PIECE_ELEMENTS;
 		p->n_slots = n_slots;
 	}
 	if (p && p->slots && p->held)
@@ -74,14 +91,23 @@ qz_pieces_new(const struct qz_feed *feed, int n_slots, uint64_t unit, struct qz_
 }
 
 void
+qz_pieces_for(struct qz_pieces *p, struct qz_dev *d)
+{
+	bool host = qz_device_is_host(d);
+
+	p->gpu = host ? NULL : d;
+	p->elements = host ? PIECE_ELEMENTS : GPU_ELEMENTS;
+}
+
+void
 qz_pieces_free(struct qz_pieces *p)
 {
 	if (!p)
 		return;
 	for (int i = 0; p->slots && i < p->n_slots; i++)
-		free(p->slots[i].data.data);
+		drop(p, &p->slots[i].data);
 	for (int i = 0; p->held && i <= p->n_slots; i++)
-		free(p->held[i].data.data);
+		drop(p, &p->held[i].data);
 	free(p->slots);
 	free(p->held);
 	free(p);
@@ -106,6 +132,20 @@ find_free(struct qz_pieces *p)
 }
 
 static int
+read_data(struct qz_pieces *p, char *to, uint64_t n, struct qz_err *e)
+{
+	while (n) {
+		size_t part = n < WINDOW ? (size_t)n : WINDOW;
+
+		if (p->feed.read(p->feed.arg, to, part, e) < 0)
+			return -1;
+		to += part;
+		n -= part;
+	}
+	return 0;
+}
+
+static int
 next_tensor(struct qz_pieces *p, struct qz_err *e)
 {
 	const struct qz_tensor *t;
@@ -120,8 +160,8 @@ next_tensor(struct qz_pieces *p, struct qz_err *e)
 	h->used = true;
 	h->last_item = UINT64_MAX / 2;
 	if (qz_dtype((unsigned)t->dtype)->scaled &&
-	    (reserve(&h->data, t->nbytes, e) < 0 ||
-		p->feed.read(p->feed.arg, h->data.data, (size_t)t->nbytes, e) < 0))
+	    (reserve(p, &h->data, t->nbytes, e) < 0 ||
+		read_data(p, h->data.data, t->nbytes, e) < 0))
 		return qz_at(e, "tensor %s", h->name);
 	p->now = h;
 	p->row = 0;
@@ -141,8 +181,7 @@ read_rows(struct qz_pieces *p, struct slot *s, struct qz_err *e)
 		return qz_fail(e, QZ_EDATA, "rows of %llu elements do not fit its type",
 		    (unsigned long long)c->cols);
 	end = c->last ? c->t->nbytes - row_nbytes * c->row0 : n;
-	if (reserve(&s->data, end, e) < 0 ||
-	    p->feed.read(p->feed.arg, s->data.data, (size_t)end, e) < 0)
+	if (reserve(p, &s->data, end, e) < 0 || read_data(p, s->data.data, end, e) < 0)
 		return -1;
 	c->mat = (struct qz_mat){ .type = c->t->dtype,
 		.rows = (int64_t)c->n_rows,
@@ -164,7 +203,7 @@ fill(struct qz_pieces *p, struct slot *s, struct qz_err *e)
 	*c = (struct qz_piece){ .t = &h->t, .index = p->n_tensors - 1, .row0 = p->row };
 	c->cols = h->t.dims[h->t.n_dims - 1];
 	c->rows = c->cols ? count / c->cols : 0;
-	step = c->cols ? PIECE_ELEMENTS / c->cols / p->unit * p->unit : 0;
+	step = c->cols ? p->elements / c->cols / p->unit * p->unit : 0;
 	step = step ? step : p->unit;
 	c->n_rows = c->rows - c->row0 < step ? c->rows - c->row0 : step;
 	c->last = c->row0 + c->n_rows == c->rows;

@@ -1,6 +1,6 @@
 /* pieces - the tensors of a feed as pieces of some rows, for computing on one piece while the next is read.
  *
- * A piece is whole rows, a few megabytes; heads (unit rows) are never split.  Types that keep
+ * A piece is whole rows, a few megabytes, for a GPU tens of them; heads (unit rows) are never split.  Types that keep
  * scales in sections of their own (NF4, FP4, INT8) are held whole, once, while their pieces are under way.
  * Made for qz_flow: what qz_pieces_next() puts into a slot stays until that slot is filled again. */
 #ifndef QZ_PIECES_H
@@ -28,6 +28,9 @@ struct qz_pieces;
 struct qz_pieces *qz_pieces_new(
     const struct qz_feed *feed, int n_slots, uint64_t unit, struct qz_err *e);
 void qz_pieces_free(struct qz_pieces *p);
+/* Before the first: pieces are for this device.  For a GPU they are as large as its ops want them and lie in
+ * memory that it copies from while the host does something else.  d outlives p. */
+void qz_pieces_for(struct qz_pieces *p, struct qz_dev *d);
 /* The next piece, into the slot after the one before: 1, 0 at the end, -1. */
 int qz_pieces_next(struct qz_pieces *p, struct qz_piece **piece, struct qz_err *e);
 /* What is in a slot. */

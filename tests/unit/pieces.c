@@ -113,12 +113,36 @@ check_piece(void *arg, int slot, struct qz_err *e)
 	return 0;
 }
 
+/* Memory of a GPU's, and how much of it is there. */
+static int lent;
+
+static void *
+lend(struct qz_dev *d, size_t n, struct qz_err *e)
+{
+	(void)d, (void)e;
+	lent++;
+	return malloc(n);
+}
+
+static void
+take_back(struct qz_dev *d, void *p)
+{
+	(void)d;
+	lent -= p != NULL;
+	free(p);
+}
+
 int
 main(void)
 {
+	static const struct qz_backend gpu = {
+		.name = "a GPU", .host_alloc = lend, .host_free = take_back
+	};
+	struct qz_dev d = { &gpu };
 	struct qz_err e = { 0 };
 
-	for (int slots = 1; slots <= 4; slots++) {
+	for (int run = 0; run < 8; run++) {
+		int slots = run % 4 + 1, took;
 		struct fake f = { 0 };
 		struct qz_feed feed = { &f, fake_next, fake_read, fake_digest };
 		struct qz_flow flow = { &f, slots, read_piece, work_piece, check_piece };
@@ -128,11 +152,16 @@ main(void)
 		for (int i = 0; i < N; i++)
 			ok(qz_tensor_plan(&f.t[i], &e) == 0, "%s", shapes[i].name);
 		f.pieces = qz_pieces_new(&feed, slots, UNIT, &e);
+		if (run >= 4)
+			qz_pieces_for(f.pieces, &d);
 		got = qz_flow_run(&flow, &e);
 		ok(got == 0, "%d slots: %s", slots, got ? e.msg : "all read");
-		ok(f.tensor == N && !f.wrong && f.n_pieces > N, "%zu pieces, %zu wrong", f.n_pieces,
-		    f.wrong);
+		ok(f.tensor == N && !f.wrong && (run < 4 ? f.n_pieces > N : f.n_pieces == N),
+		    "%zu pieces, %zu wrong%s", f.n_pieces, f.wrong, run < 4 ? "" : ", for a GPU");
+		took = lent;
 		qz_pieces_free(f.pieces);
+		ok((run >= 4) == (took > 0) && !lent, "%d pieces of its memory, all given back",
+		    took);
 	}
 	return done();
 }

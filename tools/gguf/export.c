@@ -96,13 +96,32 @@ close_merge(struct qz_merge *m)
 	qz_device_close(m->d);
 }
 
+/* Weights that are searched for scales: with fewer a GPU takes longer to start than a CPU to do them. */
+static const uint64_t WORTH_A_GPU = 1 << 29;
+
+/* What auto means here. */
+static const char *
+auto_device(const struct plan *p, const struct qz_tensor *manifest)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < p->n; i++) {
+		const struct planned *t = &p->tensors[i];
+		bool plain = qz_dtype((unsigned)t->type)->plain || t->type == QZ_Q8_0;
+
+		if (t->type >= QZ_Q2_K || (!plain && t->importance))
+			n += qz_tensor_count(&manifest[i]);
+	}
+	return n >= WORTH_A_GPU ? "auto" : "cpu";
+}
+
 static int
 write_model(
     const struct request *r, struct model *m, struct plan *p, struct files *f, struct qz_err *e)
 {
 	struct qz_merge merge = { .config = p->config };
-	/* A GPU does not write K-quants: it is taken when asked for by name, and refuses them by name. */
-	const char *device = strcmp(qz_device_name, "auto") ? qz_device_name : "cpu";
+	const char *device = strcmp(qz_device_name, "auto") ? qz_device_name
+							    : auto_device(p, m->manifest);
 	int ret = open_merge(r, &merge, device, e);
 
 	if (ret == 0)

@@ -10,7 +10,7 @@
 
 enum { SLOTS = 3 };
 
-struct result { /* rows of a piece in the target's type */
+struct result { /* rows of a piece in the target's type, in host memory of the device's */
 	const void *rows;
 	void *memory;
 	size_t cap;
@@ -70,6 +70,17 @@ keep(struct job *j, const struct qz_piece *c, struct qz_err *e)
 	return bad < 0 ? 0 : not_finite(c, bad, e);
 }
 
+static int
+reserve(struct qz_dev *d, struct result *r, uint64_t n, struct qz_err *e)
+{
+	if (n <= r->cap)
+		return 0;
+	d->k->host_free(d, r->memory);
+	r->memory = d->k->host_alloc(d, (size_t)n, e);
+	r->cap = r->memory ? (size_t)n : 0;
+	return r->memory ? 0 : -1;
+}
+
 /* What is not of the target's type goes through float32. */
 static int
 convert(void *arg, int slot, struct qz_err *e)
@@ -87,13 +98,8 @@ convert(void *arg, int slot, struct qz_err *e)
 		return -1;
 	if (!changed && c->t->dtype == p->type)
 		return keep(j, c, e);
-	if (n > r->cap) {
-		free(r->memory);
-		r->memory = malloc(n);
-		r->cap = r->memory ? n : 0;
-		if (!r->memory)
-			return qz_nomem(e, n);
-	}
+	if (reserve(j->merge->d, r, n, e) < 0)
+		return -1;
 	r->rows = r->memory;
 	j->panel.importance = p->importance;
 	if ((!changed && qz_panel_load(&j->panel, c, e) < 0) ||
@@ -170,14 +176,16 @@ write_data(struct plan *p, const struct qz_feed *feed, const struct qz_merge *m,
 
 	qz_panel_init(&j.panel, m->d);
 	j.pieces = qz_pieces_new(feed, SLOTS, (uint64_t)p->config->head_dim, e);
-	if (!j.pieces)
+	if (j.pieces)
+		qz_pieces_for(j.pieces, m->d);
+	else
 		ret = -1;
 	if (ret == 0)
 		ret = qz_flow_run(&flow, e);
 	if (ret == 0)
 		ret = files_end(out, e);
 	for (int i = 0; i < SLOTS; i++)
-		free(j.results[i].memory);
+		m->d->k->host_free(m->d, j.results[i].memory);
 	qz_pieces_free(j.pieces);
 	qz_panel_free(&j.panel);
 	return ret;
