@@ -220,7 +220,7 @@ block_scales(enum qz_dtype type, bool weighted, int part, struct block *b, const
 
 /* Codes of 16 elements, stored with +top, where the scale as read back is not zero. */
 QZ_GGML_FN void
-symmetric_codes(uint8_t *codes, const float *x, float d, int top)
+symmetric_codes(uint8_t *__restrict__ codes, const float *__restrict__ x, float d, int top)
 {
 	if (d == 0)
 		return;
@@ -230,7 +230,8 @@ symmetric_codes(uint8_t *codes, const float *x, float d, int top)
 }
 
 QZ_GGML_FN void
-affine_again(uint8_t *codes, const float *x, int len, float d, float m, int top)
+affine_again(
+    uint8_t *__restrict__ codes, const float *__restrict__ x, int len, float d, float m, int top)
 {
 	if (d == 0)
 		return;
@@ -240,7 +241,7 @@ affine_again(uint8_t *codes, const float *x, int len, float d, float m, int top)
 }
 
 QZ_GGML_FN void
-nonlinear_codes(uint8_t *codes, const float *x, float d)
+nonlinear_codes(uint8_t *__restrict__ codes, const float *__restrict__ x, float d)
 {
 	float inverse = d != 0 ? 1 / d : 0;
 

@@ -24,7 +24,7 @@
 #define QZ_GGML_UNROLL _Pragma("unroll")
 #define QZ_GGML_LOOP _Pragma("unroll 1") /* what is inside is long */
 #else
-#define QZ_GGML_FN static inline
+#define QZ_GGML_FN static inline __attribute__((always_inline))
 #define QZ_GGML_UNROLL
 #define QZ_GGML_LOOP
 #endif
@@ -113,18 +113,22 @@ nearest(float f)
 {
 	int i = (int)(qz_f32_bits(f + 12582912.0f) & 0x7fffff) - 0x400000;
 
-	return f == f ? i : 0;
+	return i & -(int)(f == f);
 }
 
 /* The value of largest magnitude, the first of equals, with its sign. */
 QZ_GGML_FN float
 extreme_of(const float *x, int n)
 {
-	float max = 0;
+	float big = 0, max = 0;
 
 	QZ_GGML_UNROLL
-	for (int i = 0; i < n; i++)
-		max = fabsf(x[i]) > fabsf(max) ? x[i] : max;
+	for (int i = 0; i < n; i++) {
+		float a = fabsf(x[i]);
+
+		max = a > big ? x[i] : max;
+		big = a > big ? a : big;
+	}
 	return max;
 }
 
