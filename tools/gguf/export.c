@@ -6,6 +6,7 @@
 
 #include "kernels/backend.h"
 #include "libcore/base/num.h"
+#include "libcore/base/pool.h"
 #include "tools/gguf/choose.h"
 #include "tools/gguf/keys.h"
 #include "tools/gguf/report.h"
@@ -96,23 +97,23 @@ close_merge(struct qz_merge *m)
 	qz_device_close(m->d);
 }
 
-/* Weights that are searched for scales: with fewer a GPU takes longer to start than a CPU to do them. */
-static const uint64_t WORTH_A_GPU = 1 << 29;
-
-/* What auto means here. */
+/* What auto means here: a GPU where a CPU would still search for scales when a GPU has started and the model has
+ * been read, which nothing can hide.  Rates are rounded ones (kernels/NOTES.md); bytes are the same either way. */
 static const char *
 auto_device(const struct plan *p, const struct qz_tensor *manifest)
 {
-	uint64_t n = 0;
+	static const double WEIGHTS = 1.5e8, BYTES = 5e9, START = 0.7; /* a second and thread; s */
+	double threads = qz_threads > 0 ? (double)qz_threads : qz_pool_cpus(), n = 0, bytes = 0;
 
 	for (size_t i = 0; i < p->n; i++) {
 		const struct planned *t = &p->tensors[i];
 		bool plain = qz_dtype((unsigned)t->type)->plain || t->type == QZ_Q8_0;
 
+		bytes += (double)manifest[i].nbytes;
 		if (t->type >= QZ_Q2_K || (!plain && t->importance))
-			n += qz_tensor_count(&manifest[i]);
+			n += (double)qz_tensor_count(&manifest[i]);
 	}
-	return n >= WORTH_A_GPU ? "auto" : "cpu";
+	return n / (WEIGHTS * threads) > bytes / BYTES + START ? "auto" : "cpu";
 }
 
 static int
