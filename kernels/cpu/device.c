@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "kernels/cpu/device.h"
+#include "libcore/base/memory.h"
 
 int
 CPU(count)(void)
@@ -76,21 +76,11 @@ CPU(describe)(struct qz_dev *d, char *text, size_t n)
 	    CPU(threads)(d), CPU(threads)(d) == 1 ? "" : "s", (double)CPU(memory)(d) / 1e9);
 }
 
-/* What the system can still give, within the limit of the control group. */
 uint64_t
 CPU(memory)(struct qz_dev *d)
 {
-	uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-	char text[128];
-
 	(void)d;
-	read_line("/proc/meminfo", "MemAvailable", text, sizeof text);
-	if (text[0])
-		bytes = strtoull(text, NULL, 10) * 1024;
-	read_line("/sys/fs/cgroup/memory.max", "", text, sizeof text);
-	if (text[0] >= '0' && text[0] <= '9' && strtoull(text, NULL, 10) < bytes)
-		bytes = strtoull(text, NULL, 10);
-	return bytes;
+	return qz_memory_free("");
 }
 
 uint64_t
