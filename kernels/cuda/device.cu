@@ -297,14 +297,15 @@ free_memory(struct qz_dev *d, void *p)
 	qz_cuda_rc(d, "cudaFree", cudaFree(p)); /* waits for what still uses it */
 }
 
-/* What the host gives may change as soon as this returns: pageable memory is staged by the driver. */
+/* What the host gives may change as soon as this returns: pageable memory is staged by the driver.  The device's
+ * side may be pinned host memory, where an optimizer's states lie. */
 static void
 copy_in(struct qz_dev *d, void *device, const void *host, size_t nbytes)
 {
 	qz_cuda_op(d, "copy to the device", static_cast<int64_t>(nbytes));
 	if (nbytes)
 		qz_cuda_rc(d, "cudaMemcpyAsync",
-		    cudaMemcpyAsync(device, host, nbytes, cudaMemcpyHostToDevice, cuda_dev(d)->stream));
+		    cudaMemcpyAsync(device, host, nbytes, cudaMemcpyDefault, cuda_dev(d)->stream));
 }
 
 static void
@@ -314,7 +315,7 @@ copy_out(struct qz_dev *d, void *host, const void *device, size_t nbytes)
 	cudaError_t rc = cudaSetDevice(cuda_dev(d)->index);
 
 	if (rc == cudaSuccess && nbytes)
-		rc = cudaMemcpyAsync(host, device, nbytes, cudaMemcpyDeviceToHost, s);
+		rc = cudaMemcpyAsync(host, device, nbytes, cudaMemcpyDefault, s);
 	if (rc == cudaSuccess)
 		rc = cudaStreamSynchronize(s);
 	qz_cuda_rc(d, "copy to the host", rc); /* most often the op before it */

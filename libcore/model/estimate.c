@@ -7,6 +7,9 @@
 static const double STREAM = 0.85, SKINNY = 0.6;
 /* A copy beside a product slows it down by this part of the copy's time (measured on an H200: 7 %). */
 static const double DRAG = 0.07;
+/* Share of the link that a kernel reaches which reads and writes host memory in words of a warp: 128 bytes with
+ * 24 of their own. */
+static const double MAPPED = 0.8;
 /* Bytes of a 4-bit weight with its block constants. */
 static const double PACKED = 0.516;
 
@@ -16,6 +19,7 @@ struct clock {
 	const struct qz_rates *r;
 	int64_t t, max_len;
 	double act, par; /* bytes */
+	bool embed_host, states_host;
 	double now, lane[2];
 };
 
@@ -63,6 +67,14 @@ decode(struct qz_dev *d, const struct qz_mat *w)
 		stream(d, (double)w->rows * (double)w->cols * (PACKED + clock_of(d)->act));
 }
 
+/* Masks of dropout for t tokens. */
+static void
+drop(struct qz_dev *d, const struct qz_linear *l, double t, double seconds)
+{
+	if (l->rank && l->dropout > 0)
+		clock_of(d)->now += seconds * t * (double)l->w.cols;
+}
+
 static void
 e_linear(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x, int64_t tokens)
 {
@@ -75,6 +87,7 @@ e_linear(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x, 
 		double rows = (double)l[i].w.rows, cols = (double)l[i].w.cols;
 
 		decode(d, &l[i].w);
+		drop(d, &l[i], t, clock_of(d)->r->drop);
 		if (l[i].rank)
 			skinny(d, (l[i].plus ? 2 : 1) * t * rows * act);
 		product(d, t, rows, cols);
@@ -95,6 +108,8 @@ e_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act 
 	for (int i = 0; i < n_l; i++) {
 		double rows = (double)l[i].w.rows, cols = (double)l[i].w.cols;
 
+		/* dA's share comes with linear_da() where x is not there yet; the masks are drawn here. */
+		drop(d, &l[i], t, clock_of(d)->r->drop_bwd);
 		if (l[i].rank)
 			skinny(d, 2 * t * rows * act);
 		if (!dx)
@@ -136,9 +151,14 @@ e_attention_bwd(struct qz_dev *d, const struct qz_attn *a)
 static void
 e_embed(struct qz_dev *d, qz_act *y, const struct qz_mat *table, const uint32_t *ids, int64_t t)
 {
+	double nbytes = (double)(t * table->cols) * clock_of(d)->act;
+
 	(void)y;
 	(void)ids;
-	stream(d, 2 * (double)(t * table->cols) * clock_of(d)->act);
+	if (clock_of(d)->embed_host)
+		pass(d, nbytes / (MAPPED * clock_of(d)->r->link));
+	else
+		stream(d, 2 * nbytes);
 }
 
 static void
@@ -246,6 +266,46 @@ e_sum_squares(struct qz_dev *d, double *sum, const qz_par *x, int64_t n)
 	stream(d, (double)n * clock_of(d)->par);
 }
 
+/* p and g, the copy of p, and states: so many bytes that are read and written. */
+static void
+optimizer(struct qz_dev *d, int64_t n, const qz_act *copy, double states)
+{
+	struct clock *c = clock_of(d);
+	double nbytes = (double)n * (3 * c->par + (copy ? c->act : 0));
+	double here = (nbytes + (c->states_host ? 0 : 2 * states)) / (STREAM * c->r->copy);
+	double away = c->states_host ? states / (MAPPED * c->r->link) : 0; /* both ways at once */
+
+	pass(d, here > away ? here : away);
+}
+
+static void
+e_adamw(struct qz_dev *d, const struct qz_adamw *args, const double *sum, qz_par *p, qz_par *m,
+    qz_par *v, const qz_par *g, qz_act *copy, int64_t n)
+{
+	(void)args;
+	(void)sum;
+	(void)p;
+	(void)m;
+	(void)v;
+	(void)g;
+	optimizer(d, n, copy, 2 * (double)n * clock_of(d)->par);
+}
+
+static void
+e_adamw8(struct qz_dev *d, const struct qz_adamw *args, const double *sum, qz_par *p, uint8_t *m,
+    uint8_t *v, float *absmax_m, float *absmax_v, const qz_par *g, qz_act *copy, int64_t n)
+{
+	(void)args;
+	(void)sum;
+	(void)p;
+	(void)m;
+	(void)v;
+	(void)absmax_m;
+	(void)absmax_v;
+	(void)g;
+	optimizer(d, n, copy, 2 * (double)n * (1 + 4.0 / QZ_ADAMW8_BLOCK));
+}
+
 static void
 e_cast(
     struct qz_dev *d, void *y, enum qz_dtype y_type, const void *x, enum qz_dtype x_type, int64_t n)
@@ -322,6 +382,8 @@ begin(struct clock *c, struct qz_dev *dev, const struct qz_rates *r)
 	c->k.head_bwd = e_head_bwd;
 	c->k.cross_entropy = e_cross_entropy;
 	c->k.sum_squares = e_sum_squares;
+	c->k.adamw = e_adamw;
+	c->k.adamw8 = e_adamw8;
 	c->k.cast = e_cast;
 	c->k.fill = e_fill;
 	c->k.copy_in = e_copy;
@@ -367,17 +429,19 @@ qz_estimate_step(double *seconds, struct qz_dev *dev, const struct qz_config *c,
 
 	begin(&clock, dev, r);
 	clock.t = shape->room.tokens;
+	clock.embed_host = shape->policy.embed_host;
+	clock.states_host = shape->states_host;
 	ret = shapes_of(&w, c, quantized ? QZ_NF4 : act, act, e);
 	if (ret == 0)
 		ret = qz_net_pretend(&n, dev, &clock.dev, &w, l, shape, e);
 	if (ret == 0) {
 		n.dropping = true;
+		n.k->fill(n.dev, n.g, 0, n.lora.n_par * n.k->par_size);
 		qz_net_forward(&n);
 		qz_net_loss(&n, 0, 1);
 		qz_net_backward(&n);
 		n.k->sum_squares(n.dev, n.sum, n.g, (int64_t)n.lora.n_par);
-		/* the optimizer: 32 bytes a parameter */
-		stream(&clock.dev, 32 * (double)n.lora.n_par);
+		qz_net_update(&n);
 		qz_net_close(&n);
 	}
 	*seconds = clock.now;

@@ -373,20 +373,25 @@ kernel_need(const struct qz_net *n)
 	return need;
 }
 
+/* Gradients, m and v; the latter may lie in host memory. */
 static void
 layout_states(struct qz_net *n, struct bump *b)
 {
+	struct qz_plan away = { 0 };
+	struct bump host = { .base = n->states, .plan = &away };
+	struct bump *s = n->shape.states_host ? &host : b;
 	int64_t count = (int64_t)n->lora.n_par, blocks = count / QZ_ADAMW8_BLOCK;
 	bool codes = n->shape.optim == QZ_OPTIM_ADAMW8;
 	size_t size = codes ? 1 : n->k->par_size;
 
 	n->g = take(b, QZ_USE_GRADIENTS, count, n->k->par_size);
-	n->m = take(b, QZ_USE_OPTIMIZER, count, size);
-	n->v = take(b, QZ_USE_OPTIMIZER, count, size);
-	if (!codes)
-		return;
-	n->absmax_m = take(b, QZ_USE_OPTIMIZER, blocks, sizeof *n->absmax_m);
-	n->absmax_v = take(b, QZ_USE_OPTIMIZER, blocks, sizeof *n->absmax_v);
+	n->m = take(s, QZ_USE_OPTIMIZER, count, size);
+	n->v = take(s, QZ_USE_OPTIMIZER, count, size);
+	if (codes) {
+		n->absmax_m = take(s, QZ_USE_OPTIMIZER, blocks, sizeof *n->absmax_m);
+		n->absmax_v = take(s, QZ_USE_OPTIMIZER, blocks, sizeof *n->absmax_v);
+	}
+	n->states_bytes = host.at;
 }
 
 uint64_t
@@ -417,6 +422,7 @@ qz_net_layout(struct qz_net *n, void *base, struct qz_plan *plan)
 	n->workspace = take(b, QZ_USE_KERNELS, (int64_t)workspace, 1);
 	for (int u = 0; u < QZ_USE_N; u++)
 		b->plan->total += b->plan->bytes[u];
-	b->plan->host = qz_net_host_bytes(n);
+	b->plan->host_states = n->states_bytes;
+	b->plan->host = qz_net_host_bytes(n) + n->states_bytes;
 	return b->at;
 }

@@ -91,34 +91,40 @@ qz_net_pretend(struct qz_net *n, struct qz_dev *real, struct qz_dev *dev,
 	return 0;
 }
 
-/* cos and sin of a position, computed in float64 and rounded once. */
+/* cos and sin of a few positions, computed in float64 and rounded once. */
 static void
-rope_row(struct qz_net *n, int64_t pos, const double *freq, double *wide, float *narrow)
+rope_rows(
+    struct qz_net *n, int64_t first, int64_t count, const double *freq, double *wide, float *narrow)
 {
 	int64_t half = n->c.head_dim / 2, row = 2 * half;
 
-	for (int64_t i = 0; i < half; i++) {
-		wide[2 * i] = cos((double)pos * freq[i]);
-		wide[2 * i + 1] = sin((double)pos * freq[i]);
+	for (int64_t i = 0; i < count * half; i++) {
+		double angle = (double)(first + i / half) * freq[i % half];
+
+		wide[2 * i] = cos(angle);
+		wide[2 * i + 1] = sin(angle);
 	}
-	for (int64_t i = 0; i < row; i++)
+	for (int64_t i = 0; i < count * row; i++)
 		narrow[i] = (float)wide[i];
-	n->k->copy_in(n->dev, (char *)n->rope + (size_t)(pos * row) * n->k->par_size,
-	    n->k->par_type == QZ_F64 ? (void *)wide : narrow, (size_t)row * n->k->par_size);
+	n->k->copy_in(n->dev, (char *)n->rope + (size_t)(first * row) * n->k->par_size,
+	    n->k->par_type == QZ_F64 ? (void *)wide : narrow,
+	    (size_t)(count * row) * n->k->par_size);
 }
 
 static int
 fill_rope(struct qz_net *n, struct qz_err *e)
 {
-	size_t d = (size_t)n->c.head_dim;
-	double *freq = malloc(d * sizeof *freq), *wide = malloc(d * sizeof *wide);
-	float *narrow = malloc(d * sizeof *narrow);
-	int ret = freq && wide && narrow ? 0 : qz_nomem(e, d * sizeof *wide);
+	enum { ROWS = 1024 };
+	size_t d = (size_t)n->c.head_dim, most = ROWS * d;
+	double *freq = malloc(d * sizeof *freq), *wide = malloc(most * sizeof *wide);
+	float *narrow = malloc(most * sizeof *narrow);
+	int ret = freq && wide && narrow ? 0 : qz_nomem(e, most * sizeof *wide);
 
 	if (ret == 0)
 		qz_config_rope(&n->c, freq);
-	for (int64_t pos = 0; ret == 0 && pos < n->positions; pos++)
-		rope_row(n, pos, freq, wide, narrow);
+	for (int64_t at = 0; ret == 0 && at < n->positions; at += ROWS)
+		rope_rows(
+		    n, at, n->positions - at < ROWS ? n->positions - at : ROWS, freq, wide, narrow);
 	if (ret == 0)
 		ret = n->k->sync(n->dev, e);
 	free(narrow);
@@ -148,6 +154,19 @@ qz_net_adapter_changed(struct qz_net *n)
 		    n->dev, n->pa, n->k->act_type, n->p, n->k->par_type, (int64_t)n->lora.n_par);
 }
 
+void
+qz_net_update(struct qz_net *n)
+{
+	qz_act *copy = n->pa == n->p ? NULL : n->pa;
+	int64_t count = (int64_t)n->lora.n_par;
+
+	if (n->shape.optim == QZ_OPTIM_ADAMW8)
+		n->k->adamw8(n->dev, n->adamw, n->sum, n->p, n->m, n->v, n->absmax_m, n->absmax_v,
+		    n->g, copy, count);
+	else
+		n->k->adamw(n->dev, n->adamw, n->sum, n->p, n->m, n->v, n->g, copy, count);
+}
+
 int
 qz_net_open(struct qz_net *n, const struct qz_weights *w, const struct qz_lora *l,
     const struct qz_net_shape *shape, struct qz_err *e)
@@ -158,13 +177,23 @@ qz_net_open(struct qz_net *n, const struct qz_weights *w, const struct qz_lora *
 	n->base = n->k->alloc(n->dev, qz_net_layout(n, NULL, &n->plan), e);
 	if (!n->base)
 		goto fail;
+	if (n->states_bytes) {
+		n->states = n->k->host_alloc(n->dev, n->states_bytes, e);
+		if (!n->states) {
+			qz_at(e, "the optimizer's states");
+			goto fail;
+		}
+		memset(n->states, 0, n->states_bytes);
+	}
 	n->plan = (struct qz_plan){ .bytes = { [QZ_USE_WEIGHTS] = w->nbytes } };
 	qz_net_layout(n, n->base, &n->plan);
 	n->k->set_workspace(n->dev, n->workspace, (size_t)n->plan.bytes[QZ_USE_KERNELS]);
 	if (qz_net_host_bytes(n)) {
 		n->host = n->k->host_alloc(n->dev, qz_net_host_bytes(n), e);
-		if (!n->host)
+		if (!n->host) {
+			qz_at(e, "activations that wait in host memory");
 			goto fail;
+		}
 	}
 	/* Adapter, its copy, gradients and states are what comes first. */
 	n->k->fill(n->dev, n->base, 0,
@@ -185,8 +214,8 @@ qz_net_close(struct qz_net *n)
 	if (n->base) {
 		n->k->set_workspace(n->dev, NULL, 0);
 		n->k->free(n->dev, n->base);
-		if (n->host)
-			n->k->host_free(n->dev, n->host);
+		n->k->host_free(n->dev, n->host);
+		n->k->host_free(n->dev, n->states);
 	}
 	free(n->layers);
 	free(n->cache);

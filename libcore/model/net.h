@@ -37,6 +37,8 @@ struct qz_net_shape {
 	bool train;
 	bool any_order; /* attention may add up in any order: faster, other bits each time */
 	enum qz_optim optim;
+	bool
+	    states_host; /* m and v lie in host memory, where the optimizer reads and writes them */
 	struct qz_policy policy;
 };
 enum { QZ_LOGITS_BYTES = 64 << 20 };
@@ -59,8 +61,11 @@ enum qz_use {
 struct qz_plan {
 	uint64_t bytes[QZ_USE_N];
 	uint64_t total;
-	uint64_t host;  /* of host memory beside it, where the device is not the host */
-	double seconds; /* a step is predicted to take, 0: not known */
+	uint64_t
+	    host; /* of host memory beside it, where the device is not the host: activations, ... */
+	uint64_t host_embed,
+	    host_states; /* ... and of that the embedding and the optimizer's states */
+	double seconds;  /* a step is predicted to take, 0: not known */
 };
 const char *qz_use_name(enum qz_use u);
 
@@ -93,6 +98,7 @@ struct qz_net {
 
 	qz_par *p, *g;              /* [lora.n_par]; g, m, v only to train */
 	qz_act *pa;                 /* p as ops read it; p itself where act and par are one type */
+	char *states;               /* host memory of m and v, with shape.states_host */
 	void *m, *v;                /* [lora.n_par] elements of par, or 8-bit codes ... */
 	float *absmax_m, *absmax_v; /* ... and then [lora.n_par / QZ_ADAMW8_BLOCK], else NULL */
 	struct qz_adamw *adamw;     /* device memory */
@@ -103,7 +109,7 @@ struct qz_net {
 	char *host; /* x of the first x_host layers, attention parts of attn_host layers */
 	struct qz_kept away[2]; /* where two of those lie on the device ... */
 	char *away_at[2];       /* ... each in one piece */
-	uint64_t away_bytes;
+	uint64_t away_bytes, states_bytes;
 	qz_act *slot[2];                     /* ... and where two of them lie on the device */
 	struct qz_mat (*cache)[QZ_PROJ_N];   /* [layers], decoded ones; data NULL: not cached */
 	qz_act *x_out;                       /* (T, hidden): what the last layer gives */
@@ -143,6 +149,8 @@ int qz_net_pretend(struct qz_net *n, struct qz_dev *real, struct qz_dev *dev,
     const struct qz_weights *w, const struct qz_lora *l, const struct qz_net_shape *shape,
     struct qz_err *e);
 
+/* The optimizer's step with what n->adamw and n->sum hold. */
+void qz_net_update(struct qz_net *n);
 /* p has changed: pa follows.  (The optimizer writes both.) */
 void qz_net_adapter_changed(struct qz_net *n);
 /* Elements of par from and to float32; waits.  What is put into p is in pa too. */

@@ -4,7 +4,20 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CHUNK_MIN = 1024, CHUNKS = 7, HOST_PARTS = 4 };
+#include "libcore/base/memory.h"
+#include "libcore/base/num.h"
+
+enum { CHUNK_MIN = 1024, CHUNKS = 10, HOST_PARTS = 4 };
+/* Host memory that no plan takes: the tool's own, a window of the base, what the driver pins. */
+static const uint64_t HOST_LEFT = 256 << 20;
+
+static uint64_t
+host_free(void)
+{
+	uint64_t free = qz_memory_free("");
+
+	return free > HOST_LEFT ? free - HOST_LEFT : 0;
+}
 
 int
 qz_plan_ask_device(struct qz_plan_ask *ask, struct qz_rates *rates,
@@ -13,11 +26,23 @@ qz_plan_ask_device(struct qz_plan_ask *ask, struct qz_rates *rates,
 	const struct qz_backend *k = ask->dev->k;
 
 	if (k->used(ask->dev)) {
-		if (qz_rates_measure(
-			rates, ask->dev, ask->config, &shape->room, shape->any_order, e) < 0)
+		uint64_t before = k->used(ask->dev), after;
+
+		if (qz_rates_get(rates, ask->dev, ask->config, ask->lora, &shape->room,
+			shape->any_order, e) < 0)
 			return -1;
+		/* What libraries took when the rates were measured they will take again. */
+		after = k->used(ask->dev);
+		if (after < before + rates->libraries)
+			after = before + rates->libraries;
 		ask->rates = rates;
-		ask->device = k->used(ask->dev) - loaded;
+		ask->device = after - loaded;
+		ask->host = host_free();
+	} else if (shape->states_host) {
+		return qz_fail(e, QZ_EUSAGE,
+		    "--optim-offload is for GPUs: on %s the optimizer's states are in host memory "
+		    "anyway",
+		    k->name);
 	}
 	/* What is loaded already is no longer in what the device can give. */
 	ask->budget = memory ? memory : k->memory(ask->dev) + ask->device + loaded;
@@ -51,7 +76,8 @@ count(struct qz_plan *plan, const struct qz_net_shape *shape, const struct qz_pl
 		return -1;
 	plan->bytes[QZ_USE_DEVICE] = ask->device;
 	plan->total += ask->device;
-	plan->host += shape->policy.embed_host ? ask->embed : 0;
+	plan->host_embed = shape->policy.embed_host ? ask->embed : 0;
+	plan->host += plan->host_embed;
 	return 0;
 }
 
@@ -130,10 +156,33 @@ fill_cache(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz_pla
 /* Compares ways by time where it is known; else the first that fits stays. */
 struct search {
 	const struct qz_plan_ask *ask;
-	struct qz_plan plan, least; /* of the best that fits; of the smallest */
-	struct qz_policy policy, least_policy;
-	bool found, any;
+	/* Of the best that fits; of the smallest that host memory suffices for; of those for which it does not the
+	 * one with least there that fits on the device, or else the smallest. */
+	struct qz_plan plan, least, far;
+	struct qz_policy policy, least_policy, far_policy;
+	bool found, any, any_far, far_fits;
 };
+
+/* Keeps the smallest that do not fit. */
+static void
+note(struct search *s, const struct qz_plan *plan, const struct qz_policy *policy, bool fits)
+{
+	bool better = fits ? !s->far_fits || plan->host < s->far.host
+			   : !s->far_fits && plan->total < s->far.total;
+
+	if (plan->host <= s->ask->host) {
+		if (s->any && plan->total >= s->least.total)
+			return;
+		s->any = true;
+		s->least = *plan;
+		s->least_policy = *policy;
+	} else if (!s->any_far || better) {
+		s->any_far = true;
+		s->far_fits = fits;
+		s->far = *plan;
+		s->far_policy = *policy;
+	}
+}
 
 static int
 try(struct search *s, struct qz_net_shape *shape, bool away, struct qz_err *e)
@@ -143,12 +192,8 @@ try(struct search *s, struct qz_net_shape *shape, bool away, struct qz_err *e)
 
 	if (found < 0)
 		return -1;
-	if (!s->any || plan.total < s->least.total) {
-		s->least = plan;
-		s->least_policy = shape->policy;
-	}
-	s->any = true;
-	if (!found || (s->found && !s->ask->rates))
+	note(s, &plan, &shape->policy, found);
+	if (!found || plan.host > s->ask->host || (s->found && !s->ask->rates))
 		return 0;
 	if (s->ask->rates && quantized(s->ask) && fill_cache(&plan, shape, s->ask, e) < 0)
 		return -1;
@@ -196,7 +241,7 @@ try_parts(struct search *s, struct qz_net_shape *shape, const struct qz_policy *
 
 int
 qz_plan_choose(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz_plan_ask *ask,
-    struct qz_err *e)
+    uint64_t *more_host, struct qz_err *e)
 {
 	struct search s = { .ask = ask };
 	bool apart = ask->device > 0; /* host memory is something else than the device's */
@@ -211,8 +256,10 @@ qz_plan_choose(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz
 			if (host == HOST_PARTS && try_parts(&s, shape, &at, true, e) < 0)
 				return -1;
 		}
-	*plan = s.found ? s.plan : s.least;
-	shape->policy = s.found ? s.policy : s.least_policy;
+	*plan = s.found ? s.plan : s.any ? s.least : s.far;
+	shape->policy = s.found ? s.policy : s.any ? s.least_policy : s.far_policy;
+	if (more_host)
+		*more_host = !s.found && s.far_fits ? s.far.host : 0;
 	return s.found;
 }
 
@@ -225,6 +272,49 @@ add(char *out, size_t n, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(out + at, n - at, fmt, ap);
 	va_end(ap);
+}
+
+void
+qz_plan_short_text(
+    const struct qz_plan *p, const struct qz_plan_ask *ask, uint64_t more_host, char *out, size_t n)
+{
+	char need[16], have[16], host[16], more[16];
+
+	qz_num_bytes(p->total, need);
+	qz_num_bytes(ask->budget, have);
+	qz_num_bytes(ask->host, host);
+	qz_num_bytes(more_host ? more_host : p->host, more);
+	if (p->total <= ask->budget) {
+		snprintf(
+		    out, n, "training takes %s of host memory at least, %s are free", more, host);
+		return;
+	}
+	snprintf(out, n, "training takes %s at least, there are %s", need, have);
+	if (more_host)
+		add(out, n, ", which would do with %s of host memory, of which %s are free", more,
+		    host);
+}
+
+void
+qz_plan_host_text(const struct qz_plan *p, char *out, size_t n)
+{
+	const struct {
+		const char *name;
+		uint64_t bytes;
+	} rows[] = {
+		{ "activations", p->host - p->host_embed - p->host_states },
+		{ "embedding", p->host_embed },
+		{ "optimizer", p->host_states },
+	};
+	char bytes[16];
+
+	*out = '\0';
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		if (!rows[i].bytes)
+			continue;
+		qz_num_bytes(rows[i].bytes, bytes);
+		add(out, n, "%s%s %s", *out ? ", " : "", rows[i].name, bytes);
+	}
 }
 
 void

@@ -5,7 +5,7 @@
 #include "libcore/base/clock.h"
 #include "libcore/model/estimate.h"
 
-enum { RUNS = 3, COPY = 64 << 20, TOKENS_MAX = 4096, LENGTH_MAX = 16384 };
+enum { RUNS = 3, PAIR = 2, FEW = 64, COPY = 64 << 20, TOKENS_MAX = 4096, LENGTH_MAX = 16384 };
 /* Parts of heads must be so much faster than none to be worth their memory. */
 static const double WORTH = 1.05;
 
@@ -18,7 +18,10 @@ struct probe {
 	char *memory, *host;
 	int32_t *starts, *starts_host;
 	bool any_order;
-	int parts;
+	int parts, rank; /* rank 0: no dropout */
+	float dropout;
+	struct qz_linear pair[PAIR];
+	char *x, *dx;
 };
 
 /* The best of a few runs of `times` calls, per call. */
@@ -54,6 +57,93 @@ product(struct probe *p)
 	struct qz_linear l = { .w = w, .y = x + (size_t)(p->t * p->c->hidden) * act };
 
 	p->k->linear(p->d, &l, 1, x, p->t);
+}
+
+/* Bytes of one of what lies in the memory for a pair: x and dx; y and dy; s; da, db. */
+struct pair_sizes {
+	size_t in, narrow, s, da, db;
+};
+
+static struct pair_sizes
+pair_sizes(const struct probe *p)
+{
+	size_t act = p->k->act_size, par = p->k->par_size;
+	size_t t = (size_t)p->t, hidden = (size_t)p->c->hidden, rank = (size_t)p->rank;
+
+	return (struct pair_sizes){ t * hidden * act, t * FEW * act, t * rank * act,
+		rank * hidden * par, FEW * rank * par };
+}
+
+static size_t
+pair_bytes(const struct probe *p)
+{
+	struct pair_sizes z = pair_sizes(p);
+
+	return 2 * z.in + PAIR * (2 * z.narrow + z.s + z.da + z.db);
+}
+
+/* Two adapted projections of one input to a few outputs. */
+static void
+lay_out_pair(struct probe *p)
+{
+	struct pair_sizes z = pair_sizes(p);
+	size_t act = p->k->act_size, a = (size_t)(p->rank * p->c->hidden) * act;
+	char *at = p->memory;
+
+	p->x = at;
+	p->dx = at += z.in;
+	for (int i = 0; i < PAIR; i++)
+		p->pair[i] = (struct qz_linear){ .w = { .type = p->k->act_type,
+						     .rows = FEW,
+						     .cols = p->c->hidden,
+						     .data = p->x },
+			.rank = p->rank,
+			.scale = 1,
+			.stream = (uint64_t)i,
+			.a = p->x + (size_t)i * a, /* any numbers do */
+			.b = p->x,
+			.lds = PAIR * p->rank };
+	at += z.in;
+	for (int i = 0; i < PAIR; i++) {
+		p->pair[i].y = at + (size_t)i * z.narrow;
+		p->pair[i].dy = at + (size_t)(PAIR + i) * z.narrow;
+	}
+	at += 2 * PAIR * z.narrow;
+	for (int i = 0; i < PAIR; i++) {
+		p->pair[i].s = at + (size_t)(i * p->rank) * act;
+		p->pair[i].da = at + PAIR * z.s + (size_t)i * z.da;
+		p->pair[i].db = at + PAIR * (z.s + z.da) + (size_t)i * z.db;
+	}
+}
+
+static void
+forward(struct probe *p)
+{
+	p->k->linear(p->d, p->pair, PAIR, p->x, p->t);
+}
+
+static void
+backward(struct probe *p)
+{
+	p->k->linear_bwd(p->d, p->pair, PAIR, p->x, p->dx, p->t, false);
+}
+
+/* What dropout adds to op, for an element of one input. */
+static int
+measure_drop(struct probe *p, void (*op)(struct probe *), double *seconds, struct qz_err *e)
+{
+	double without, with, elements = (double)PAIR * (double)p->t * (double)p->c->hidden;
+
+	for (int i = 0; i < PAIR; i++)
+		p->pair[i].dropout = 0;
+	if (best(p, op, 8, &without, e) < 0)
+		return -1;
+	for (int i = 0; i < PAIR; i++)
+		p->pair[i].dropout = p->dropout;
+	if (best(p, op, 8, &with, e) < 0)
+		return -1;
+	*seconds = with > without ? (with - without) / elements : 0;
+	return 0;
 }
 
 static struct qz_attn
@@ -155,7 +245,12 @@ measure(struct qz_rates *r, struct probe *p, struct qz_err *e)
 	if (best(p, smallest, 100, &s, e) < 0)
 		return -1;
 	r->launch = s;
-	return 0;
+	if (!p->rank)
+		return 0;
+	lay_out_pair(p);
+	return measure_drop(p, forward, &r->drop, e) < 0
+		   ? -1
+		   : measure_drop(p, backward, &r->drop_bwd, e);
 }
 
 /* Attention's gradients by parts of the heads; what there is no memory for is not measured. */
@@ -226,16 +321,24 @@ set_sizes(struct probe *p, const struct qz_extent *room)
 
 int
 qz_rates_measure(struct qz_rates *r, struct qz_dev *dev, const struct qz_config *c,
-    const struct qz_extent *room, bool any_order, struct qz_err *e)
+    const struct qz_lora *l, const struct qz_extent *room, bool any_order, struct qz_err *e)
 {
-	struct probe p = { .d = dev, .k = dev->k, .c = c, .any_order = any_order };
+	struct probe p = { .d = dev,
+		.k = dev->k,
+		.c = c,
+		.any_order = any_order,
+		.rank = l->dropout > 0 ? l->rank : 0,
+		.dropout = (float)l->dropout };
 	struct qz_need ask = { .heads = (int)c->heads,
 		.kv_heads = (int)c->kv_heads,
 		.head_dim = (int)c->head_dim,
 		.any_order = any_order,
 		.weight = c->ffn * c->hidden,
 		.group = c->ffn * c->hidden,
-		.width = c->ffn };
+		.width = c->ffn,
+		.rank_sum = PAIR * p.rank,
+		.dropout = p.rank > 0 };
+	uint64_t before = p.k->used(dev);
 	size_t act = p.k->act_size, products, scores_bytes, need, workspace, starts_bytes;
 	int32_t *starts;
 	char *ws = NULL;
@@ -251,6 +354,8 @@ qz_rates_measure(struct qz_rates *r, struct qz_dev *dev, const struct qz_config 
 		       (size_t)(p.rows * c->heads) * p.k->par_size + 4096;
 	need = products > scores_bytes ? products : scores_bytes;
 	need = need > 2 * COPY ? need : 2 * COPY;
+	if (p.rank && need < pair_bytes(&p))
+		need = pair_bytes(&p);
 	workspace = p.k->workspace(dev, &ask);
 	starts_bytes = (size_t)(p.docs + 1) * sizeof *starts;
 	starts = malloc(starts_bytes);
@@ -275,8 +380,8 @@ qz_rates_measure(struct qz_rates *r, struct qz_dev *dev, const struct qz_config 
 	p.k->free(dev, ws);
 	p.k->free(dev, p.starts);
 	p.k->free(dev, p.memory);
-	if (p.host)
-		p.k->host_free(dev, p.host);
+	p.k->host_free(dev, p.host);
 	free(starts);
+	r->libraries = p.k->used(dev) > before ? p.k->used(dev) - before : 0;
 	return ret;
 }

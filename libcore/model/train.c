@@ -213,7 +213,6 @@ static void
 update(struct qz_train *t, const struct qz_report *r)
 {
 	struct qz_net *n = t->net;
-	qz_act *copy = n->pa == n->p ? NULL : n->pa;
 	struct qz_adamw args = { .lr = r->lr,
 		.beta1 = t->o.beta1,
 		.beta2 = t->o.beta2,
@@ -224,12 +223,7 @@ update(struct qz_train *t, const struct qz_report *r)
 		.scale = r->scale };
 
 	n->k->copy_in(n->dev, n->adamw, &args, sizeof args);
-	if (n->shape.optim == QZ_OPTIM_ADAMW8)
-		n->k->adamw8(n->dev, n->adamw, n->sum, n->p, n->m, n->v, n->absmax_m, n->absmax_v,
-		    n->g, copy, (int64_t)n->lora.n_par);
-	else
-		n->k->adamw(
-		    n->dev, n->adamw, n->sum, n->p, n->m, n->v, n->g, copy, (int64_t)n->lora.n_par);
+	qz_net_update(n);
 }
 
 int

@@ -114,7 +114,7 @@ qz_weights_tensor(struct qz_weights *w, const struct qz_tensor *t, struct qz_err
 	if (in_host(w)) {
 		w->host = w->dev->k->host_alloc(w->dev, need, e);
 		w->place = w->host;
-		return w->host ? 0 : -1;
+		return w->host ? 0 : qz_at(e, "the embedding, for host memory");
 	}
 	if (w->room - w->at < need && add_block(w, need, e) < 0)
 		return -1;
@@ -292,7 +292,7 @@ qz_weights_free(struct qz_weights *w)
 {
 	for (size_t i = 0; i < w->n_blocks; i++)
 		w->dev->k->free(w->dev, w->blocks[i]);
-	if (w->host)
+	if (w->dev)
 		w->dev->k->host_free(w->dev, w->host);
 	free(w->blocks);
 	free(w->layers);

@@ -227,6 +227,10 @@ refuse() {
 	[[ $output == *"a row of "*" tokens alone takes "* ]]
 }
 
+@test "--optim-offload is refused where states are in host memory anyway" {
+	refuse 2 "--optim-offload is for GPUs: on cpu" -d cpu -b model --optim-offload --dry-run train.qz
+}
+
 @test "a dry run prints the plan and writes nothing" {
 	run --separate-stderr qz-train -b model --dry-run -o x.qz train.qz
 	[ "$status" -eq 0 ]

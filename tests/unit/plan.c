@@ -1,4 +1,5 @@
 /* The plan of memory: what it counts is what is taken, and the policy follows the budget. */
+#include "libcore/base/num.h"
 #include "libcore/model/plan.h"
 #include "tests/unit/tap.h"
 #include "tests/unit/tiny.h"
@@ -26,7 +27,7 @@ choose(uint64_t budget, struct qz_policy *policy, int *fits)
 		.dev = dev, .config = &config, .lora = &lora, .weights = 1000, .budget = budget
 	};
 
-	*fits = qz_plan_choose(&p, &shape, &ask, &e);
+	*fits = qz_plan_choose(&p, &shape, &ask, NULL, &e);
 	*policy = shape.policy;
 	return p;
 }
@@ -96,12 +97,13 @@ check_ways(void)
 	struct qz_err e;
 
 	k.workspace = workspace;
-	fits = qz_plan_choose(&p, &shape, &ask, &e);
+	fits = qz_plan_choose(&p, &shape, &ask, NULL, &e);
 	ok(fits == 1 && shape.policy.attention_parts == 1, "with much memory all heads at once: %d",
 	    shape.policy.attention_parts);
 	ok(p.bytes[QZ_USE_KERNELS] >= 2 * 4 * 64 * 64 * (uint64_t)config.heads,
 	    "which the workspace has room for: %llu", (unsigned long long)p.bytes[QZ_USE_KERNELS]);
-	for (ask.budget = p.total; qz_plan_choose(&p, &shape, &ask, &e) == 1; ask.budget -= 4096) {
+	for (ask.budget = p.total; qz_plan_choose(&p, &shape, &ask, NULL, &e) == 1;
+	     ask.budget -= 4096) {
 		seen[shape.policy.attention_parts]++;
 		within &= p.total <= ask.budget;
 		slower &= p.seconds >= last.seconds;
@@ -113,7 +115,7 @@ check_ways(void)
 	ask.dev = cpu;
 	ask.rates = NULL;
 	ask.budget = UINT64_MAX;
-	ok(qz_plan_choose(&p, &shape, &ask, &e) == 1 && shape.policy.attention_parts == 0,
+	ok(qz_plan_choose(&p, &shape, &ask, NULL, &e) == 1 && shape.policy.attention_parts == 0,
 	    "on the CPU there are no parts");
 }
 
@@ -158,6 +160,126 @@ check_parts(void)
 	qz_weights_free(&w);
 }
 
+/* A device whose host memory is another one: no plan takes more of it than there is. */
+static void
+check_host(void)
+{
+	struct qz_plan_ask ask = { .dev = dev,
+		.config = &config,
+		.lora = &lora,
+		.weights = 100000,
+		.embed = 50000,
+		.device = 1000,
+		.host = UINT64_MAX };
+	struct qz_net_shape shape = shape_of(256);
+	struct qz_plan p, less;
+	uint64_t more, far;
+	char text[200], want[200], a[16], b[16], c[16], f[16];
+	struct qz_err e;
+	int within = 1, fits;
+
+	fits = qz_plan_choose(&p, &shape, &ask, &more, &e);
+	far = p.host;
+	ok(fits == 0 && p.host > p.host_embed && p.host_embed == 50000 && !more,
+	    "the smallest plan has %llu bytes in host memory", (unsigned long long)p.host);
+	ask.budget = p.total;
+	ok(qz_plan_choose(&p, &shape, &ask, &more, &e) == 1 && p.total <= ask.budget,
+	    "which fits exactly");
+	ask.host = far - 1;
+	fits = qz_plan_choose(&less, &shape, &ask, &more, &e);
+	ok(fits == 0 && more == far && less.host <= ask.host && less.total > ask.budget,
+	    "with a byte less of host memory it does not: %llu", (unsigned long long)more);
+	qz_plan_short_text(&less, &ask, more, text, sizeof text);
+	qz_num_bytes(less.total, a);
+	qz_num_bytes(ask.budget, b);
+	qz_num_bytes(far, c);
+	qz_num_bytes(ask.host, f);
+	snprintf(want, sizeof want,
+	    "training takes %s at least, there are %s, which would do with %s of host memory, of "
+	    "which "
+	    "%s are free",
+	    a, b, c, f);
+	is(text, want, "and why");
+	ask.budget = less.total;
+	ok(qz_plan_choose(&p, &shape, &ask, &more, &e) == 1 && p.host <= ask.host,
+	    "what it says fits, fits");
+	for (ask.host = far; ask.host > 100000; ask.host -= 9999)
+		if (qz_plan_choose(&p, &shape, &ask, &more, &e) == 1 && p.host > ask.host)
+			within = 0;
+	ok(within, "no plan takes more than there is");
+	ask.host = 10;
+	shape.states_host = true;
+	ask.budget = UINT64_MAX;
+	fits = qz_plan_choose(&p, &shape, &ask, &more, &e);
+	qz_plan_short_text(&p, &ask, more, text, sizeof text);
+	qz_num_bytes(p.host_states, a);
+	snprintf(want, sizeof want, "training takes %s of host memory at least, 10 B are free", a);
+	ok(fits == 0 && p.host == p.host_states && more == p.host, "states that must lie there");
+	is(text, want, "and why");
+	ask.host = p.host;
+	ok(qz_plan_choose(&p, &shape, &ask, &more, &e) == 1 && !p.bytes[QZ_USE_OPTIMIZER],
+	    "and fit exactly");
+	qz_plan_host_text(&p, text, sizeof text);
+	snprintf(want, sizeof want, "optimizer %s", a);
+	is(text, want, "in words");
+	ok(qz_plan_ask_device(&ask, NULL, &shape, 0, 0, &e) < 0 && e.code == QZ_EUSAGE,
+	    "the CPU refuses it: %s", e.msg);
+}
+
+/* Seconds of the estimate, with a rate that makes one thing dear. */
+static double
+estimate(const struct qz_rates *r, double dropout, const struct qz_net_shape *shape)
+{
+	struct qz_lora l = lora;
+	double seconds = 0;
+	struct qz_err e;
+
+	l.dropout = dropout;
+	if (qz_estimate_step(&seconds, dev, &config, &l, shape, r, true, &e) < 0)
+		ok(0, "%s", e.msg);
+	return seconds;
+}
+
+static bool
+near(double a, double b)
+{
+	return a > b * (1 - 1e-9) && a < b * (1 + 1e-9);
+}
+
+static void
+check_estimate(void)
+{
+	struct qz_rates r = { .product = 1e30,
+		.attention = 1e30,
+		.attention_bwd = { 1e30 },
+		.copy = 1e30,
+		.link = 1e6,
+		.launch = 1e-30,
+		.drop = 1e-3,
+		.drop_bwd = 2e-3 };
+	struct qz_net_shape shape = shape_of(256);
+	double elements = 0, codes = 2 * (double)lora.n_par * (1 + 4.0 / QZ_ADAMW8_BLOCK), one;
+	int64_t rows, cols;
+
+	for (int p = 0; p < QZ_PROJ_N; p++) {
+		qz_proj_shape(&config, (enum qz_proj)p, &rows, &cols);
+		elements += (double)(256 * cols * config.layers);
+	}
+	ok(estimate(&r, 0, &shape) < 1e-6, "no dropout, nothing in host memory: no time");
+	one = estimate(&r, 0.1, &shape);
+	ok(near(one, 3e-3 * elements), "dropout of %g elements: %g s", elements, one);
+	shape.policy.x_only = config.layers;
+	one = estimate(&r, 0.1, &shape);
+	ok(one > 3e-3 * elements && one < 4e-3 * elements,
+	    "layers that are computed again draw their masks again: %g s", one);
+	r.drop = r.drop_bwd = 0;
+	shape.states_host = true;
+	ok(near(estimate(&r, 0, &shape), 2 * 8 / 2 * (double)lora.n_par / (0.8 * r.link)),
+	    "adamw's states in host memory, both ways at once");
+	shape.optim = QZ_OPTIM_ADAMW8;
+	ok(near(estimate(&r, 0, &shape), codes / (0.8 * r.link)), "and adamw8bit's");
+}
+
 static const struct {
 	struct qz_policy policy;
 	const char *text;
@@ -185,6 +307,8 @@ main(void)
 	check_budgets();
 	check_parts();
 	check_ways();
+	check_host();
+	check_estimate();
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
 		char got[200];
 

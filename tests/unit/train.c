@@ -8,6 +8,7 @@
 
 static struct qz_dev *dev;
 static enum qz_optim optim;
+static bool offload;
 static const int lengths[] = { 7, 5, 9, 3, 8, 6, 4, 0 };
 
 static const struct {
@@ -58,7 +59,9 @@ struct model {
 static void
 start(struct model *m, struct qz_train_options o, const struct qz_reduce *reduce)
 {
-	struct qz_net_shape shape = { .logits_bytes = 2000, .optim = optim };
+	struct qz_net_shape shape = {
+		.logits_bytes = 2000, .optim = optim, .states_host = offload
+	};
 	struct qz_err e;
 
 	m->c = tiny_config("llama", false);
@@ -599,6 +602,80 @@ check_visit(void)
 	stop(&m);
 }
 
+/* States in host memory: the same adapter, m and v, and no room for them on the device. */
+static void
+check_offload(void)
+{
+	struct qz_train_options o = options(4, 1, 6);
+	double *here, *there, loss, again;
+	struct model a, b;
+	uint64_t n;
+
+	start(&a, o, NULL);
+	offload = true;
+	start(&b, o, NULL);
+	offload = false;
+	n = a.net.lora.n_par;
+	ok(!b.net.plan.bytes[QZ_USE_OPTIMIZER] &&
+		b.net.plan.host_states == a.net.plan.bytes[QZ_USE_OPTIMIZER] &&
+		b.net.plan.host == b.net.plan.host_states && !a.net.plan.host,
+	    "%s's states: %llu bytes of host memory", qz_optim_name(optim),
+	    (unsigned long long)b.net.plan.host);
+	here = states(&a, &loss);
+	there = states(&b, &again);
+	ok(loss == again && !memcmp(here, there, 3 * n * sizeof *here),
+	    "and the same adapter, m and v");
+	free(here);
+	free(there);
+	stop(&a);
+	stop(&b);
+}
+
+/* Devices whose host memory is at an end: a sentence, and nothing is left behind. */
+static void *
+no_memory(struct qz_dev *d, size_t nbytes, struct qz_err *e)
+{
+	(void)d;
+	qz_fail(e, QZ_EIO, "cannot pin %zu bytes", nbytes);
+	return NULL;
+}
+
+static void
+check_no_host_memory(void)
+{
+	static const struct {
+		bool states;
+		struct qz_policy policy;
+		const char *why;
+	} cases[] = {
+		{ true, { 0 }, "the optimizer's states: cannot pin 114688 bytes" },
+		{ false, { .x_only = 2, .x_host = 2 },
+		    "activations that wait in host memory: cannot pin 7680 bytes" },
+	};
+	struct qz_train_options o = options(4, 1, 1);
+	struct qz_backend k = *dev->k;
+	struct model m;
+
+	start(&m, o, NULL);
+	k.host_alloc = no_memory;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct qz_net_shape shape = m.net.shape;
+		const struct qz_backend *real = dev->k;
+		struct qz_net n;
+		struct qz_err e;
+		int ret;
+
+		shape.states_host = cases[i].states;
+		shape.policy = cases[i].policy;
+		dev->k = &k;
+		ret = qz_net_open(&n, &m.w, &m.lora, &shape, &e);
+		dev->k = real;
+		ok(ret == -1 && !n.base && !n.layers, "no net");
+		is(e.msg, cases[i].why, "and why");
+	}
+	stop(&m);
+}
+
 int
 main(void)
 {
@@ -626,7 +703,10 @@ main(void)
 	check_not_finite();
 	check_scaled();
 	check_codes();
+	check_offload();
 	optim = QZ_OPTIM_ADAMW;
+	check_offload();
+	check_no_host_memory();
 	check_visit();
 	qz_device_close(dev);
 	dev = qz_device_open("cpu", 2, &e);

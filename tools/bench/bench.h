@@ -17,11 +17,12 @@ struct bench_options {
 	double seconds;    /* ops: about this long an op */
 	double temperature, top_p;
 	int64_t seed;
-	int64_t rows, length, rank, steps, warmup; /* train */
+	int64_t rows, rank, steps, warmup; /* train */
+	const char *length;                /* a number, or max */
 	double dropout;
 	const char *optim;
 	uint64_t memory;
-	bool any_order;
+	bool any_order, dry_run, optim_offload;
 	const char *output; /* imatrix: where it goes, NULL: standard output */
 	const char *form;   /* imatrix: gguf or dat */
 	int64_t chunks;     /* imatrix: of the first so many rows, 0: all */

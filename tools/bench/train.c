@@ -15,10 +15,13 @@
 #include "tools/common/meter.h"
 
 enum { ALPHA = 32, RUNS_MAX = 10000, TRACED = 400, SHOWN = 40, TRACE_STEPS = 3 };
+enum { LENGTH_MAX = 1 << 24, LENGTH_TRIED = 16384 };
 
 struct bench {
 	struct qz_dev *d;
 	const struct bench_options *o;
+	int64_t length, steps, warmup;
+	bool longest; /* the longest rows that fit, one step */
 	struct qz_config c;
 	struct qz_lora lora;
 	struct qz_data data;
@@ -31,21 +34,96 @@ struct bench {
 	struct qz_plan plan;
 };
 
-static int
-prepare(struct bench *b, struct qz_err *e)
+/* Rows of `length` tokens that are all trained but the first, as qz_random_data() makes them. */
+static void
+set_length(struct bench *b, int64_t length)
 {
-	const struct bench_options *o = b->o;
-	struct qz_plan_ask ask = { .dev = b->d, .config = &b->c, .lora = &b->lora };
+	int64_t rows = b->o->rows;
+
+	b->length = length;
+	b->shape.room = (struct qz_extent){ rows * length, rows, rows * (length - 1), length };
+	b->shape.losses = rows * (length - 1);
+}
+
+static int
+does_not_fit(struct bench *b, const struct qz_plan_ask *ask, uint64_t more_host, struct qz_err *e)
+{
+	char lack[300];
+
+	qz_plan_short_text(&b->plan, ask, more_host, lack, sizeof lack);
+	return qz_fail(
+	    e, QZ_EIO, "%lld x %lld tokens: %s", (long long)b->o->rows, (long long)b->length, lack);
+}
+
+/* Sets the longest length for which there is a plan.  That does not depend on rates. */
+static int
+find_longest(struct bench *b, const struct qz_plan_ask *asked, struct qz_err *e)
+{
+	struct qz_plan_ask ask = *asked;
+	int64_t lo = 1, hi = LENGTH_MAX / b->o->rows;
+	uint64_t more_host;
 	int fits;
 
+	ask.rates = NULL;
+	while (lo < hi) {
+		int64_t mid = hi - (hi - lo) / 2;
+
+		set_length(b, mid);
+		fits = qz_plan_choose(&b->plan, &b->shape, &ask, &more_host, e);
+		if (fits < 0)
+			return -1;
+		lo = fits ? mid : lo;
+		hi = fits ? hi : mid - 1;
+	}
+	if (lo < 2)
+		return does_not_fit(b, &ask, more_host, e);
+	set_length(b, lo);
+	return 0;
+}
+
+static int
+make_plan(struct bench *b, struct qz_err *e)
+{
+	struct qz_plan_ask ask = { .dev = b->d, .config = &b->c, .lora = &b->lora };
+	const struct bench_options *o = b->o;
+	uint64_t more_host;
+	int fits;
+
+	if (qz_random_weights(NULL, NULL, &b->c, 0, false, &ask.weights, &ask.embed, e) < 0)
+		return -1;
+	set_length(b, b->longest ? LENGTH_TRIED : b->length);
+	if (qz_plan_ask_device(&ask, &b->rates, &b->shape, o->memory, 0, e) < 0)
+		return -1;
+	if (b->longest && find_longest(b, &ask, e) < 0)
+		return -1;
+	/* Rates are those of such a length, which the longest that are measured stand for. */
+	if (b->longest && b->length < LENGTH_TRIED &&
+	    qz_plan_ask_device(&ask, &b->rates, &b->shape, o->memory, 0, e) < 0)
+		return -1;
+	fits = qz_plan_choose(&b->plan, &b->shape, &ask, &more_host, e);
+	if (fits < 0)
+		return -1;
+	return fits ? 0 : does_not_fit(b, &ask, more_host, e);
+}
+
+static int
+set_options(struct bench *b, struct qz_err *e)
+{
+	const struct bench_options *o = b->o;
+
+	b->longest = !strcmp(o->length, "max");
+	b->steps = b->longest ? 1 : o->steps;
+	b->warmup = b->longest ? 0 : o->warmup;
+	if (!b->longest && (qz_num_int(o->length, &b->length, e) < 0 || b->length < 2 ||
+			       b->length > LENGTH_MAX / o->rows))
+		return qz_fail(e, QZ_EUSAGE, "--length %s: max or a number from 2 to %lld expected",
+		    o->length, (long long)(LENGTH_MAX / o->rows));
 	if (bench_shape(o->shape, &b->c, e) < 0 ||
-	    qz_random_data(&b->data, o->rows, o->length, b->c.vocab, (uint64_t)o->seed, e) < 0 ||
-	    qz_lora_uniform(&b->lora, &b->c, (int)o->rank, ALPHA, o->dropout, QZ_PROJ_ALL, e) < 0 ||
-	    qz_random_weights(NULL, NULL, &b->c, 0, false, &ask.weights, &ask.embed, e) < 0)
+	    qz_lora_uniform(&b->lora, &b->c, (int)o->rank, ALPHA, o->dropout, QZ_PROJ_ALL, e) < 0)
 		return -1;
 	b->run = (struct qz_train_options){ .batch = o->rows,
 		.accumulate = 1,
-		.steps = o->warmup + o->steps + (o->trace ? TRACE_STEPS : 0),
+		.steps = b->warmup + b->steps + (o->trace ? TRACE_STEPS : 0),
 		.schedule = QZ_SCHEDULE_CONSTANT,
 		.lr = 2e-4,
 		.beta1 = 0.9,
@@ -54,25 +132,20 @@ prepare(struct bench *b, struct qz_err *e)
 		.weight_decay = 0.01,
 		.clip = 1,
 		.seed = (uint64_t)o->seed };
-	b->shape.logits_bytes = QZ_LOGITS_BYTES;
-	b->shape.any_order = o->any_order;
-	b->shape.optim = (enum qz_optim)qz_optim_by_name(o->optim);
-	if (qz_train_shape(&b->run, &b->data, NULL, &b->shape, e) < 0)
-		return -1;
-	if (qz_plan_ask_device(&ask, &b->rates, &b->shape, o->memory, 0, e) < 0)
-		return -1;
-	fits = qz_plan_choose(&b->plan, &b->shape, &ask, e);
-	if (fits < 0)
-		return -1;
-	if (!fits)
-		return qz_fail(e, QZ_EIO, "a step takes %llu bytes at least, there are %llu",
-		    (unsigned long long)b->plan.total, (unsigned long long)ask.budget);
+	b->shape = (struct qz_net_shape){ .logits_bytes = QZ_LOGITS_BYTES,
+		.train = true,
+		.any_order = o->any_order,
+		.optim = (enum qz_optim)qz_optim_by_name(o->optim),
+		.states_host = o->optim_offload };
 	return 0;
 }
 
 static int
 load(struct bench *b, struct qz_err *e)
 {
+	if (qz_random_data(&b->data, b->o->rows, b->length, b->c.vocab, (uint64_t)b->o->seed, e) <
+	    0)
+		return -1;
 	if (qz_random_weights(&b->weights, b->d, &b->c, (uint64_t)b->o->seed,
 		b->shape.policy.embed_host, NULL, NULL, e) < 0)
 		return -1;
@@ -80,7 +153,7 @@ load(struct bench *b, struct qz_err *e)
 		return -1;
 	if (qz_train_begin(&b->train, &b->net, &b->data, &b->run, NULL, e) < 0)
 		return -1;
-	return qz_train_warm(&b->train, e);
+	return b->longest ? 0 : qz_train_warm(&b->train, e);
 }
 
 static int
@@ -96,7 +169,7 @@ static double
 least_flops(const struct bench *b)
 {
 	const struct qz_config *c = &b->c;
-	double t = (double)(b->o->rows * b->o->length), linear = 0, attention;
+	double t = (double)(b->o->rows * b->length), linear = 0, attention;
 
 	for (int p = 0; p < QZ_PROJ_N; p++) {
 		int64_t rows, cols;
@@ -105,7 +178,7 @@ least_flops(const struct bench *b)
 		linear += 2 * (double)rows * (double)cols;
 	}
 	/* Causal: half of the scores.  Forward has 2 products of that size, backward 5. */
-	attention = 7 * (double)(c->heads * c->head_dim) * (double)b->o->length;
+	attention = 7 * (double)(c->heads * c->head_dim) * (double)b->length;
 	return t * (2 * (double)c->layers * linear + (double)c->layers * attention +
 		       4 * (double)c->vocab * (double)c->hidden);
 }
@@ -113,12 +186,12 @@ least_flops(const struct bench *b)
 static void
 show_plan(const struct bench *b)
 {
-	char bytes[16], policy[300], about[300];
+	char bytes[16], policy[300], about[300], host[100];
 
 	b->d->k->describe(b->d, about, sizeof about);
-	printf("%s\n%s, %lld x %lld tokens, rank %lld, dropout %g, %s\n", about, b->o->shape,
-	    (long long)b->o->rows, (long long)b->o->length, (long long)b->o->rank, b->o->dropout,
-	    b->o->optim);
+	printf("%s\n%s, %lld x %lld tokens%s, rank %lld, dropout %g, %s\n", about, b->o->shape,
+	    (long long)b->o->rows, (long long)b->length, b->longest ? " (no more fit)" : "",
+	    (long long)b->o->rank, b->o->dropout, b->o->optim);
 	for (int u = 0; u < QZ_USE_N; u++) {
 		if (!b->plan.bytes[u])
 			continue;
@@ -130,7 +203,8 @@ show_plan(const struct bench *b)
 	printf("  %-20s %9s\n", "memory", bytes);
 	if (b->plan.host) {
 		qz_num_bytes(b->plan.host, bytes);
-		printf("  %-20s %9s\n", "host memory", bytes);
+		qz_plan_host_text(&b->plan, host, sizeof host);
+		printf("  %-20s %9s  %s\n", "host memory", bytes, host);
 	}
 	printf("  backward pass: %s\n", policy);
 	if (b->plan.seconds > 0)
@@ -140,6 +214,16 @@ show_plan(const struct bench *b)
 		    1e3 * b->plan.seconds, 1e-12 * b->rates.product, 1e-12 * b->rates.attention,
 		    1e-12 * b->rates.attention_bwd[b->shape.policy.attention_parts],
 		    1e-12 * b->rates.copy, 1e-9 * b->rates.link, 1e6 * b->rates.launch);
+}
+
+static void
+show_plan_json(const struct bench *b)
+{
+	printf("{\"shape\":\"%s\",\"rows\":%lld,\"length\":%lld,\"planned\":%llu,\"host\":%llu,"
+	       "\"predicted_ms\":%.3f}\n",
+	    b->o->shape, (long long)b->o->rows, (long long)b->length,
+	    (unsigned long long)b->plan.total, (unsigned long long)b->plan.host,
+	    1e3 * b->plan.seconds);
 }
 
 static void
@@ -182,7 +266,7 @@ trace(struct bench *b, struct qz_err *e)
 static void
 show(const struct bench *b, const struct qz_report *r, double seconds, double low, double high)
 {
-	double tokens = (double)(b->o->rows * b->o->length), flops = least_flops(b);
+	double tokens = (double)(b->o->rows * b->length), flops = least_flops(b);
 	uint64_t used = b->d->k->used(b->d), memory = used ? used : qz_peak_memory();
 	char norm[32] = "null";
 
@@ -193,7 +277,7 @@ show(const struct bench *b, const struct qz_report *r, double seconds, double lo
 		       "\"high\":%.3f,\"tokens_per_second\":%.1f,\"memory\":%llu,\"planned\":%llu,"
 		       "\"predicted_ms\":%.3f,\"tflops\":%.1f,\"loss\":%.6f,\"grad_norm\":%s,"
 		       "\"scale\":%.0f,\"skipped\":%lld}\n",
-		    b->o->shape, (long long)b->o->rows, (long long)b->o->length, 1e3 * seconds,
+		    b->o->shape, (long long)b->o->rows, (long long)b->length, 1e3 * seconds,
 		    1e3 * low, 1e3 * high, tokens / seconds, (unsigned long long)memory,
 		    (unsigned long long)b->plan.total, 1e3 * b->plan.seconds,
 		    1e-12 * flops / seconds, r->loss, norm, b->train.scale.factor,
@@ -214,12 +298,12 @@ show(const struct bench *b, const struct qz_report *r, double seconds, double lo
 static int
 measure(struct bench *b, struct qz_err *e)
 {
-	int64_t steps = b->o->steps < RUNS_MAX ? b->o->steps : RUNS_MAX;
+	int64_t steps = b->steps < RUNS_MAX ? b->steps : RUNS_MAX;
 	double *runs = calloc((size_t)steps, sizeof *runs), start;
 	struct qz_report r = { 0 };
 	int ret = runs ? 0 : qz_nomem(e, (size_t)steps * sizeof *runs);
 
-	for (int64_t i = 0; ret == 0 && i < b->o->warmup; i++)
+	for (int64_t i = 0; ret == 0 && i < b->warmup; i++)
 		ret = qz_train_step(&b->train, &r, e);
 	for (int64_t i = 0; ret == 0 && i < steps; i++) {
 		start = qz_clock();
@@ -234,6 +318,16 @@ measure(struct bench *b, struct qz_err *e)
 	return ret;
 }
 
+/* The steps, after the plan has been shown. */
+static int
+steps(struct bench *b, struct qz_err *e)
+{
+	fflush(stdout);
+	if (load(b, e) < 0 || measure(b, e) < 0)
+		return -1;
+	return b->o->trace && !b->o->json ? trace(b, e) : 0;
+}
+
 int
 bench_train(struct qz_dev *d, const struct bench_options *o, char **args, struct qz_err *e)
 {
@@ -241,15 +335,15 @@ bench_train(struct qz_dev *d, const struct bench_options *o, char **args, struct
 	int ret;
 
 	(void)args;
-	ret = prepare(&b, e);
+	ret = set_options(&b, e);
 	if (ret == 0)
-		ret = load(&b, e);
+		ret = make_plan(&b, e);
+	if (ret == 0 && o->dry_run && o->json)
+		show_plan_json(&b);
 	if (ret == 0 && !o->json)
 		show_plan(&b);
-	if (ret == 0)
-		ret = measure(&b, e);
-	if (ret == 0 && o->trace && !o->json)
-		ret = trace(&b, e);
+	if (ret == 0 && !o->dry_run)
+		ret = steps(&b, e);
 	qz_train_end(&b.train);
 	qz_net_close(&b.net);
 	qz_weights_free(&b.weights);

@@ -36,33 +36,36 @@ check_lengths(const struct run *r)
 
 /* The smallest change that would fit, or what is needed at least. */
 static int
-does_not_fit(struct run *r, const struct qz_plan_ask *ask, struct qz_err *e)
+does_not_fit(struct run *r, const struct qz_plan_ask *ask, uint64_t more_host, struct qz_err *e)
 {
-	char need[16], have[16], with[16];
+	char with[16], lack[300];
 	struct qz_train_options o = r->o;
 	struct qz_net_shape shape = r->shape;
 	struct qz_plan p = r->plan;
 
-	qz_num_bytes(r->plan.total, need);
-	qz_num_bytes(r->budget, have);
+	qz_plan_short_text(&r->plan, ask, more_host, lack, sizeof lack);
 	while (o.batch > 1) {
 		o.accumulate *= o.batch / (o.batch / 2);
 		o.batch /= 2;
 		if (qz_train_shape(&o, &r->data, r->eval.n ? &r->eval : NULL, &shape, e) < 0)
 			return -1;
-		if (qz_plan_choose(&p, &shape, ask, e) <= 0)
+		if (qz_plan_choose(&p, &shape, ask, NULL, e) <= 0)
 			continue;
 		qz_num_bytes(p.total, with);
-		return qz_fail(e, QZ_EIO,
-		    "training takes %s at least, there are %s; --batch %lld --accumulate %lld "
-		    "takes %s",
-		    need, have, (long long)o.batch, (long long)o.accumulate, with);
+		return qz_fail(e, QZ_EIO, "%s; --batch %lld --accumulate %lld takes %s", lack,
+		    (long long)o.batch, (long long)o.accumulate, with);
 	}
+	if (p.total <= ask->budget)
+		return qz_fail(e, QZ_EIO,
+		    "%s; a row of %lld tokens alone is too much: shorter rows (qz-tokenize -l)%s "
+		    "are needed",
+		    lack, (long long)shape.room.tokens,
+		    p.host_states ? ", or no --optim-offload," : "");
 	qz_num_bytes(p.total, with);
 	return qz_fail(e, QZ_EIO,
-	    "training takes %s at least, there are %s; a row of %lld tokens alone takes %s: "
-	    "--memory %llu or shorter rows (qz-tokenize -l) are needed",
-	    need, have, (long long)shape.room.tokens, with, (unsigned long long)p.total);
+	    "%s; a row of %lld tokens alone takes %s: --memory %llu or shorter rows (qz-tokenize "
+	    "-l) are needed",
+	    lack, (long long)shape.room.tokens, with, (unsigned long long)p.total);
 }
 
 /* Before the weights are there, when the base tells their sizes.  embed: of them, an embedding that may lie
@@ -75,21 +78,23 @@ make_plan(struct run *r, uint64_t weights, uint64_t embed, struct qz_err *e)
 		.lora = &r->lora,
 		.weights = weights,
 		.embed = r->loaded ? 0 : embed };
+	uint64_t more_host;
 	int fits;
 
 	r->shape.logits_bytes = QZ_LOGITS_BYTES;
 	r->shape.any_order = train_opt.any_order;
 	r->shape.optim = (enum qz_optim)qz_optim_by_name(train_opt.optim);
+	r->shape.states_host = train_opt.optim_offload;
 	if (qz_train_shape(&r->o, &r->data, r->eval.n ? &r->eval : NULL, &r->shape, e) < 0)
 		return -1;
 	if (qz_plan_ask_device(
 		&ask, &r->rates, &r->shape, train_opt.memory, r->loaded ? weights : 0, e) < 0)
 		return -1;
 	r->budget = ask.budget;
-	fits = qz_plan_choose(&r->plan, &r->shape, &ask, e);
+	fits = qz_plan_choose(&r->plan, &r->shape, &ask, &more_host, e);
 	if (fits < 0)
 		return -1;
-	return fits ? check_lengths(r) : does_not_fit(r, &ask, e);
+	return fits ? check_lengths(r) : does_not_fit(r, &ask, more_host, e);
 }
 
 static void

@@ -65,6 +65,11 @@ static const struct qz_opt opts[] = {
 	    "Use this optimizer: adamw, with states in float32, or adamw8bit, with states in a "
 	    "quarter of the memory.",
 	    0, 0, "adamw|adamw8bit" },
+	{ 0, "optim-offload", QZ_OPT_FLAG, &OPT.optim_offload, NULL,
+	    "Keep the optimizer's states in the host's memory, which a GPU reads and writes once a "
+	    "step. The adapter is the same, bit for bit. Refused where states are there anyway, "
+	    "on the CPU.",
+	    0, 0, NULL },
 	{ 0, "seed", QZ_OPT_INT, &OPT.seed, "N",
 	    "Draw the first A, the order of the rows and dropout from this number.", 0, 9e15,
 	    NULL },

@@ -11,7 +11,7 @@
 static void
 show_memory(const struct run *r, FILE *to)
 {
-	char bytes[16], most[16];
+	char bytes[16], most[16], host[100];
 
 	for (int u = 0; u < QZ_USE_N; u++) {
 		if (!r->plan.bytes[u])
@@ -24,7 +24,8 @@ show_memory(const struct run *r, FILE *to)
 	fprintf(to, "  %-20s %9s  of %s\n", "memory", bytes, most);
 	if (r->plan.host) {
 		qz_num_bytes(r->plan.host, bytes);
-		fprintf(to, "  %-20s %9s\n", "host memory", bytes);
+		qz_plan_host_text(&r->plan, host, sizeof host);
+		fprintf(to, "  %-20s %9s  %s\n", "host memory", bytes, host);
 	}
 }
 

@@ -14,7 +14,7 @@ struct train_options {
 	int64_t rank, warmup, steps, batch, accumulate, seed, eval_every, save_every;
 	double alpha, dropout, lr, epochs, clip, weight_decay;
 	uint64_t memory;
-	bool dry_run, any_order;
+	bool dry_run, any_order, optim_offload;
 };
 extern struct train_options train_opt;
 
