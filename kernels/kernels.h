@@ -150,6 +150,8 @@ struct qz_trace {
 
 enum { QZ_PARTS_MAX = 8 };
 
+struct qz_upload;
+
 #define QZ_KERNELS_ABI 6
 
 struct qz_backend {
@@ -189,6 +191,17 @@ struct qz_backend {
 	 * on start after the lane's copies up to now. */
 	void (*side_copy)(struct qz_dev *d, int lane, void *to, const void *from, size_t nbytes);
 	void (*side_wait)(struct qz_dev *d, int lane);
+
+	/* Filling device memory beside the ops, for a thread of its own, a few of which may do so at a time:
+	 * through two windows of `window` bytes of pinned memory that take turns.  upload_open is NULL where device
+	 * memory is the host's: any thread may write there.  window: the next one, once it is free; send: its
+	 * first n bytes go to the device; wait: all that was sent is there.  The first two are refused with a
+	 * message (NULL), or -1. */
+	struct qz_upload *(*upload_open)(struct qz_dev *d, size_t window, struct qz_err *e);
+	void *(*upload_window)(struct qz_upload *u, struct qz_err *e);
+	int (*upload_send)(struct qz_upload *u, void *device, size_t n, struct qz_err *e);
+	int (*upload_wait)(struct qz_upload *u, struct qz_err *e);
+	void (*upload_close)(struct qz_upload *u);
 
 	/* on: ops may try several ways of computing the shapes that they meet, time them, and keep the fastest
 	 * for this run and later ones on this machine; what they compute meanwhile is of no use; false:

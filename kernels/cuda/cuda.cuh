@@ -116,6 +116,13 @@ void qz_cuda_side_copy(struct qz_dev *d, int lane, void *to, const void *from, s
 void qz_cuda_side_wait(struct qz_dev *d, int lane);
 void qz_cuda_side_end(struct qz_dev *d);
 
+/* upload.cu */
+struct qz_upload *qz_cuda_upload_open(struct qz_dev *d, size_t window, struct qz_err *e);
+void *qz_cuda_upload_window(struct qz_upload *u, struct qz_err *e);
+int qz_cuda_upload_send(struct qz_upload *u, void *device, size_t n, struct qz_err *e);
+int qz_cuda_upload_wait(struct qz_upload *u, struct qz_err *e);
+void qz_cuda_upload_close(struct qz_upload *u);
+
 /* gemm.cu */
 
 /* c (m, n) = alpha * op(a) op(b) + plus, row-major, op(a) (m, k), op(b) (k, n); ta, tb: the matrix in

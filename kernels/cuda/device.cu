@@ -418,6 +418,11 @@ table(void)
 	k.host_free = qz_cuda_host_free;
 	k.side_copy = qz_cuda_side_copy;
 	k.side_wait = qz_cuda_side_wait;
+	k.upload_open = qz_cuda_upload_open;
+	k.upload_window = qz_cuda_upload_window;
+	k.upload_send = qz_cuda_upload_send;
+	k.upload_wait = qz_cuda_upload_wait;
+	k.upload_close = qz_cuda_upload_close;
 	k.tune = qz_cuda_tune;
 	k.trace = qz_cuda_trace_on;
 	k.trace_read = qz_cuda_trace_read;

@@ -169,10 +169,16 @@ qz_in_some(struct qz_in *in, void *data, size_t n, struct qz_err *e)
 }
 
 static int
-ends_early(struct qz_in *in, uint64_t missing, struct qz_err *e)
+ends_at(const struct qz_in *in, uint64_t offset, uint64_t missing, struct qz_err *e)
 {
 	return qz_fail(e, QZ_EDATA, "%s: ends at byte %llu, %llu more were expected", in->name,
-	    (unsigned long long)in->offset, (unsigned long long)missing);
+	    (unsigned long long)offset, (unsigned long long)missing);
+}
+
+static int
+ends_early(struct qz_in *in, uint64_t missing, struct qz_err *e)
+{
+	return ends_at(in, in->offset, missing, e);
 }
 
 int
@@ -256,6 +262,34 @@ qz_in_seek(struct qz_in *in, uint64_t offset, struct qz_err *e)
 		in->at = in->n = 0;
 	}
 	in->offset = offset;
+	return 0;
+}
+
+int
+qz_in_at(const struct qz_in *in, uint64_t offset, void *data, size_t n, struct qz_err *e)
+{
+	char *p = data;
+
+	if (in->fd < 0) {
+		if (offset > in->n || n > in->n - offset)
+			return ends_at(in, in->n, n, e);
+		memcpy(p, in->data + offset, n);
+		return 0;
+	}
+	while (n) {
+		ssize_t got = pread(in->fd, p, n < 1u << 30 ? n : 1u << 30, (off_t)offset);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return qz_fail_errno(e, "%s: cannot read at byte %llu", in->name,
+			    (unsigned long long)offset);
+		if (got == 0)
+			return ends_at(in, offset, n, e);
+		p += got;
+		n -= (size_t)got;
+		offset += (uint64_t)got;
+	}
 	return 0;
 }
 

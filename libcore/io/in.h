@@ -37,6 +37,8 @@ int64_t qz_in_peek(struct qz_in *in, const void **data, size_t n, struct qz_err 
 int qz_in_skip(struct qz_in *in, uint64_t n, struct qz_err *e);
 /* Goes to an absolute offset; a pipe can only go forwards.  Digests stop being meaningful. */
 int qz_in_seek(struct qz_in *in, uint64_t offset, struct qz_err *e);
+/* n bytes from an absolute offset of a seekable input, for any thread: the stream stays where it is. */
+int qz_in_at(const struct qz_in *in, uint64_t offset, void *data, size_t n, struct qz_err *e);
 /* The rest, at most max bytes: more is QZ_EDATA. */
 int qz_in_all(struct qz_in *in, struct qz_buf *b, size_t max, struct qz_err *e);
 

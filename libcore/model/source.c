@@ -417,6 +417,24 @@ qz_source_read(struct qz_source *s, void *data, size_t n, struct qz_err *e)
 	return 0;
 }
 
+/* Where data_digest is wanted, all has to be hashed here: for the digest of the whole of a source that has none of its
+ * own, and for an embedding that a stored head is compared with. */
+int
+qz_source_later(struct qz_source *s, struct qz_shard_part *p, struct qz_err *e)
+{
+	int got;
+
+	if (!s->open || s->left != s->t.nbytes || !s->ops->later || !s->ops->total ||
+	    (s->config.tied && !strcmp(s->t.name, qz_role(QZ_EMBED)->hf)))
+		return 0;
+	got = s->ops->later(s, p, e);
+	if (got <= 0)
+		return got;
+	s->left = 0;
+	s->digest = s->ops->digest(s);
+	return 1;
+}
+
 uint64_t
 qz_source_digest(struct qz_source *s)
 {

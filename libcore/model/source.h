@@ -13,6 +13,7 @@
 #include "libcore/base/buf.h"
 #include "libcore/format/gguf_read.h"
 #include "libcore/model/config.h"
+#include "libcore/shard/part.h"
 #include "libcore/shard/shard.h"
 
 struct qz_source;
@@ -55,6 +56,9 @@ int qz_source_sort(
 int qz_source_next(struct qz_source *s, const struct qz_tensor **t, struct qz_err *e);
 /* The next n bytes of its data: sections one after another with padding, as the tensor's plan says. */
 int qz_source_read(struct qz_source *s, void *data, size_t n, struct qz_err *e);
+/* Or, before any of it is read: 1: any thread may read and check the data (p, to be freed; it must not outlive s)
+ * while the source goes on, and the digest is known already; 0: this source, or this tensor, has to be read here. */
+int qz_source_later(struct qz_source *s, struct qz_shard_part *p, struct qz_err *e);
 /* After all of its data is read: XXH3-64 of the 16- or 32-bit bytes that the tensor was made from: the
  * data itself for plain types, the digest that the shard carries for others; 0 when it is not known
  * (a quantized source that does not say, such as GGUF blocks or bnb-4bit: then of the data as it lies). */

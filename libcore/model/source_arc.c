@@ -477,7 +477,7 @@ close_archive(struct qz_source *s)
 	free(a);
 }
 
-static const struct source_ops ops = { "archive", next, read_data, finish, NULL, NULL, NULL,
+static const struct source_ops ops = { "archive", next, read_data, finish, NULL, NULL, NULL, NULL,
 	close_archive };
 
 int

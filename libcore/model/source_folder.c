@@ -35,7 +35,7 @@ close_folder(struct qz_source *s)
 	parts_free(s->impl);
 }
 
-static const struct source_ops ops = { "folder", next, read_data, finish, NULL, NULL, NULL,
+static const struct source_ops ops = { "folder", next, read_data, finish, NULL, NULL, NULL, NULL,
 	close_folder };
 
 /* "folder/name", borrowed until the next call; joined is the caller's. */

@@ -247,7 +247,7 @@ sort_items(struct qz_source *s, int (*compare)(const char *a, const char *b), st
 	return g->next ? qz_fail(e, QZ_EDATA, "%s: tensors were read already", s->name) : 0;
 }
 
-static const struct source_ops ops = { "gguf", next, read_data, finish, NULL, NULL, NULL,
+static const struct source_ops ops = { "gguf", next, read_data, finish, NULL, NULL, NULL, NULL,
 	close_gguf };
 
 /* config.json as a folder would have it; parsing it again checks every number. */

@@ -21,6 +21,8 @@ struct source_ops {
 	int (*finish)(struct qz_source *s, uint64_t n, struct qz_err *e);
 	/* NULL, or the digest of the tensor that the source carries; 0: none. */
 	uint64_t (*digest)(struct qz_source *s);
+	/* NULL, or qz_source_later() of the current tensor, of which nothing has been read. */
+	int (*later)(struct qz_source *s, struct qz_shard_part *p, struct qz_err *e);
 	/* NULL, or what a shard says: its chain, and the digest of the whole at the end. */
 	const char *(*provenance)(const struct qz_source *s);
 	struct qz_digest (*total)(const struct qz_source *s);

@@ -134,6 +134,17 @@ finish(struct qz_source *s, uint64_t n, struct qz_err *e)
 	return 0;
 }
 
+static int
+later(struct qz_source *s, struct qz_shard_part *p, struct qz_err *e)
+{
+	struct shard *h = s->impl;
+	int got = qz_shard_later(h->r, p, e);
+
+	if (got > 0)
+		h->source = qz_shard_source(h->r);
+	return got;
+}
+
 static uint64_t
 digest(struct qz_source *s)
 {
@@ -164,8 +175,8 @@ close_shard(struct qz_source *s)
 	free(h);
 }
 
-static const struct source_ops ops = { "shard", next, read_data, finish, digest, provenance, total,
-	close_shard };
+static const struct source_ops ops = { "shard", next, read_data, finish, digest, later, provenance,
+	total, close_shard };
 
 /* The manifest of a shard that holds only a part of the model does not tell what is to come. */
 static int

@@ -8,7 +8,7 @@
 #include "libcore/base/le.h"
 #include "libcore/base/size.h"
 
-enum { ALIGN = 256 };
+enum { ALIGN = 256, ASIDE_MIN = 1 << 18 };
 
 /* Norms and biases. */
 static bool
@@ -265,6 +265,31 @@ qz_weights_tensor_end(struct qz_weights *w, uint64_t source, struct qz_err *e)
 		w->source[w->layer][p] = source;
 	*digest_of(w, w->role, w->layer) = source ? source : 1;
 	return check_finite(w, e);
+}
+
+bool
+qz_weights_large(const struct qz_weights *w)
+{
+	return !is_vector(&w->t) && w->t.nbytes >= ASIDE_MIN && !w->filled;
+}
+
+void
+qz_weights_put_aside(struct qz_weights *w, struct qz_weights_aside *a)
+{
+	*a = (struct qz_weights_aside){ w->t, w->role, w->layer, w->place, in_host(w) };
+	*digest_of(w, w->role, w->layer) = 1; /* a second one is refused */
+}
+
+int
+qz_weights_take_up(
+    struct qz_weights *w, const struct qz_weights_aside *a, uint64_t source, struct qz_err *e)
+{
+	w->t = a->t;
+	w->role = a->role;
+	w->layer = a->layer;
+	w->place = a->to;
+	w->filled = a->t.nbytes;
+	return qz_weights_tensor_end(w, source, e);
 }
 
 int

@@ -50,13 +50,27 @@ int qz_weights_begin(struct qz_weights *w, struct qz_dev *dev, const struct qz_c
 int qz_weights_tensor(struct qz_weights *w, const struct qz_tensor *t, struct qz_err *e);
 int qz_weights_data(struct qz_weights *w, const void *data, size_t n, struct qz_err *e);
 int qz_weights_tensor_end(struct qz_weights *w, uint64_t source, struct qz_err *e);
+/* Instead of data and end, a large tensor may be put aside, for others to fill `to` with its data (device memory, or
+ * where host is set the host's); when that is done it is taken up again, and ends with the digest. */
+struct qz_weights_aside {
+	struct qz_tensor t;
+	int role, layer;
+	char *to;
+	bool host;
+};
+bool qz_weights_large(const struct qz_weights *w); /* the current one is, and has no data yet */
+void qz_weights_put_aside(struct qz_weights *w, struct qz_weights_aside *a);
+int qz_weights_take_up(
+    struct qz_weights *w, const struct qz_weights_aside *a, uint64_t source, struct qz_err *e);
 /* All of the model's tensors were there, and none has a NaN or an infinity. */
 int qz_weights_end(struct qz_weights *w, struct qz_err *e);
 void qz_weights_free(struct qz_weights *w);
 
-/* All of the above from a source.  progress, when not NULL, hears of bytes read. */
+/* All of the above from a source, with up to `threads` that read, check and upload large tensors (0: as many as there
+ * are processors, at most 8).  progress, when not NULL, hears of bytes read, in the caller's thread.  What is
+ * wrong first in the source is what is told. */
 int qz_weights_load(struct qz_weights *w, struct qz_dev *dev, struct qz_source *s, bool embed_host,
-    void (*progress)(void *arg, uint64_t nbytes), void *arg, struct qz_err *e);
+    int threads, void (*progress)(void *arg, uint64_t nbytes), void *arg, struct qz_err *e);
 /* Device memory that tensors take, for planning before they are read; and of it the embedding's, which is 0
  * where it must stay (a tied head). */
 uint64_t qz_weights_size(const struct qz_tensor *manifest, size_t n);

@@ -1,5 +1,6 @@
 #include "libcore/shard/reader.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,14 +85,23 @@ qz_shard_reader_free(struct qz_shard_reader *r)
 
 /* Where in the shard: the input, the record, its name once that is known. */
 static int
-place(struct qz_shard_reader *r, struct qz_err *e)
+place_text(const struct qz_shard_reader *r, char *out, size_t n)
 {
 	char tag[5];
 
 	qz_tag_text(r->h.type, tag);
-	return qz_at(e, "%s: record %llu (%s%s%s) at byte %llu", qz_in_name(r->in),
+	return snprintf(out, n, "%s: record %llu (%s%s%s) at byte %llu", qz_in_name(r->in),
 	    (unsigned long long)r->rec.number, tag, *r->rec.name ? " " : "", r->rec.name,
 	    (unsigned long long)(r->start + r->rec.offset));
+}
+
+static int
+place(struct qz_shard_reader *r, struct qz_err *e)
+{
+	char text[sizeof e->msg];
+
+	place_text(r, text, sizeof text);
+	return qz_at(e, "%s", text);
 }
 
 /* 1: a preamble was read, 0: the input ends here, -1. */
@@ -399,6 +409,52 @@ qz_shard_finish(struct qz_shard_reader *r, struct qz_err *e)
 		return -1;
 	r->state = r->h.type == QZ_REC_END ? AT_END : IN_SHARD;
 	return 0;
+}
+
+/* Does the current tensor lie in the input as it is, up to its seal? */
+static bool
+lies_there(const struct qz_shard_reader *r)
+{
+	uint64_t rest = qz_round_up(r->h.stored, QZ_SHARD_ALIGN) + QZ_SEAL_SIZE;
+	uint64_t at = qz_in_offset(r->in);
+
+	return r->state == IN_DATA && r->h.type == QZ_REC_TENSOR && r->data.raw_left == r->h.raw &&
+	       !(r->h.flags & (QZ_FLAG_ZSTD | QZ_FLAG_PLANES)) && qz_in_seekable(r->in) &&
+	       qz_in_size(r->in) >= 0 && rest >= r->h.stored &&
+	       rest <= (uint64_t)qz_in_size(r->in) - at;
+}
+
+int
+qz_shard_later(struct qz_shard_reader *r, struct qz_shard_part *p, struct qz_err *e)
+{
+	uint64_t at = qz_in_offset(r->in), data = qz_round_up(r->h.stored, QZ_SHARD_ALIGN);
+	uint8_t s[QZ_SEAL_SIZE];
+	int n;
+
+	if (!lies_there(r))
+		return 0;
+	if (qz_in_at(r->in, at + data, s, sizeof s, e) < 0)
+		return -1;
+	if (!le64_get(s))
+		return 0;
+	*p = (struct qz_shard_part){ .in = r->in,
+		.offset = r->start + r->rec.offset,
+		.head = at - r->start - r->rec.offset,
+		.nbytes = r->h.stored };
+	n = place_text(r, NULL, 0);
+	p->place = malloc((size_t)n + 1);
+	if (!p->place)
+		return qz_nomem(e, (size_t)n + 1);
+	place_text(r, p->place, (size_t)n + 1);
+	if (qz_in_seek(r->in, at + data + sizeof s, e) < 0) {
+		qz_shard_part_free(p);
+		return -1;
+	}
+	r->rec.source = le64_get(s);
+	qz_hash_add(r->whole, s, sizeof s);
+	r->seen.records++;
+	r->state = IN_SHARD;
+	return 1;
 }
 
 int

@@ -11,6 +11,7 @@
 
 #include "libcore/base/json.h"
 #include "libcore/io/in.h"
+#include "libcore/shard/part.h"
 #include "libcore/shard/shard.h"
 
 struct qz_tokens_info {
@@ -52,6 +53,13 @@ int qz_shard_read(struct qz_shard_reader *r, void *data, size_t n, struct qz_err
 /* Passes the rest of the data and checks the seal; after it qz_shard_source() is known. */
 int qz_shard_finish(struct qz_shard_reader *r, struct qz_err *e);
 uint64_t qz_shard_source(const struct qz_shard_reader *r);
+
+/* The current tensor's data becomes p (part.h), and the reader goes on behind it.
+ * Before any of its data is read.  1: p is to be read and then freed, and qz_shard_source() is known; 0: it cannot be
+ * done (a pipe, compressed data, a seal without the source's digest, an input that ends before the seal): read it here;
+ * -1: no memory. */
+int qz_shard_later(struct qz_shard_reader *r, struct qz_shard_part *p, struct qz_err *e);
+
 /* The current shard's kind ("model") and its head's meta, parsed. */
 const char *qz_shard_kind(const struct qz_shard_reader *r);
 const struct qz_json *qz_shard_head(const struct qz_shard_reader *r);

@@ -66,7 +66,7 @@ load(struct qz_weights *w, struct qz_dev *dev, const char *folder, struct qz_err
 	snprintf(path, sizeof path, "%s", shared(file) ? shared(file) : "");
 	path[strlen(path) - strlen("/config.json")] = '\0';
 	s = qz_source_open(path, e);
-	ret = s ? qz_weights_load(w, dev, s, false, NULL, NULL, e) : -1;
+	ret = s ? qz_weights_load(w, dev, s, false, 0, NULL, NULL, e) : -1;
 	qz_source_close(s);
 	return ret;
 }

@@ -1,5 +1,6 @@
 #include "tools/bench/load.h"
 
+#include "tools/common/cli.h"
 #include "tools/common/meter.h"
 
 static void
@@ -17,7 +18,8 @@ load_weights(struct bench_model *m, struct qz_dev *d, struct qz_err *e)
 	int ret;
 
 	qz_meter_start(&meter, "load", t ? qz_weights_size(t, n) : 0, NULL);
-	ret = qz_weights_load(&m->weights, d, m->source, false, progress, &meter, e);
+	ret = qz_weights_load(
+	    &m->weights, d, m->source, false, (int)qz_threads, progress, &meter, e);
 	qz_meter_stop(&meter);
 	return ret;
 }

@@ -110,8 +110,8 @@ load_weights(struct run *r, uint64_t nbytes, struct qz_err *e)
 	int ret;
 
 	qz_meter_start(&m, "load", nbytes, NULL);
-	ret = qz_weights_load(
-	    &r->weights, r->dev, r->source, r->shape.policy.embed_host, progress, &m, e);
+	ret = qz_weights_load(&r->weights, r->dev, r->source, r->shape.policy.embed_host,
+	    (int)qz_threads, progress, &m, e);
 	qz_meter_stop(&m);
 	r->loaded = ret == 0;
 	return ret;
