@@ -205,9 +205,9 @@ struct qz_backend {
 
 	/* on: ops may try several ways of computing the shapes that they meet, time them, and keep the fastest
 	 * for this run and later ones on this machine; what they compute meanwhile is of no use; false:
-	 * this machine keeps nothing, and nothing is tried.  off: no longer.  NULL where nothing is to
-	 * choose. */
-	bool (*tune)(struct qz_dev *d, bool on);
+	 * this machine keeps nothing, or knows what the shapes of this key are best computed by, and nothing
+	 * is tried.  off: no longer.  NULL where nothing is to choose. */
+	bool (*tune)(struct qz_dev *d, bool on, uint64_t key);
 
 	/* on: from now on each op is timed; off: no longer.  NULL where that is not built. */
 	void (*trace)(struct qz_dev *d, bool on);

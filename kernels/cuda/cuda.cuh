@@ -143,8 +143,9 @@ struct qz_cuda_gemm {
 void qz_cuda_gemm(struct qz_dev *d, const struct qz_cuda_gemm *g);
 /* What it needs of the workspace, from its start. */
 enum { QZ_CUDA_GEMM_WS = 32 << 20 };
-/* gemm_tune.cu: on: from now on new products are timed with several algorithms; false: they are not. */
-bool qz_cuda_tune(struct qz_dev *d, bool on);
+/* gemm_tune.cu: on: from now on new products are timed with several algorithms; false: they are not, for all
+ * of this key were. */
+bool qz_cuda_tune(struct qz_dev *d, bool on, uint64_t key);
 /* Finds the library, once; a failure is kept.  Ending frees. */
 void qz_cuda_gemms_begin(struct qz_dev *d);
 void qz_cuda_gemms_end(struct qz_dev *d);

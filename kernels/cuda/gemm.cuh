@@ -42,7 +42,9 @@ struct qz_gemm_entry {
 	cublasLtMatmulAlgo_t algorithm;
 };
 
-/* The algorithms that were timed, as a file keeps them. */
+/* The algorithms that were timed, as a file keeps them.  With key.used PASSED: all products of a pass were, whose key is
+ * key.m; the rest is 0. */
+enum { QZ_GEMM_PASSED = 2 };
 struct qz_gemm_choice {
 	struct qz_gemm_key key;
 	cublasLtMatmulAlgo_t algorithm;
@@ -55,6 +57,7 @@ struct qz_cuda_gemms {
 	const struct qz_gemm_library *lib;
 	cublasLtHandle_t handle;
 	bool tuning, changed;
+	uint64_t tuned; /* the key while tuning */
 	int n_choices;
 	struct qz_gemm_choice choices[QZ_GEMM_CHOICES];
 	struct qz_gemm_entry entries[QZ_GEMM_ENTRIES];

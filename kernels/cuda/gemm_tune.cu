@@ -174,20 +174,61 @@ qz_gemm_choose(struct qz_dev *d, const struct qz_cuda_gemm *g, struct qz_gemm_en
 		time_all(d, g, e, found, n);
 }
 
+static struct qz_gemm_key
+pass_key(uint64_t key)
+{
+	struct qz_gemm_key k;
+
+	memset(&k, 0, sizeof k);
+	k.m = static_cast<int64_t>(key);
+	k.used = QZ_GEMM_PASSED;
+	return k;
+}
+
+static bool
+passed(const struct qz_cuda_gemms *s, uint64_t key)
+{
+	struct qz_gemm_key k = pass_key(key);
+
+	for (int i = 0; i < s->n_choices; i++)
+		if (!memcmp(&s->choices[i].key, &k, sizeof k))
+			return true;
+	return false;
+}
+
+/* A pass in which something failed is not one. */
+static void
+note_pass(struct qz_dev *d)
+{
+	struct qz_cuda_gemms *s = cuda_dev(d)->gemms;
+
+	if (cuda_dev(d)->err.code != QZ_OK || s->n_choices == QZ_GEMM_CHOICES || passed(s, s->tuned))
+		return;
+	memset(&s->choices[s->n_choices], 0, sizeof *s->choices);
+	s->choices[s->n_choices++].key = pass_key(s->tuned);
+	s->changed = true;
+}
+
 bool
-qz_cuda_tune(struct qz_dev *d, bool on)
+qz_cuda_tune(struct qz_dev *d, bool on, uint64_t key)
 {
 	struct qz_cuda_gemms *s = cuda_dev(d)->gemms;
 	char path[4096];
 
 	if (!s)
 		return false;
-	s->tuning = on && file_name(d, path, sizeof path);
-	if (s->tuning)
-		memset(s->entries, 0, sizeof s->entries); /* those that were not timed are looked at again */
-	if (on || !s->changed)
+	if (on) {
+		s->tuning = file_name(d, path, sizeof path) && !passed(s, key);
+		s->tuned = key;
+		if (s->tuning)
+			memset(s->entries, 0, sizeof s->entries); /* those that were not timed are looked at again */
 		return s->tuning;
-	write_choices(d);
+	}
+	if (s->tuning)
+		note_pass(d);
+	s->tuning = false;
+	if (s->changed)
+		write_choices(d);
 	s->changed = false;
 	return false;
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcore/base/hash.h"
+
 void
 qz_train_extent(
     const struct qz_train_options *o, const struct qz_data *d, int64_t *steps, uint64_t *rows)
@@ -140,18 +142,53 @@ pass(struct qz_train *t, const uint64_t *rows, uint64_t n, int64_t at, double we
 	return t->batch.n_trained;
 }
 
+/* What decides the shapes of a pass over the first `rows` of the step, and where its operands lie: in numbers, since
+ * structs have gaps. */
+static uint64_t
+shapes_key(const struct qz_train *t, uint64_t rows)
+{
+	const struct qz_net *n = t->net;
+	const struct qz_policy *p = &n->shape.policy;
+	const struct qz_extent *x = &n->shape.room;
+	uint64_t tokens = 0, trained = 0, lora = (uint64_t)n->lora.n;
+
+	for (uint64_t i = 0; i < rows; i++) {
+		tokens += t->data->end[t->step_rows[i]] - t->data->start[t->step_rows[i]];
+		trained += t->data->trained[t->step_rows[i]];
+	}
+	for (int i = 0; i < n->lora.n; i++) {
+		const struct qz_lora_tensor *l = &n->lora.t[i];
+		int64_t each[] = { (int64_t)lora, l->layer, (int64_t)l->proj, l->rank };
+
+		lora = qz_hash64(each, sizeof each);
+	}
+	{
+		int64_t all[] = { n->c.hidden, n->c.ffn, n->c.layers, n->c.heads, n->c.kv_heads,
+			n->c.head_dim, n->c.vocab, n->c.tied, (int64_t)n->w->identity, x->tokens,
+			x->docs, x->trained, x->max_len, n->shape.losses, n->logits_rows,
+			(int64_t)n->shape.optim, n->shape.states_host, p->x_only, p->no_mlp,
+			p->x_host, p->attn_host, p->chunk, p->attention_parts, p->cached,
+			p->embed_host, (int64_t)tokens, (int64_t)trained, (int64_t)lora,
+			n->lora.dropout > 0 };
+
+		return qz_hash64(all, sizeof all);
+	}
+}
+
 int
 qz_train_warm(struct qz_train *t, struct qz_err *e)
 {
 	struct qz_net *n = t->net;
 	uint64_t rows;
 
-	if (!n->k->tune || !n->k->tune(n->dev, true))
+	if (!n->k->tune)
 		return 0;
 	choose_rows(t);
 	rows = t->n_step_rows < (uint64_t)t->o.batch ? t->n_step_rows : (uint64_t)t->o.batch;
+	if (!n->k->tune(n->dev, true, shapes_key(t, rows)))
+		return 0;
 	pass(t, t->step_rows, rows, 0, 1);
-	n->k->tune(n->dev, false);
+	n->k->tune(n->dev, false, 0);
 	return n->k->sync(n->dev, e);
 }
 

@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -114,7 +115,69 @@ load_weights(struct run *r, uint64_t nbytes, struct qz_err *e)
 	    (int)qz_threads, progress, &m, e);
 	qz_meter_stop(&m);
 	r->loaded = ret == 0;
+	train_mark(r, MARK_WEIGHTS);
 	return ret;
+}
+
+/* A device is opened while the base's head and the tokens are read: a GPU takes a while. */
+struct opening {
+	pthread_t thread;
+	bool started;
+	struct qz_dev *dev;
+	struct qz_err err;
+	double seconds;
+};
+
+static void *
+open_device(void *arg)
+{
+	struct opening *o = arg;
+	double start = qz_clock();
+
+	o->dev = qz_device_open(qz_device_name, (int)qz_threads, &o->err);
+	o->seconds = qz_clock() - start;
+	return NULL;
+}
+
+static int
+open_inputs(struct run *r, char **files, int n, struct qz_err *e)
+{
+	char *eval = (char *)(uintptr_t)train_opt.eval;
+	char size[16];
+	int64_t vocab;
+
+	r->source = qz_source_open(train_opt.base, e);
+	if (!r->source)
+		return -1;
+	if (qz_source_spooled(r->source)) {
+		qz_num_bytes(qz_source_spooled(r->source), size);
+		qz_say("%s: %s went through a temporary file", qz_source_name(r->source), size);
+	}
+	vocab = qz_source_config(r->source)->vocab;
+	if (read_tokens(&r->data, files, n, vocab, e) < 0)
+		return -1;
+	return eval ? read_tokens(&r->eval, &eval, 1, vocab, e) : 0;
+}
+
+/* What is wrong with the device is told first. */
+static int
+open_all(struct run *r, char **files, int n, struct qz_err *e)
+{
+	struct opening o = { 0 };
+	int ret;
+
+	o.started = pthread_create(&o.thread, NULL, open_device, &o) == 0;
+	if (!o.started)
+		open_device(&o);
+	ret = open_inputs(r, files, n, e);
+	if (o.started)
+		pthread_join(o.thread, NULL);
+	r->dev = o.dev;
+	r->device_seconds = o.seconds;
+	if (o.dev)
+		return ret;
+	*e = o.err;
+	return -1;
 }
 
 int
@@ -122,26 +185,16 @@ train_prepare(struct run *r, char **files, int n, struct qz_err *e)
 {
 	const struct qz_config *c;
 	const struct qz_tensor *manifest;
-	char *eval = (char *)(uintptr_t)train_opt.eval;
 	unsigned targets;
-	char size[16];
 	size_t n_tensors;
+	int ret;
 
 	if (qz_proj_set_parse(train_opt.targets, &targets, e) < 0)
 		return qz_at(e, "--targets");
-	r->dev = qz_device_open(qz_device_name, (int)qz_threads, e);
-	r->source = r->dev ? qz_source_open(train_opt.base, e) : NULL;
-	if (!r->source)
+	if (open_all(r, files, n, e) < 0)
 		return -1;
-	if (qz_source_spooled(r->source)) {
-		qz_num_bytes(qz_source_spooled(r->source), size);
-		qz_say("%s: %s went through a temporary file", qz_source_name(r->source), size);
-	}
+	train_mark(r, "device, base's head, tokens");
 	c = qz_source_config(r->source);
-	if (read_tokens(&r->data, files, n, c->vocab, e) < 0)
-		return -1;
-	if (eval && read_tokens(&r->eval, &eval, 1, c->vocab, e) < 0)
-		return -1;
 	if (qz_lora_uniform(&r->lora, c, (int)train_opt.rank, train_opt.alpha, train_opt.dropout,
 		targets, e) < 0)
 		return -1;
@@ -153,9 +206,12 @@ train_prepare(struct run *r, char **files, int n, struct qz_err *e)
 	if (!manifest && load_weights(r, 0, e) < 0)
 		return -1;
 	if (!manifest)
-		return make_plan(r, r->weights.nbytes, 0, e);
-	return make_plan(r, qz_weights_size(manifest, n_tensors),
-	    qz_weights_embed_size(c, manifest, n_tensors), e);
+		ret = make_plan(r, r->weights.nbytes, 0, e);
+	else
+		ret = make_plan(r, qz_weights_size(manifest, n_tensors),
+		    qz_weights_embed_size(c, manifest, n_tensors), e);
+	train_mark(r, "rates and plan");
+	return ret;
 }
 
 static int
@@ -181,7 +237,11 @@ train_load(struct run *r, struct qz_err *e)
 		return -1;
 	if (qz_net_open(&r->net, &r->weights, &r->lora, &r->shape, e) < 0 ||
 	    qz_train_begin(&r->train, &r->net, &r->data, &r->o, NULL, e) < 0 ||
-	    train_describe(r, e) < 0 || qz_train_warm(&r->train, e) < 0)
+	    train_describe(r, e) < 0)
 		return -1;
+	train_mark(r, "memory and adapter");
+	if (qz_train_warm(&r->train, e) < 0)
+		return -1;
+	train_mark(r, "products timed");
 	return train_opt.resume ? resume(r, e) : 0;
 }

@@ -155,9 +155,14 @@ one_step(struct run *r, struct qz_err *e)
 {
 	struct qz_report report;
 	double start = qz_clock();
+	bool first = r->seconds == 0;
 
 	if (qz_train_step(&r->train, &report, e) < 0)
 		return -1;
+	if (first) {
+		train_mark(r, "first step");
+		train_show_start(r);
+	}
 	train_show_step(r, &report, qz_clock() - start);
 	if (r->train.step == r->train.steps)
 		return 0;
@@ -190,6 +195,8 @@ steps(struct run *r, struct qz_err *e)
 {
 	if (r->train.step == 0 && evaluate(r, e) < 0)
 		return -1;
+	if (r->eval.n)
+		train_mark(r, "evaluation");
 	while (r->train.step < r->train.steps && !train_stop)
 		if (one_step(r, e) < 0)
 			return -1;
@@ -265,7 +272,7 @@ main(int argc, char **argv)
 	struct qz_err e;
 	int first, ret;
 	char *standard_input[] = { "-" };
-	struct run r = { .argc = argc };
+	struct run r = { .argc = argc, .began = qz_clock() };
 	char *words[argc + 1];
 	char **files;
 

@@ -68,6 +68,36 @@ train_show_plan(const struct run *r, FILE *to)
 	qz_buf_free(&targets);
 }
 
+void
+train_mark(struct run *r, const char *what)
+{
+	if (r->n_marks == MARKS)
+		return;
+	r->marks[r->n_marks].what = what;
+	r->marks[r->n_marks++].at = qz_clock();
+}
+
+void
+train_show_start(const struct run *r)
+{
+	double last = r->began;
+
+	if (!qz_verbose)
+		return;
+	fprintf(stderr, "start to first step: %.3f s\n", r->marks[r->n_marks - 1].at - r->began);
+	for (int i = 0; i < r->n_marks; i++) {
+		double seconds = r->marks[i].at - last;
+
+		fprintf(stderr, "  %-28s %8.3f s", r->marks[i].what, seconds);
+		if (i == 0)
+			fprintf(stderr, "  of which the device took %.3f", r->device_seconds);
+		if (!strcmp(r->marks[i].what, MARK_WEIGHTS) && seconds > 0)
+			fprintf(stderr, "  %.2f GB/s", 1e-9 * (double)r->weights.nbytes / seconds);
+		fputc('\n', stderr);
+		last = r->marks[i].at;
+	}
+}
+
 int
 train_open_log(struct run *r, struct qz_err *e)
 {

@@ -18,7 +18,17 @@ struct train_options {
 };
 extern struct train_options train_opt;
 
+enum { MARKS = 12 };
+#define MARK_WEIGHTS "weights read and checked"
+
 struct run {
+	double began;
+	struct {
+		const char *what;
+		double at;
+	} marks[MARKS]; /* of the start: what was done by then */
+	int n_marks;
+	double device_seconds; /* the device took to open, beside what else the first mark has */
 	struct qz_dev *dev;
 	struct qz_source *source;
 	struct qz_data data, eval;
@@ -51,6 +61,9 @@ int train_load(struct run *r, struct qz_err *e);
 /* report.c: words and JSON lines. */
 void train_show_plan(const struct run *r, FILE *to);
 int train_open_log(struct run *r, struct qz_err *e);
+/* The start: what is done now; and with -v how long each part of it took. */
+void train_mark(struct run *r, const char *what);
+void train_show_start(const struct run *r);
 void train_show_step(struct run *r, const struct qz_report *s, double seconds);
 void train_show_eval(struct run *r, double loss);
 void train_show_end(const struct run *r);
