@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cuda_runtime.h>
+#include <pthread.h>
 
 extern "C" {
 #include "kernels/kernels.h"
@@ -62,6 +63,8 @@ struct qz_cuda_dev {
 	cudaStream_t side[2];        /* copies beside the ops; made when first used */
 	cudaEvent_t main_done, side_done[2];
 	struct qz_cuda_sdpas *sdpas; /* NULL until cuDNN is asked for */
+	pthread_t ahead;             /* with is_ahead */
+	bool is_ahead;
 };
 
 #define QZ_OP(name, args) void qz_cuda_##name args;
@@ -116,6 +119,10 @@ void qz_cuda_side_copy(struct qz_dev *d, int lane, void *to, const void *from, s
 void qz_cuda_side_wait(struct qz_dev *d, int lane);
 void qz_cuda_side_end(struct qz_dev *d);
 
+/* ahead.cu: a thread loads the libraries for products and attention while the device opens; end waits for it. */
+void qz_cuda_ahead_begin(struct qz_cuda_dev *c);
+void qz_cuda_ahead_end(struct qz_cuda_dev *c);
+
 /* upload.cu */
 struct qz_upload *qz_cuda_upload_open(struct qz_dev *d, size_t window, struct qz_err *e);
 void *qz_cuda_upload_window(struct qz_upload *u, struct qz_err *e);
@@ -146,7 +153,9 @@ enum { QZ_CUDA_GEMM_WS = 32 << 20 };
 /* gemm_tune.cu: on: from now on new products are timed with several algorithms; false: they are not, for all
  * of this key were. */
 bool qz_cuda_tune(struct qz_dev *d, bool on, uint64_t key);
-/* Finds the library, once; a failure is kept.  Ending frees. */
+/* Finds the library, for any thread. */
+void qz_cuda_gemms_load(void);
+/* Takes a handle of it, once; a failure is kept.  Ending frees. */
 void qz_cuda_gemms_begin(struct qz_dev *d);
 void qz_cuda_gemms_end(struct qz_dev *d);
 /* "cuBLASLt 13.1.0", or why it is not there. */

@@ -1,5 +1,6 @@
 #include "kernels/cuda/cudnn.h"
 
+#include <pthread.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,29 +54,36 @@ new_enough(void *so, char *why, size_t n)
 	return version >= OLDEST;
 }
 
-const struct qz_cudnn *
-qz_cudnn_load(void)
-{
-	static struct qz_cudnn lib;
-	static bool tried;
+static struct qz_cudnn the_library;
 
-	if (tried)
-		return &lib;
-	tried = true;
-	lib.so = qz_cuda_library("libcudnn.so.9", "QZ_CUDNN", new_enough, lib.why, sizeof lib.why);
-	if (!lib.so)
-		return &lib;
+static void
+load(void)
+{
+	struct qz_cudnn *l = &the_library;
+
+	l->so = qz_cuda_library("libcudnn.so.9", "QZ_CUDNN", new_enough, l->why, sizeof l->why);
+	if (!l->so)
+		return;
 #define X(member, name)                                                                            \
-	*(void **)&lib.member = qz_cuda_symbol(lib.so, name);                                      \
-	if (!lib.member) {                                                                         \
-		snprintf(lib.why, sizeof lib.why, "libcudnn.so.9 has no %s", name);                \
-		lib.so = NULL;                                                                     \
-		return &lib;                                                                       \
+	*(void **)&l->member = qz_cuda_symbol(l->so, name);                                        \
+	if (!l->member) {                                                                          \
+		snprintf(l->why, sizeof l->why, "libcudnn.so.9 has no %s", name);                  \
+		l->so = NULL;                                                                      \
+		return;                                                                            \
 	}
 	SYMBOLS(X)
 #undef X
-	lib.version = (int)lib.get_version();
-	return &lib;
+	l->version = (int)l->get_version();
+}
+
+/* A thread may have begun it (ahead.cu): then this waits for it. */
+const struct qz_cudnn *
+qz_cudnn_load(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, load);
+	return &the_library;
 }
 
 /* The first failure is kept. */

@@ -177,6 +177,7 @@ start(struct qz_cuda_dev *c)
 static void
 stop(struct qz_cuda_dev *c)
 {
+	qz_cuda_ahead_end(c);
 	cudaFree(c->own);
 	if (c->stream)
 		cudaStreamDestroy(c->stream);
@@ -195,6 +196,7 @@ open_as(int index, bool f16, struct qz_err *e)
 		return nullptr;
 	}
 	c->index = index;
+	qz_cuda_ahead_begin(c);
 	rc = start(c);
 	c->dev.k = f16 || c->cc < 80 ? &qz_backend_f16_v1 : &qz_backend_v1;
 	if (rc == cudaSuccess)

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <pthread.h>
 
 #include "kernels/cuda/gemm.cuh"
 #include "kernels/cuda/library.h"
@@ -16,29 +17,41 @@
 #define TEXT(x) TEXT_(x)
 #define LIBRARY "libcublasLt.so." TEXT(CUBLAS_VER_MAJOR)
 
-/* Loaded once in a process, by whichever device is first. */
-static const struct qz_gemm_library *
-load(void)
-{
-	static struct qz_gemm_library lib;
-	static bool tried;
+static struct qz_gemm_library the_library;
 
-	if (tried)
-		return &lib;
-	tried = true;
+static void
+load_library(void)
+{
+	struct qz_gemm_library &lib = the_library;
+
 	lib.so = qz_cuda_library(LIBRARY, nullptr, nullptr, lib.why, sizeof lib.why);
 	if (!lib.so)
-		return &lib;
+		return;
 #define X(name) \
 	lib.p_##name = reinterpret_cast<decltype(&name)>(qz_cuda_symbol(lib.so, #name)); \
 	if (!lib.p_##name) { \
 		snprintf(lib.why, sizeof lib.why, "%s has no %s", LIBRARY, #name); \
 		lib.so = nullptr; \
-		return &lib; \
+		return; \
 	}
 	QZ_GEMM_SYMBOLS(X)
 #undef X
-	return &lib;
+}
+
+/* Loaded once in a process, by whichever device or thread (ahead.cu) is first. */
+static const struct qz_gemm_library *
+load(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, load_library);
+	return &the_library;
+}
+
+void
+qz_cuda_gemms_load(void)
+{
+	(void)load();
 }
 
 static bool
