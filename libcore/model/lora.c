@@ -6,8 +6,11 @@
 #include <string.h>
 
 #include "libcore/base/hash.h"
+#include "libcore/base/pool.h"
 #include "libcore/base/rng.h"
 #include "libcore/base/size.h"
+
+enum { DRAW_PART = 1 << 20 /* elements that are cleared at a time */ };
 
 static int
 by_place(const void *pa, const void *pb)
@@ -150,23 +153,52 @@ qz_lora_name_parse(const char *name, int *layer, enum qz_proj *p, char *half)
 	return 0;
 }
 
+struct drawing {
+	const struct qz_lora *l;
+	uint64_t seed;
+	float *values;
+};
+
+static void
+clear(void *arg, int part, int thread)
+{
+	struct drawing *d = arg;
+	uint64_t at = (uint64_t)part * DRAW_PART;
+	uint64_t n = d->l->n_par - at < DRAW_PART ? d->l->n_par - at : DRAW_PART;
+
+	(void)thread;
+	memset(d->values + at, 0, n * sizeof *d->values);
+}
+
+static void
+draw(void *arg, int part, int thread)
+{
+	struct drawing *d = arg;
+	const struct qz_lora_tensor *t = &d->l->t[part];
+	uint64_t n = (uint64_t)(t->rank * t->cols), stream;
+	float bound = (float)(1 / sqrt((double)t->cols));
+	uint32_t words[4];
+	char name[160];
+
+	(void)thread;
+	qz_lora_name(t->layer, t->proj, 'A', name, sizeof name);
+	stream = qz_hash64(name, strlen(name));
+	for (uint64_t i = 0; i < n; i++) {
+		if (i % 4 == 0)
+			qz_philox(d->seed, stream, i / 4, words);
+		d->values[t->a + i] = bound * (2 * qz_unit(words[i % 4]) - 1);
+	}
+}
+
 void
 qz_lora_init(const struct qz_lora *l, uint64_t seed, float *values)
 {
-	memset(values, 0, l->n_par * sizeof *values);
-	for (int k = 0; k < l->n; k++) {
-		const struct qz_lora_tensor *t = &l->t[k];
-		uint64_t n = (uint64_t)(t->rank * t->cols), stream;
-		float bound = (float)(1 / sqrt((double)t->cols));
-		uint32_t words[4];
-		char name[160];
+	struct drawing d = { l, seed, values };
+	struct qz_err none;
+	/* Without threads it is done here. */
+	struct qz_pool *pool = l->n_par > DRAW_PART ? qz_pool_new(0, &none) : NULL;
 
-		qz_lora_name(t->layer, t->proj, 'A', name, sizeof name);
-		stream = qz_hash64(name, strlen(name));
-		for (uint64_t i = 0; i < n; i++) {
-			if (i % 4 == 0)
-				qz_philox(seed, stream, i / 4, words);
-			values[t->a + i] = bound * (2 * qz_unit(words[i % 4]) - 1);
-		}
-	}
+	qz_pool_run(pool, (int)((l->n_par + DRAW_PART - 1) / DRAW_PART), clear, &d);
+	qz_pool_run(pool, l->n, draw, &d);
+	qz_pool_free(pool);
 }
