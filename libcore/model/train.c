@@ -142,37 +142,43 @@ pass(struct qz_train *t, const uint64_t *rows, uint64_t n, int64_t at, double we
 	return t->batch.n_trained;
 }
 
-/* What decides the shapes of a pass over the first `rows` of the step, and where its operands lie: in numbers, since
- * structs have gaps. */
+/* A key that also stands for these numbers. */
+static uint64_t
+mix(uint64_t key, const int64_t *v, size_t nbytes)
+{
+	uint64_t both[2] = { key, qz_hash64(v, nbytes) };
+
+	return qz_hash64(both, sizeof both);
+}
+
+/* What decides the shapes of a pass over the first `rows` of the step, and where its operands lie. */
 static uint64_t
 shapes_key(const struct qz_train *t, uint64_t rows)
 {
 	const struct qz_net *n = t->net;
 	const struct qz_policy *p = &n->shape.policy;
 	const struct qz_extent *x = &n->shape.room;
-	uint64_t tokens = 0, trained = 0, lora = (uint64_t)n->lora.n;
+	int64_t net[] = { n->c.hidden, n->c.ffn, n->c.layers, n->c.heads, n->c.kv_heads,
+		n->c.head_dim, n->c.vocab, x->tokens, x->docs, x->trained, x->max_len,
+		n->logits_rows, n->shape.optim, n->shape.states_host, n->lora.dropout > 0 };
+	int64_t policy[] = { p->x_only, p->no_mlp, p->x_host, p->attn_host, p->chunk,
+		p->attention_parts, p->cached, p->embed_host };
+	uint64_t key = mix(mix(n->w->identity, net, sizeof net), policy, sizeof policy);
 
-	for (uint64_t i = 0; i < rows; i++) {
-		tokens += t->data->end[t->step_rows[i]] - t->data->start[t->step_rows[i]];
-		trained += t->data->trained[t->step_rows[i]];
-	}
 	for (int i = 0; i < n->lora.n; i++) {
 		const struct qz_lora_tensor *l = &n->lora.t[i];
-		int64_t each[] = { (int64_t)lora, l->layer, (int64_t)l->proj, l->rank };
+		int64_t tensor[] = { l->layer, l->proj, l->rank };
 
-		lora = qz_hash64(each, sizeof each);
+		key = mix(key, tensor, sizeof tensor);
 	}
-	{
-		int64_t all[] = { n->c.hidden, n->c.ffn, n->c.layers, n->c.heads, n->c.kv_heads,
-			n->c.head_dim, n->c.vocab, n->c.tied, (int64_t)n->w->identity, x->tokens,
-			x->docs, x->trained, x->max_len, n->shape.losses, n->logits_rows,
-			(int64_t)n->shape.optim, n->shape.states_host, p->x_only, p->no_mlp,
-			p->x_host, p->attn_host, p->chunk, p->attention_parts, p->cached,
-			p->embed_host, (int64_t)tokens, (int64_t)trained, (int64_t)lora,
-			n->lora.dropout > 0 };
+	for (uint64_t i = 0; i < rows; i++) {
+		uint64_t row = t->step_rows[i];
+		int64_t batch[] = { (int64_t)(t->data->end[row] - t->data->start[row]),
+			t->data->trained[row] };
 
-		return qz_hash64(all, sizeof all);
+		key = mix(key, batch, sizeof batch);
 	}
+	return key;
 }
 
 int

@@ -631,6 +631,57 @@ check_offload(void)
 	stop(&b);
 }
 
+/* A device that chooses how to compute shapes: which it is asked about, and what it answers. */
+static uint64_t asked;
+static bool unknown;
+static int ended;
+
+static bool
+tune(struct qz_dev *d, bool on, uint64_t key)
+{
+	(void)d;
+	asked = on ? key : asked;
+	ended += !on;
+	return on && unknown;
+}
+
+/* The key of a run's shapes; a pass is done when they are not known, and only then. */
+static uint64_t
+warm(struct qz_train_options o, int64_t chunk)
+{
+	struct qz_backend k = *dev->k;
+	struct model m;
+	struct qz_err e;
+	double sum = 0;
+
+	start(&m, o, NULL);
+	k.tune = tune;
+	m.net.k = &k;
+	m.net.shape.policy.chunk = chunk;
+	ended = 0;
+	if (qz_train_warm(&m.train, &e) < 0)
+		ok(0, "%s", e.msg);
+	dev->k->sum_squares(dev, m.net.sum, m.net.g, (int64_t)m.net.lora.n_par);
+	dev->k->copy_out(dev, &sum, m.net.sum, sizeof sum);
+	ok((sum > 0) == unknown && ended == unknown, unknown ? "a pass" : "no pass");
+	stop(&m);
+	return asked;
+}
+
+static void
+check_warm(void)
+{
+	uint64_t key = warm(options(4, 1, 2), 0), other;
+
+	unknown = true;
+	ok(warm(options(4, 1, 2), 0) == key, "the same run, the same key");
+	unknown = false;
+	other = warm(options(4, 2, 2), 0);
+	ok(other == key, "batches decide, not how many there are");
+	ok(warm(options(3, 1, 2), 0) != key && warm(options(4, 1, 2), 8) != key,
+	    "other batches and another way have other keys");
+}
+
 /* Devices whose host memory is at an end: a sentence, and nothing is left behind. */
 static void *
 no_memory(struct qz_dev *d, size_t nbytes, struct qz_err *e)
@@ -707,6 +758,7 @@ main(void)
 	optim = QZ_OPTIM_ADAMW;
 	check_offload();
 	check_no_host_memory();
+	check_warm();
 	check_visit();
 	qz_device_close(dev);
 	dev = qz_device_open("cpu", 2, &e);
