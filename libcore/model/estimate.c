@@ -266,12 +266,12 @@ e_sum_squares(struct qz_dev *d, double *sum, const qz_par *x, int64_t n)
 	stream(d, (double)n * clock_of(d)->par);
 }
 
-/* p and g, the copy of p, and states: so many bytes that are read and written. */
+/* p and g, the copy of p, block constants, and states that may lie in host memory: bytes that are read and written. */
 static void
-optimizer(struct qz_dev *d, int64_t n, const qz_act *copy, double states)
+optimizer(struct qz_dev *d, int64_t n, const qz_act *copy, double states, double constants)
 {
 	struct clock *c = clock_of(d);
-	double nbytes = (double)n * (3 * c->par + (copy ? c->act : 0));
+	double nbytes = (double)n * (3 * c->par + (copy ? c->act : 0)) + 2 * constants;
 	double here = (nbytes + (c->states_host ? 0 : 2 * states)) / (STREAM * c->r->copy);
 	double away = c->states_host ? states / (MAPPED * c->r->link) : 0; /* both ways at once */
 
@@ -288,7 +288,7 @@ e_adamw(struct qz_dev *d, const struct qz_adamw *args, const double *sum, qz_par
 	(void)m;
 	(void)v;
 	(void)g;
-	optimizer(d, n, copy, 2 * (double)n * clock_of(d)->par);
+	optimizer(d, n, copy, 2 * (double)n * clock_of(d)->par, 0);
 }
 
 static void
@@ -303,7 +303,7 @@ e_adamw8(struct qz_dev *d, const struct qz_adamw *args, const double *sum, qz_pa
 	(void)absmax_m;
 	(void)absmax_v;
 	(void)g;
-	optimizer(d, n, copy, 2 * (double)n * (1 + 4.0 / QZ_ADAMW8_BLOCK));
+	optimizer(d, n, copy, 2 * (double)n, 8.0 * (double)n / QZ_ADAMW8_BLOCK);
 }
 
 static void

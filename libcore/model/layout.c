@@ -373,7 +373,8 @@ kernel_need(const struct qz_net *n)
 	return need;
 }
 
-/* Gradients, m and v; the latter may lie in host memory. */
+/* Gradients, m and v; the latter may lie in host memory, but for the block constants: requests of four bytes would keep
+ * the link as busy as the codes do. */
 static void
 layout_states(struct qz_net *n, struct bump *b)
 {
@@ -388,8 +389,8 @@ layout_states(struct qz_net *n, struct bump *b)
 	n->m = take(s, QZ_USE_OPTIMIZER, count, size);
 	n->v = take(s, QZ_USE_OPTIMIZER, count, size);
 	if (codes) {
-		n->absmax_m = take(s, QZ_USE_OPTIMIZER, blocks, sizeof *n->absmax_m);
-		n->absmax_v = take(s, QZ_USE_OPTIMIZER, blocks, sizeof *n->absmax_v);
+		n->absmax_m = take(b, QZ_USE_OPTIMIZER, blocks, sizeof *n->absmax_m);
+		n->absmax_v = take(b, QZ_USE_OPTIMIZER, blocks, sizeof *n->absmax_v);
 	}
 	n->states_bytes = host.at;
 }

@@ -38,7 +38,7 @@ struct qz_net_shape {
 	bool any_order; /* attention may add up in any order: faster, other bits each time */
 	enum qz_optim optim;
 	bool
-	    states_host; /* m and v lie in host memory, where the optimizer reads and writes them */
+	    states_host; /* m and v lie in host memory, but for block constants: the optimizer works there */
 	struct qz_policy policy;
 };
 enum { QZ_LOGITS_BYTES = 64 << 20 };

@@ -258,7 +258,7 @@ check_estimate(void)
 		.drop = 1e-3,
 		.drop_bwd = 2e-3 };
 	struct qz_net_shape shape = shape_of(256);
-	double elements = 0, codes = 2 * (double)lora.n_par * (1 + 4.0 / QZ_ADAMW8_BLOCK), one;
+	double elements = 0, codes = 2 * (double)lora.n_par, one;
 	int64_t rows, cols;
 
 	for (int p = 0; p < QZ_PROJ_N; p++) {
