@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels/cpu/device.h"
+#include "libcore/base/buf.h"
 #include "libcore/base/memory.h"
 
 int
@@ -100,6 +101,8 @@ CPU(alloc)(struct qz_dev *d, size_t nbytes, struct qz_err *e)
 		p = aligned_alloc(QZ_CPU_ALIGN, qz_round_up(nbytes ? nbytes : 1, QZ_CPU_ALIGN));
 	if (!p)
 		qz_nomem(e, nbytes);
+	else
+		qz_huge(p, nbytes); /* gigabytes of weights are a quarter of a second of page faults */
 	return p;
 }
 
