@@ -9,9 +9,8 @@
 
 enum { LARGE_PAGE = 1 << 21 };
 
-/* Asks for large pages in the middle of p[0..n), as far as they fit: a hint. */
-static void
-use_large_pages(void *p, size_t n)
+void
+qz_huge(void *p, size_t n)
 {
 	const uintptr_t page = LARGE_PAGE;
 	uintptr_t from = ((uintptr_t)p + page - 1) & ~(page - 1),
@@ -41,7 +40,7 @@ grow(struct qz_buf *b, size_t more)
 		b->failed = true;
 		return false;
 	}
-	use_large_pages(p, cap);
+	qz_huge(p, cap);
 	b->data = p;
 	b->cap = cap;
 	return true;

@@ -26,6 +26,8 @@ void qz_buf_free(struct qz_buf *b);
 /* 0, or -1 with "out of memory" when any addition failed. */
 int qz_buf_ok(const struct qz_buf *b, struct qz_err *e);
 
+/* Asks for large pages in the middle of p[0..n), as far as they fit: a hint. */
+void qz_huge(void *p, size_t n);
 /* n bytes for free(), uninitialised, or NULL: a table that is about to be filled.  Where it is large, on large
  * pages if the system has them: a tenth of the time to touch it for the first time. */
 void *qz_big(size_t n);
