@@ -33,8 +33,9 @@ qz_merges_new(struct qz_merges *m, size_t n, size_t n_ranks, uint32_t n_ids, str
 	m->shift = 65 - bits_of(slots);
 	m->mask = slots - 1;
 	m->slots = qz_big(slots * sizeof *m->slots);
+	m->bits = calloc((1 << QZ_MERGES_BITS) / 64, sizeof *m->bits);
 	m->to = calloc(n_ranks + 1, sizeof *m->to);
-	if (!m->slots || !m->to)
+	if (!m->slots || !m->to || !m->bits)
 		return qz_nomem(e, slots * sizeof *m->slots);
 	memset(m->slots, 0xff, slots * sizeof *m->slots);
 	return 0;
@@ -53,6 +54,7 @@ void
 qz_merges_clear(struct qz_merges *m)
 {
 	free(m->slots);
+	free(m->bits);
 	free(m->to);
 	free(m->rank);
 	memset(m, 0, sizeof *m);
@@ -61,8 +63,10 @@ qz_merges_clear(struct qz_merges *m)
 void
 qz_merges_put(struct qz_merges *m, uint32_t left, uint32_t right, uint32_t index, uint32_t to)
 {
-	uint64_t key = (uint64_t)left << m->id_bits | right, i = qz_merges_slot(m, key);
+	uint64_t key = (uint64_t)left << m->id_bits | right, h = qz_merges_hash(key),
+		 i = h >> m->shift, bit = h >> (64 - QZ_MERGES_BITS);
 
+	m->bits[bit / 64] |= (uint64_t)1 << bit % 64;
 	while (m->slots[i] != UINT64_MAX && m->slots[i] >> m->rank_bits != key)
 		i = (i + 1) & m->mask;
 	m->slots[i] = key << m->rank_bits | index;

@@ -1,7 +1,7 @@
 /* merges - which two neighbours become one, and in what order: a table from pairs of ids to ranks.
  *
  * An entry is one word, left id, right id and rank side by side, in open addressing at most two thirds
- * full: 8 bytes a merge and one line of the processor's cache a look, since most looks find nothing. */
+ * full.  Most looks find nothing: a bit in a table that a processor's cache holds tells most of them. */
 #ifndef QZ_MERGES_H
 #define QZ_MERGES_H
 
@@ -11,10 +11,12 @@
 #include "libcore/base/err.h"
 
 enum { QZ_MERGES_MAX = (1 << 24) - 1 }; /* ranks fit in 24 bits, all ones is none */
+enum { QZ_MERGES_BITS = 20 };           /* log2 of the bits: 128 KB */
 #define QZ_NO_MERGE UINT32_MAX
 
 struct qz_merges {
 	uint64_t *slots; /* left, right, index; all ones: free */
+	uint64_t *bits;  /* by hash: 0 where no pair is */
 	uint64_t mask;
 	unsigned shift, id_bits, rank_bits;
 	uint32_t n;   /* indices are below it */
@@ -49,20 +51,26 @@ qz_merges_at(const struct qz_merges *m, uint64_t slot)
 }
 
 static inline uint64_t
-qz_merges_slot(const struct qz_merges *m, uint64_t key)
+qz_merges_hash(uint64_t key)
 {
-	return key * 0x9e3779b97f4a7c15u >> m->shift;
+	return key * 0x9e3779b97f4a7c15u;
 }
 
 static inline uint32_t
 qz_merges_find(const struct qz_merges *m, uint32_t left, uint32_t right)
 {
-	uint64_t key = (uint64_t)left << m->id_bits | right, i = qz_merges_slot(m, key), v;
+	uint64_t key = (uint64_t)left << m->id_bits | right, h = qz_merges_hash(key),
+		 i = h >> m->shift, bit = h >> (64 - QZ_MERGES_BITS), v;
 
+	__builtin_prefetch(&m->slots[i]);
+	if (!(m->bits[bit / 64] >> bit % 64 & 1))
+		return QZ_NO_MERGE;
 	for (; (v = m->slots[i]) >> m->rank_bits != key; i = (i + 1) & m->mask)
 		if (v == UINT64_MAX)
 			return QZ_NO_MERGE;
-	return (uint32_t)(v & (((uint64_t)1 << m->rank_bits) - 1));
+	v &= ((uint64_t)1 << m->rank_bits) - 1;
+	__builtin_prefetch(&m->to[v]); /* it may be merged soon */
+	return (uint32_t)v;
 }
 
 /* The rank of a pair, or QZ_NO_MERGE. */

@@ -10,15 +10,17 @@ on the same machine in turns, RUNS=5 times after one that does not count; figure
 Ids must be equal: they are compared by their number and digest.  Peers come from PyPI: tokenizers, sentencepiece,
 tiktoken, xxhash.  THREADS="1 2".  Programs: qz-tokenize beside a script with encode_batch, JSON lines to ids in a file.
 Then what it takes to start (one line of input, from the folder and from a model shard), and the memory for 1 GB of JSON
-lines, from a file and from a pipe.  ONLY=mistral runs what has the word in its line's first two columns."""
+lines, from a file and from a pipe.  ONLY=mistral runs what has the word in its line's first two columns; MB=20 is the size
+of each text.  CLOCK=cpu counts the processor's time instead of the clock's: for one thread, on a machine with others."""
 import collections, glob, gzip, json, os, random, re, statistics, struct, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SHARED = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] != "--peer" else os.environ.get("QZ_SHARED", "../shared")
 RUNS = int(os.environ.get("RUNS", "5"))
 THREADS = [int(t) for t in os.environ.get("THREADS", "1 2").split()]
-SIZE = 20 << 20
-WORK = os.path.join(ROOT, "build", "bench")
+SIZE = int(os.environ.get("MB", "20")) << 20
+WORK = os.path.join(ROOT, "build", "bench", "%dMB" % (SIZE >> 20))
+clock = time.process_time if os.environ.get("CLOCK") == "cpu" else time.perf_counter
 DRIVER = os.path.join(ROOT, "build", "tests", "bench", "tokenize-speed")
 
 
@@ -164,9 +166,9 @@ def peer(kind, path, texts_file, threads, runs):
         t = sentencepiece.SentencePieceProcessor(model_file=path)
         encode = lambda: t.encode(texts, num_threads=threads)
     for _ in range(runs):
-        start = time.perf_counter()
+        start = clock()
         ids = encode()
-        took = time.perf_counter() - start
+        took = clock() - start
         print("%.6f %d %s" % (took, *digest(ids)), flush=True)
 
 
@@ -223,6 +225,15 @@ def compare(model, texts):
             print("| %-22s | %-7s | %d | %-13s | %-24s | %5.1f | %s |" % (model, os.path.basename(texts)[:-5], threads, kind, spread(size, times[kind]), ratio, same), flush=True)
 
 
+def finish(p):
+    """What a program that has ended used."""
+    _, status, usage = os.wait4(p.pid, 0)
+    p.returncode = os.waitstatus_to_exitcode(status)
+    if p.returncode:
+        sys.exit("%s: status %d" % (p.args[0], p.returncode))
+    return usage
+
+
 def programs(model, texts):
     path = os.path.join(SHARED, "models", model, "tokenizer.json")
     size = os.path.getsize(texts)
@@ -234,22 +245,20 @@ def programs(model, texts):
             for _ in range(RUNS):
                 for side, args in sides.items():
                     start = time.perf_counter()
-                    subprocess.run(args, check=True, env=dict(os.environ, RAYON_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="true"))
-                    times[side].append(time.perf_counter() - start)
+                    p = subprocess.Popen(args, env=dict(os.environ, RAYON_NUM_THREADS=str(threads), TOKENIZERS_PARALLELISM="true"))
+                    usage = finish(p)
+                    times[side].append(usage.ru_utime + usage.ru_stime if clock == time.process_time else time.perf_counter() - start)
         for side in sides:
             ratio = statistics.median(times[side]) / statistics.median(times["qz-tokenize"])
             print("| %-22s | %-7s | %d | %-13s | %-24s | %5.1f | whole program |" % (model, os.path.basename(texts)[:-6], threads, side, spread(size, times[side]), ratio), flush=True)
 
 
-def least_rss(args, stdin=None):
+def took_and_rss(args, stdin=None):
     """Seconds and peak memory in MB of a program."""
     start = time.perf_counter()
-    p = subprocess.Popen(args, stdin=stdin)
-    _, status, usage = os.wait4(p.pid, 0)
-    p.returncode = os.waitstatus_to_exitcode(status)
-    if p.returncode:
-        sys.exit("%s: status %d" % (args[0], p.returncode))
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+    usage = finish(subprocess.Popen(args, stdin=stdin))
+    took = usage.ru_utime + usage.ru_stime if clock == time.process_time else time.perf_counter() - start
+    return took, usage.ru_maxrss / 1024
 
 
 def start_up(model):
@@ -264,7 +273,7 @@ def start_up(model):
         subprocess.run([os.path.join(ROOT, "build/bin/qz-quantize"), "-q", "-o", shard, folder], check=True)
         open(line, "w").write('{"text":"Hello"}\n')
         for name, m in ("folder", folder), ("shard", shard):
-            took = sorted(1e3 * least_rss([tool, "-q", "-m", m, "-f", "text", "-j", "1", "-o", d + "/a.qz", line])[0] for _ in range(4 * RUNS))
+            took = sorted(1e3 * took_and_rss([tool, "-q", "-m", m, "-f", "text", "-j", "1", "-o", d + "/a.qz", line])[0] for _ in range(4 * RUNS))
             print("| %-22s | %-7s | 1 | start-up      | %.1f ms (%.1f to %.1f) | | |" % (model, name, statistics.median(took), took[0], took[-1]), flush=True)
 
 
@@ -279,7 +288,7 @@ def memory(model, names):
         args = [tool, "-q", "-m", os.path.join(SHARED, "models", model), "-f", "text", "-j", "2", "-o", "/dev/null"]
         for name in "file", "pipe":
             cat = subprocess.Popen(["cat", big], stdout=subprocess.PIPE) if name == "pipe" else None
-            took, rss = least_rss(args + ([big] if not cat else ["-"]), cat and cat.stdout)
+            took, rss = took_and_rss(args + ([big] if not cat else ["-"]), cat and cat.stdout)
             print("| %-22s | %-7s | 2 | 1 GB          | %.0f MB, %.0f MB/s | | |" % (model, name, rss, n / 1e6 / took), flush=True)
 
 
