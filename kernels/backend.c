@@ -241,9 +241,3 @@ qz_device_close(struct qz_dev *d)
 	if (d)
 		d->k->close(d);
 }
-
-bool
-qz_device_is_host(const struct qz_dev *d)
-{
-	return !strncmp(d->k->name, "cpu", 3);
-}

@@ -13,7 +13,5 @@
  * n_threads: for the CPU, 0 takes all processors. */
 struct qz_dev *qz_device_open(const char *name, int n_threads, struct qz_err *e);
 void qz_device_close(struct qz_dev *d); /* NULL is fine */
-/* Device memory is ordinary memory: nothing has to be copied. */
-bool qz_device_is_host(const struct qz_dev *d);
 
 #endif

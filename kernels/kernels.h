@@ -226,4 +226,13 @@ struct qz_backend {
 #undef QZ_OP
 };
 
+/* Device memory is ordinary memory: nothing has to be copied. */
+static inline bool
+qz_on_host(const struct qz_dev *d)
+{
+	const char *name = d->k->name;
+
+	return name[0] == 'c' && name[1] == 'p' && name[2] == 'u';
+}
+
 #endif

@@ -2,8 +2,6 @@
 
 #include <inttypes.h>
 
-#include "kernels/backend.h"
-
 int
 qz_merge_load(struct qz_merge *m, struct qz_added *x, struct qz_err *e)
 {
@@ -14,7 +12,7 @@ qz_merge_load(struct qz_merge *m, struct qz_added *x, struct qz_err *e)
 	if (qz_adapter_fits(&x->a, m->config, e) < 0)
 		return qz_at(e, "%s", x->path);
 	x->values = x->a.values;
-	if (qz_device_is_host(m->d))
+	if (qz_on_host(m->d))
 		return 0;
 	n = (size_t)x->a.lora.n_par * sizeof *x->values;
 	x->values = m->d->k->alloc(m->d, n ? n : 1, e);

@@ -1,11 +1,9 @@
 #include "libcore/model/panel.h"
 
-#include "kernels/backend.h"
-
 void
 qz_panel_init(struct qz_panel *p, struct qz_dev *d)
 {
-	*p = (struct qz_panel){ .d = d, .host = qz_device_is_host(d) };
+	*p = (struct qz_panel){ .d = d, .host = qz_on_host(d) };
 }
 
 void

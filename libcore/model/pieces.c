@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/backend.h"
 #include "libcore/base/size.h"
 
 enum { PIECE_ELEMENTS = 2 << 20, GPU_ELEMENTS = 16 << 20, ALIGN = 64 };
@@ -93,7 +92,7 @@ qz_pieces_new(const struct qz_feed *feed, int n_slots, uint64_t unit, struct qz_
 void
 qz_pieces_for(struct qz_pieces *p, struct qz_dev *d)
 {
-	bool host = qz_device_is_host(d);
+	bool host = qz_on_host(d);
 
 	p->gpu = host ? NULL : d;
 	p->elements = host ? PIECE_ELEMENTS : GPU_ELEMENTS;
