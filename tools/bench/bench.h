@@ -14,6 +14,7 @@ struct bench_options {
 	double adapter_scale;
 	const char *shape; /* ops: shapes of this model */
 	int64_t tokens;    /* ops: rows of activations; sample: at most this many new tokens */
+	const char *only;  /* ops: rows whose name and shape have this in them, NULL: all */
 	double seconds;    /* ops: about this long an op */
 	double temperature, top_p;
 	int64_t seed;

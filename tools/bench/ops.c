@@ -308,7 +308,7 @@ workspace(struct bench *b, struct qz_err *e)
 static int
 prepare(struct bench *b, struct qz_err *e)
 {
-	if (buffers(b, e) < 0 || workspace(b, e) < 0)
+	if (buffers(b, e) < 0)
 		return -1;
 	b->starts_host[1] = (int32_t)T;
 	b->k->copy_in(b->d, b->starts, b->starts_host, sizeof b->starts_host);
@@ -372,22 +372,37 @@ time_op(struct bench *b, const struct op *op, double *seconds, struct qz_err *e)
 	return bench_time(b->d, b->o->seconds, call, &t, seconds, e);
 }
 
+/* Is a product among the rows that are asked for? */
+static bool
+any_product(const struct bench *b)
+{
+	for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+		if (bench_wanted(b->o, ops[i].name, ops[i].shape))
+			return true;
+	return false;
+}
+
 static int
 ceilings(struct bench *b, struct qz_err *e)
 {
 	char about[256];
 	double seconds;
 
-	if (bench_stream_copy(b->d, b->o, &b->m, &b->copy, e) < 0 ||
-	    time_op(b, &product_op, &seconds, e) < 0)
+	if (workspace(b, e) < 0 || bench_stream_copy(b->d, b->o, &b->m, &b->copy, e) < 0)
 		return -1;
-	b->flops = 2.0 * (double)T * (double)(F * H) / seconds;
+	if (any_product(b)) {
+		if (prepare(b, e) < 0 || time_op(b, &product_op, &seconds, e) < 0)
+			return -1;
+		b->flops = 2.0 * (double)T * (double)(F * H) / seconds;
+	}
 	b->k->describe(b->d, about, sizeof about);
 	if (b->o->json)
 		return 0;
 	printf("%s: %s, %lld tokens\n", about, b->o->shape, (long long)b->t);
-	printf("ceilings: copy %.1f GB/s (read + write), product %.1f GFLOP/s\n\n", b->copy * 1e-9,
-	    b->flops * 1e-9);
+	printf("ceilings: copy %.1f GB/s (read + write)", b->copy * 1e-9);
+	if (b->flops > 0)
+		printf(", product %.1f GFLOP/s", b->flops * 1e-9);
+	printf("\n\n");
 	printf("%-16s %-28s %11s %10s %-8s %7s\n", "op", "shape", "us", "rate", "", "ceiling");
 	return 0;
 }
@@ -401,6 +416,8 @@ products(struct bench *b, struct qz_err *e)
 			.unit = "GFLOP/s",
 			.ceiling = b->flops };
 
+		if (!bench_wanted(b->o, row.op, row.shape))
+			continue;
 		if (time_op(b, &ops[i], &row.seconds, e) < 0)
 			return -1;
 		row.rate = ops[i].flops(b) / row.seconds;
@@ -416,8 +433,9 @@ bench_ops(struct qz_dev *d, const struct bench_options *o, char **args, struct q
 	int ret = bench_shape(o->shape, &b.m, e);
 
 	(void)args;
-	if (ret == 0)
-		ret = prepare(&b, e);
+	if (ret == 0 && !bench_stream_wanted(o) && !any_product(&b))
+		ret = qz_fail(
+		    e, QZ_EUSAGE, "--only: no op has '%s' in its name and shape", o->only);
 	if (ret == 0)
 		ret = ceilings(&b, e);
 	if (ret == 0)

@@ -66,6 +66,9 @@ static const struct qz_opt opts[] = {
 	    0, 0, NULL },
 	{ 0, "seconds", QZ_OPT_REAL, &o.seconds, "S", "Time each op for about S seconds.", 0.001,
 	    60, NULL },
+	{ 0, "only", QZ_OPT_STR, &o.only, "TEXT",
+	    "Time the ops that have TEXT in their names or shapes, as ops prints them.", 0, 0,
+	    NULL },
 	{ 'o', "output", QZ_OPT_STR, &o.output, "FILE",
 	    "Write the importance matrix to FILE instead of standard output. It appears when it is "
 	    "complete.",

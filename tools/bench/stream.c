@@ -203,6 +203,15 @@ fits(const struct stream_op *op, const struct qz_config *c)
 	return strncmp(op->name, "quantize_ggml", 13) || c->hidden % t->block == 0;
 }
 
+bool
+bench_stream_wanted(const struct bench_options *o)
+{
+	for (int i = 0; i < bench_stream_n_ops; i++)
+		if (bench_wanted(o, bench_stream_ops[i].name, bench_stream_ops[i].shape))
+			return true;
+	return false;
+}
+
 int
 bench_stream(struct qz_dev *d, const struct bench_options *o, const struct qz_config *c,
     double copy, struct qz_err *e)
@@ -214,7 +223,8 @@ bench_stream(struct qz_dev *d, const struct bench_options *o, const struct qz_co
 		double seconds, bytes;
 		struct bench_row row;
 
-		if (!fits(&bench_stream_ops[i], c))
+		if (!fits(&bench_stream_ops[i], c) ||
+		    !bench_wanted(o, bench_stream_ops[i].name, bench_stream_ops[i].shape))
 			continue;
 		ret = time_op(&s, &bench_stream_ops[i], &seconds, &bytes, e);
 		if (ret < 0)

@@ -59,6 +59,8 @@ extern const int bench_stream_n_ops;
 /* Bytes a second of a copy, read and written. */
 int bench_stream_copy(struct qz_dev *d, const struct bench_options *o, const struct qz_config *c,
     double *rate, struct qz_err *e);
+/* Is one of its ops among those that --only asks for? */
+bool bench_stream_wanted(const struct bench_options *o);
 /* Prints a row for each op. */
 int bench_stream(struct qz_dev *d, const struct bench_options *o, const struct qz_config *c,
     double copy, struct qz_err *e);

@@ -10,6 +10,8 @@ enum { BLOCK = 64, NESTED = 256 };
 #define H (s->c->hidden)
 #define F (s->c->ffn)
 #define V (s->c->vocab)
+#define QD ((int64_t)s->c->heads * s->c->head_dim)
+#define KD ((int64_t)s->c->kv_heads * s->c->head_dim)
 #define ACT (s->k->act_type)
 #define PAR (s->k->par_type)
 /* A list of parts that a function gives. */
@@ -415,56 +417,99 @@ r_adamw8(struct stream *s, void **at)
 	    s->d, s->args, s->sum, at[0], at[3], at[4], at[5], at[6], at[1], at[2], s->adapter);
 }
 
-/* A weight of 4 bits, a few tokens, and room for the weight's numbers. */
+/* What queueing a kernel costs by itself. */
 static int
-few_parts(const struct stream *s, struct stream_part *p, int64_t rows, int64_t cols)
+p_start(const struct stream *s, struct stream_part *p)
 {
-	PARTS({ STREAM_ZEROS, ACT, s->op->arg * rows, 0, 1 },
-	    { STREAM_CODES, QZ_U8, rows * cols / 2, 0, 1 },
-	    { STREAM_CODES, QZ_U8, rows * cols / BLOCK, 0, 1 },
-	    { STREAM_VALUES, QZ_F32, rows * cols / BLOCK / NESTED + 1, 0, 1 },
-	    { STREAM_VALUES, QZ_F32, 256, 0, 0 }, { STREAM_VALUES, QZ_F32, 16, 0, 0 },
-	    { STREAM_VALUES, ACT, s->op->arg * cols, 0, 1 },
-	    { STREAM_ZEROS, ACT, rows * cols, 0, 0 });
+	return three(s, p, 16, 1, 1, 1);
 }
 
 static void
-few(struct stream *s, void **at, int64_t rows, int64_t cols, bool decoded)
+r_start(struct stream *s, void **at)
 {
-	struct qz_linear l = { .w = nf4_at(at, rows, cols), .y = at[0] };
-
-	if (decoded) {
-		s->k->dequantize(s->d, at[7], ACT, &l.w, 0, rows);
-		l.w = (struct qz_mat){ .type = ACT, .rows = rows, .cols = cols, .data = at[7] };
-	}
-	s->k->linear(s->d, &l, 1, at[6], s->op->arg);
+	s->k->swiglu(s->d, at[0], at[1], at[2], 16);
 }
 
-#define FEW_OF(name, rows, cols)                                                                   \
+/* Projections of one input that are computed together: rows of each. */
+struct together {
+	int n;
+	int64_t rows[3], cols;
+};
+
+/* Their weights of 4 bits, one behind the other, a few tokens, and room for the weights' numbers.  What counts
+ * is the weights' own bytes. */
+static int
+few_parts(const struct stream *s, struct stream_part *p, struct together w)
+{
+	int64_t rows = w.rows[0] + w.rows[1] + w.rows[2], cols = w.cols;
+
+	PARTS({ STREAM_ZEROS, ACT, s->op->arg * rows, 0, 0 },
+	    { STREAM_CODES, QZ_U8, rows * cols / 2, 0, 1 },
+	    { STREAM_CODES, QZ_U8, rows * cols / BLOCK, 0, 1 },
+	    { STREAM_VALUES, QZ_F32, rows * cols / BLOCK / NESTED + 3, 0, 1 },
+	    { STREAM_VALUES, QZ_F32, 256, 0, 0 }, { STREAM_VALUES, QZ_F32, 16, 0, 0 },
+	    { STREAM_VALUES, ACT, s->op->arg * cols, 0, 0 },
+	    { STREAM_ZEROS, ACT, rows * cols, 0, 0 });
+}
+
+static void *
+behind(void *p, int64_t nbytes)
+{
+	return (char *)p + nbytes;
+}
+
+static void
+few(struct stream *s, void **at, struct together w, bool decoded)
+{
+	int64_t size = (int64_t)s->k->act_size, rows = 0;
+	struct qz_linear l[3] = { 0 };
+
+	for (int i = 0; i < w.n; rows += w.rows[i++]) {
+		int64_t n = rows * w.cols;
+		void *part[] = { NULL, behind(at[1], n / 2), behind(at[2], n / BLOCK),
+			behind(at[3], (n / BLOCK / NESTED + i) * 4), at[4], at[5] };
+
+		l[i].w = nf4_at(part, w.rows[i], w.cols);
+		l[i].y = behind(at[0], s->op->arg * rows * size);
+		if (!decoded)
+			continue;
+		s->k->dequantize(s->d, behind(at[7], n * size), ACT, &l[i].w, 0, w.rows[i]);
+		l[i].w = (struct qz_mat){ .type = ACT,
+			.rows = w.rows[i],
+			.cols = w.cols,
+			.data = behind(at[7], n * size) };
+	}
+	s->k->linear(s->d, l, w.n, at[6], s->op->arg);
+}
+
+#define FEW_OF(name, n, a, b, c, cols)                                                             \
 	static int p_##name(const struct stream *s, struct stream_part *p)                         \
 	{                                                                                          \
-		return few_parts(s, p, rows, cols);                                                \
+		return few_parts(s, p, (struct together){ n, { a, b, c }, cols });                 \
 	}                                                                                          \
 	static void r_##name(struct stream *s, void **at)                                          \
 	{                                                                                          \
-		few(s, at, rows, cols, false);                                                     \
+		few(s, at, (struct together){ n, { a, b, c }, cols }, false);                      \
 	}                                                                                          \
 	static void r_##name##_decoded(struct stream *s, void **at)                                \
 	{                                                                                          \
-		few(s, at, rows, cols, true);                                                      \
+		few(s, at, (struct together){ n, { a, b, c }, cols }, true);                       \
 	}
-FEW_OF(square, H, H)
-FEW_OF(up, F, H)
-FEW_OF(down, H, F)
+FEW_OF(qkv, 3, QD, KD, KD, H)
+FEW_OF(o, 1, H, 0, 0, QD)
+FEW_OF(up, 2, F, F, 0, H)
+FEW_OF(down, 1, H, 0, 0, F)
 /* Both ways: straight from the codes where the device has that, and the weight decoded first. */
 #define FEW_ROWS(n)                                                                                \
-	{ "linear nf4", "hidden, " #n " tokens", n, p_square, r_square },                          \
-	    { "decoded first", "hidden, " #n " tokens", n, p_square, r_square_decoded },           \
-	    { "linear nf4", "hidden to ffn, " #n " tokens", n, p_up, r_up },                       \
-	    { "decoded first", "hidden to ffn, " #n " tokens", n, p_up, r_up_decoded },            \
-	    { "linear nf4", "ffn to hidden, " #n " tokens", n, p_down, r_down },                   \
+	{ "linear nf4", "q k v, " #n " tokens", n, p_qkv, r_qkv },                                 \
+	    { "decoded first", "q k v, " #n " tokens", n, p_qkv, r_qkv_decoded },                  \
+	    { "linear nf4", "o, " #n " tokens", n, p_o, r_o },                                     \
+	    { "decoded first", "o, " #n " tokens", n, p_o, r_o_decoded },                          \
+	    { "linear nf4", "gate up, " #n " tokens", n, p_up, r_up },                             \
+	    { "decoded first", "gate up, " #n " tokens", n, p_up, r_up_decoded },                  \
+	    { "linear nf4", "down, " #n " tokens", n, p_down, r_down },                            \
 	{                                                                                          \
-		"decoded first", "ffn to hidden, " #n " tokens", n, p_down, r_down_decoded         \
+		"decoded first", "down, " #n " tokens", n, p_down, r_down_decoded                  \
 	}
 
 const struct stream_op bench_stream_copy_op = { "copy", "ffn x hidden", 0, p_copy, r_copy };
@@ -498,6 +543,7 @@ const struct stream_op bench_stream_ops[] = {
 	FEW_ROWS(1),
 	FEW_ROWS(8),
 	FEW_ROWS(16),
+	FEW_ROWS(32),
 	FEW_ROWS(64),
 	{ "embed", "bf16, hidden", 0, p_embed, r_embed },
 	{ "rmsnorm", "hidden", 0, p_rmsnorm, r_rmsnorm },
@@ -505,6 +551,7 @@ const struct stream_op bench_stream_ops[] = {
 	{ "rmsnorm_bwd", "hidden, added", 0, p_rmsnorm_bwd, r_rmsnorm_bwd },
 	{ "rope", "heads", 0, p_rope, r_rope },
 	{ "rope", "kv heads", 0, p_rope_k, r_rope_k },
+	{ "swiglu", "16 elements: a start", 0, p_start, r_start },
 	{ "swiglu", "ffn", 0, p_swiglu, r_swiglu },
 	{ "swiglu_bwd", "ffn", 0, p_swiglu_bwd, r_swiglu_bwd },
 	{ "swiglu_bwd", "ffn, h again", 0, p_swiglu_bwd_h, r_swiglu_bwd_h },

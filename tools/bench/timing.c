@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tools/common/meter.h"
 
@@ -57,6 +58,15 @@ bench_time(struct qz_dev *d, double seconds, void (*op)(void *arg, int64_t i), v
 	qsort(runs, (size_t)n, sizeof *runs, by_value);
 	*median = runs[n / 2] / (double)calls;
 	return 0;
+}
+
+bool
+bench_wanted(const struct bench_options *o, const char *op, const char *shape)
+{
+	char row[128];
+
+	snprintf(row, sizeof row, "%s %s", op, shape);
+	return !o->only || strstr(row, o->only);
 }
 
 void

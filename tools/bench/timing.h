@@ -16,6 +16,8 @@ struct bench_row {
 	const char *unit; /* of 1e9 of them */
 	double ceiling;   /* a second */
 };
+/* Is it one that --only asks for? */
+bool bench_wanted(const struct bench_options *o, const char *op, const char *shape);
 void bench_row_print(const struct bench_options *o, const struct bench_row *r);
 
 #endif
