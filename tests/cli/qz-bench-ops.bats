@@ -6,7 +6,7 @@ ops() {
 }
 
 @test "--only times the ops that have a text in them, and what they are compared with" {
-	ops --only 'add 16 el'
+	ops --only 'swiglu 16 el'
 	[ "$status" = 0 ]
 	[ "$(grep -c elements <<<"$output")" = 1 ]
 	[ "$(grep -c ' %$' <<<"$output")" = 1 ]

@@ -30,6 +30,7 @@ struct bench {
 	qz_act *a, *b, *s; /* the adapter, and (t, rank) */
 	qz_par *lse, *da, *db;
 	float *a32, *b32;
+	void *left;  /* by linear_bwd for linear_da */
 	void *table; /* (vocab, hidden) of bfloat16 */
 	qz_par *logits;
 	int32_t *starts, starts_host[2];
@@ -103,6 +104,13 @@ static void
 do_linear_bwd(struct bench *b)
 {
 	b->k->linear_bwd(b->d, &b->linear, 1, b->x, b->y, T, false);
+}
+
+static void
+do_linear_da(struct bench *b)
+{
+	b->k->linear_bwd(b->d, &b->linear, 1, NULL, b->y, T, false);
+	b->k->linear_da(b->d, &b->linear, 1, b->x, T);
 }
 
 /* Rows of logits that are there at a time (QZ_LOGITS_BYTES of net.h). */
@@ -233,6 +241,7 @@ static const struct op ops[] = {
 	{ "merge", "ffn x hidden, rank 16", do_merge, f_merge },
 	{ "linear nf4+lora", "hidden to ffn", do_linear, f_linear },
 	{ "linear_bwd", "hidden to ffn", do_linear_bwd, f_linear_bwd },
+	{ "linear_da", "hidden to ffn, linear_bwd too", do_linear_da, f_linear_bwd },
 	{ "head", "64 MiB of logits, bf16", do_head, f_head },
 	{ "head_bwd", "64 MiB of logits, bf16", do_head_bwd, f_head },
 	{ "attention", "one document", do_attention, f_attention },
@@ -273,6 +282,7 @@ buffers(struct bench *b, struct qz_err *e)
 		       (b->da = random_values(b, par, RANK * H, e)) &&
 		       (b->db = random_values(b, par, RANK * F, e)) &&
 		       (b->lse = random_values(b, par, T * b->m.heads, e)) &&
+		       (b->left = get(b, qz_left_bytes(b->k->act_size, T, RANK, H), e)) &&
 		       (b->table = random_values(b, QZ_BF16, b->m.vocab * H, e)) &&
 		       (b->dx = random_values(b, act, T * H, e)) &&
 		       (b->logits = random_values(b, par, head_rows(b) * b->m.vocab, e)) &&
@@ -333,6 +343,7 @@ prepare(struct bench *b, struct qz_err *e)
 		.da = b->da,
 		.db = b->db,
 		.y = b->g,
+		.left = b->left,
 		.s = b->s,
 		.dy = b->u };
 	return b->k->sync(b->d, e);
@@ -344,7 +355,7 @@ release(struct bench *b)
 	void *all[] = { b->dense == (void *)b->weight ? NULL : b->dense, b->weight, b->weight_out,
 		b->codes, b->absmax8, b->absmax, b->nested, b->maps, b->x, b->y, b->g, b->u, b->q,
 		b->kk, b->v, b->att, b->dq, b->dk, b->dv, b->a, b->b, b->s, b->a32, b->b32, b->da,
-		b->db, b->lse, b->starts, b->ws, b->table, b->dx, b->logits };
+		b->db, b->lse, b->starts, b->ws, b->table, b->dx, b->logits, b->left };
 
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		b->k->free(b->d, all[i]);
