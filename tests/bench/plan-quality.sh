@@ -10,7 +10,7 @@ shift 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-tokens() { qz-tokenize -q -m "$model" --train-on all -l 512 --pack -o "$2" "$1"; }
+tokens() { qz-tokenize -q -m "$model" --train-on all -l 512 --cut split --pack -o "$2" "$1"; }
 # ppl MODEL: on each held-out text
 ppl() {
 	for i in $(seq $n); do

@@ -1,5 +1,6 @@
 #!/usr/bin/perl
-# seeds.pl FOLDER: the smallest files that the fuzz targets read to the end: FOLDER/gguf (also for source), FOLDER/imatrix.
+# seeds.pl FOLDER: the smallest files that the fuzz targets read to the end: FOLDER/gguf (also for source), FOLDER/imatrix,
+# FOLDER/yaml.
 use strict;
 use warnings;
 
@@ -39,10 +40,11 @@ sub gguf {
 	return $head . "\0" x (-length($head) % 32) . $data;
 }
 
-mkdir "$folder/$_" for qw(gguf imatrix);
+mkdir "$folder/$_" for qw(gguf imatrix yaml);
 put('gguf/f16', gguf(1, 1, 2, 0));
 put('gguf/q4_0', gguf(2, 32, 18, 1));
 put('imatrix/dat', pack('l<', 1) . pack('l</a', 'blk.0.attn_q.weight') . pack('l<l<f<4', 2, 4, 1 .. 4) . pack('l<l</a', 2, 'text'));
 my $info = text('x.in_sum2') . pack('L<Q<L<Q<', 1, 4, 0, 0) . text('x.counts') . pack 'L<Q<L<Q<', 1, 1, 0, 32;
 my $head = 'GGUF' . pack('L<Q<Q<', 3, 2, 1) . u32('imatrix.chunk_count', 2) . $info;
 put('imatrix/gguf', $head . "\0" x (-length($head) % 32) . pack('f<4', 1 .. 4) . "\0" x 16 . pack('f<', 3) . "\0" x 28);
+put('yaml/card', "license: mit\nbase_model:\n- a/b # c\n- name: 'x''y'\n  url: \"\\u00e9\\n\"\ntags: [a, {b: c}]\nd: >-\n  e\n   f\n\n  g\nh: |2+\n    i\nj: ~\n");
