@@ -15,12 +15,14 @@ def processes(pid):
         pass
 
 
-def anonymous(pid):
+def memory(pid):
+    """Anonymous bytes now, and all bytes at their peak; ru_maxrss would count the parent before exec()."""
     try:
         with open(f"/proc/{pid}/status") as f:
-            return next(int(line.split()[1]) * 1024 for line in f if line.startswith("RssAnon:"))
-    except (OSError, StopIteration):
-        return 0
+            rows = dict(line.split(":", 1) for line in f if line.startswith(("RssAnon:", "VmHWM:")))
+        return [int(rows[k].split()[0]) * 1024 for k in ("RssAnon", "VmHWM")]
+    except (OSError, KeyError):
+        return [0, 0]
 
 
 class Result:
@@ -29,22 +31,24 @@ class Result:
 
 def watch(args, **how):
     r, done = Result(), threading.Event()
-    r.anon, cpu = 0, resource.getrusage(resource.RUSAGE_CHILDREN)
+    r.anon, r.peak, cpu = 0, 0, resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
     p = subprocess.Popen(args, **how)
 
     def look():
         while not done.wait(0.02):
-            r.anon = max(r.anon, sum(map(anonymous, processes(p.pid))))
+            all_of = [memory(x) for x in processes(p.pid)]
+            r.anon = max(r.anon, sum(m[0] for m in all_of))
+            r.peak = max(r.peak, max(m[1] for m in all_of))
 
     t = threading.Thread(target=look)
     t.start()
-    _, status, use = os.wait4(p.pid, 0)
+    _, status = os.waitpid(p.pid, 0)
     r.seconds = time.monotonic() - start
     done.set()
     t.join()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    r.status, r.peak = os.waitstatus_to_exitcode(status), use.ru_maxrss * 1024
+    r.status = os.waitstatus_to_exitcode(status)
     r.cpu = after.ru_utime + after.ru_stime - cpu.ru_utime - cpu.ru_stime
     return r
 
