@@ -70,6 +70,21 @@ tensors() { perl "$ROOT/tests/cli/tensors.pl" "$@"; }
 	[[ $output == *"carries no digest, 12 tensors" ]]
 }
 
+@test "a file of qz's own is a model again, its digest its own" {
+	qz-gguf -q -t q8_0 -o one.gguf "$K/in.gguf"
+	for t in q8_0 f32 q4_0; do
+		run qz-gguf -q -t $t -o two.gguf one.gguf
+		[ "$status" -eq 0 ] || { echo "$output"; false; }
+		[ "$(qz-show two.gguf | grep -c qz.data.xxh3_128)" -eq 1 ]
+		qz-show --verify two.gguf
+		# numbers in f32 are not quantized a second time
+		[ "$(grep -c 'a second time' <<<"$output")" -eq "$([ $t = q4_0 ] && echo 1 || echo 0)" ] || { echo "$t: $output"; false; }
+	done
+	qz-gguf -q -t q8_0 one.gguf >pipe.gguf # which has none: the old one would be wrong
+	qz-gguf -q -t q4_0 one.gguf 2>/dev/null | cat >pipe.gguf
+	[ "$(qz-show pipe.gguf | grep -c qz.data.xxh3_128)" -eq 0 ]
+}
+
 @test "a pipe has no digest, and what is appended to is not touched" {
 	# shellcheck disable=SC2002 # a pipe is what is tested
 	qz-gguf -q -t q4_k_m "$K/in.gguf" | cat >x.gguf

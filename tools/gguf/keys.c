@@ -5,12 +5,13 @@
 #include <string.h>
 
 #include "libcore/base/num.h"
+#include "libcore/format/gguf_read.h"
 
 /* Keys of a GGUF source that say how that file is, not what the model is. */
 static const char *const own[] = { "general.alignment", "general.file_type",
 	"general.quantization_version", "split.no", "split.count", "split.tensors.count",
 	"quantize.imatrix.file", "quantize.imatrix.dataset", "quantize.imatrix.entries_count",
-	"quantize.imatrix.chunks_count" };
+	"quantize.imatrix.chunks_count", QZ_GGUF_DIGEST };
 
 static bool
 is_own(const char *key)

@@ -78,7 +78,7 @@ weigh(struct plan *p, const struct plan_options *o, struct planned *out, enum qz
 static void
 note_requant(struct plan *p, const struct planned *x, enum qz_dtype from)
 {
-	if (qz_dtype((unsigned)from)->plain || p->n_requant++)
+	if (qz_dtype((unsigned)from)->plain || qz_dtype((unsigned)x->type)->plain || p->n_requant++)
 		return;
 	snprintf(p->requant, sizeof p->requant, "%s from %s to %s", x->name,
 	    qz_dtype((unsigned)from)->name, qz_dtype((unsigned)x->type)->name);
