@@ -508,6 +508,12 @@ qz_cuda_back_90_need(struct qz_dev *d, int64_t rows, int64_t docs, int heads)
 }
 
 bool
+qz_cuda_back_90_takes(struct qz_dev *d, int head_dim)
+{
+	return has_kernels(d) && head_dim % VECTOR == 0 && head_dim >= PANEL && head_dim <= 2 * PANEL;
+}
+
+bool
 qz_cuda_back_90(struct qz_dev *d, const struct qz_attn *a)
 {
 	struct qz_cuda_dev *c = cuda_dev(d);
@@ -517,8 +523,7 @@ qz_cuda_back_90(struct qz_dev *d, const struct qz_attn *a)
 	size_t need;
 	int tiles;
 
-	if (!has_kernels(d) || a->head_dim % VECTOR || a->head_dim < PANEL || a->head_dim > 2 * PANEL || !a->q_host ||
-	    !a->k_host || !by_tiles(a) ||
+	if (!qz_cuda_back_90_takes(d, a->head_dim) || !a->q_host || !a->k_host || !by_tiles(a) ||
 	    memcmp(a->q_host, a->k_host, (static_cast<size_t>(a->n_docs) + 1) * sizeof *a->q_host) != 0)
 		return false;
 	rows = a->q_host[a->n_docs];

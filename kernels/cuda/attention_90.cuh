@@ -7,6 +7,8 @@
 
 /* Bytes of workspace; 0 on a GPU that is none of these. */
 size_t qz_cuda_back_90_need(struct qz_dev *d, int64_t rows, int64_t docs, int heads);
+/* Are heads of so many numbers for them, on this GPU? */
+bool qz_cuda_back_90_takes(struct qz_dev *d, int head_dim);
 /* dq, dk, dv; false when the call is not for these kernels. */
 bool qz_cuda_back_90(struct qz_dev *d, const struct qz_attn *a);
 

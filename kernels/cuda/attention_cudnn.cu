@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/attention_90.cuh"
 #include "kernels/cuda/cudnn.h"
 
 enum { ENTRIES = 64, DOCS_MAX = 1024, LEN_MIN = 128, LEN_MAX = 1 << 20, SLACK = 2 << 20 };
@@ -316,6 +317,9 @@ qz_cuda_sdpa_need(struct qz_dev *d, const struct qz_need *need)
 bool
 qz_cuda_attention_parts(struct qz_dev *d, const struct qz_need *need, int parts)
 {
+	/* Hopper's own kernels are faster in order, and want no such memory. */
+	if (qz_cuda_attention_wish() != QZ_WISH_CUDNN && qz_cuda_back_90_takes(d, need->head_dim))
+		return false;
 	return parts >= 1 && parts <= QZ_PARTS_MAX && power(parts) == parts && usable(d, need->head_dim) &&
 	    divides(parts, need->heads, need->kv_heads) && in_order_need(d, need, parts) > 0;
 }
