@@ -102,7 +102,8 @@ CPU(alloc)(struct qz_dev *d, size_t nbytes, struct qz_err *e)
 	if (!p)
 		qz_nomem(e, nbytes);
 	else
-		qz_huge(p, nbytes); /* gigabytes of weights are a quarter of a second of page faults */
+		qz_huge(
+		    p, nbytes); /* gigabytes of weights are a quarter of a second of page faults */
 	return p;
 }
 

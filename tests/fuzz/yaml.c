@@ -17,7 +17,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct qz_json *j;
 	struct qz_err e;
 
-	if (qz_yaml_json((const char *)data, n, &out, &e) == 0 && qz_utf8_valid(out.data, out.n) == out.n) {
+	if (qz_yaml_json((const char *)data, n, &out, &e) == 0 &&
+	    qz_utf8_valid(out.data, out.n) == out.n) {
 		j = qz_json_parse(out.data, out.n, &e);
 		if (!j && !strstr(e.msg, "twice"))
 			abort();
