@@ -24,7 +24,8 @@ plan() {
 	for memory in 500M 2G; do
 		plan --length max --memory $memory --json
 		[ "$status" -eq 0 ]
-		n=$(sed 's/.*"length":\([0-9]*\),.*/\1/' <<<"$output")
+		n=${output#*\"length\":}
+		n=${n%%,*}
 		plan --length "$n" --memory $memory
 		[ "$status" -eq 0 ]
 		plan --length $((n + 1)) --memory $memory
