@@ -423,6 +423,7 @@ main(int argc, char **argv)
 		qz_usage("--pack and --by-length are two ways to order rows: choose one");
 	if (!strcmp(cut, "split") && !length)
 		qz_usage("--cut split needs --length N, the tokens of a row");
+	date_seconds(); /* before anything is open */
 	if (run(first < argc ? argv + first : standard_input, first < argc ? argc - first : 1, &e) <
 	    0)
 		qz_die(&e);
