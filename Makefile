@@ -58,7 +58,9 @@ interop := $(patsubst %.c,$B/%,$(wildcard tests/interop/*.c))
 cuobj := $(patsubst %.cu,$B/%.cu.o,$(wildcard kernels/cuda/*.cu))
 cuact := $(shell grep -l '^ACT_BEGIN' kernels/cuda/*.cu) # these compute with activations
 cuobj += $(cuact:%.cu=$B/%.f16.cu.o)
-cuobj += $B/kernels/cuda/nf4.o $B/kernels/cuda/dtype.o # tables that the plugin shares with the tools
+# What the plugin shares with the tools: tables, and where files of measurements lie.
+cushared := $(addprefix $B/kernels/cuda/,nf4.o dtype.o cache.o)
+cuobj += $(cushared)
 cuhost := $(patsubst %.c,$B/%.o,$(wildcard kernels/cuda/*.c))
 cuobj += $(cuhost)
 plugin := $(if $(filter 1,$(CUDA)),$(if $(wildcard kernels/cuda/*.cu),$B/lib/qz-cuda.so))
@@ -137,8 +139,9 @@ define nvcc
 endef
 $B/kernels/cuda/nf4.o: kernels/nf4.c
 $B/kernels/cuda/dtype.o: libcore/base/dtype.c
+$B/kernels/cuda/cache.o: libcore/base/cache.c
 $(cuhost): $B/kernels/cuda/%.o: kernels/cuda/%.c
-$B/kernels/cuda/nf4.o $B/kernels/cuda/dtype.o $(cuhost):
+$(cushared) $(cuhost):
 	$Q mkdir -p $(@D)
 	$(if $V,,@echo '  cc   $< (plugin)')
 	$Q $(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -MMD -MP -c -o $@ $<

@@ -3,14 +3,12 @@
  * The file is $XDG_CACHE_HOME/qz/products-HASH (or ~/.cache/qz/...), HASH of the GPU's name, the driver and the
  * library's version: the same machine chooses the same again, so that a run repeats itself to the bit.
  * Where there is no such folder nothing is timed.  QZ_TUNE=0: nothing is timed or read. */
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "kernels/cuda/gemm.cuh"
+#include "libcore/base/cache.h"
 
 static const char MAGIC[8] = { 'q', 'z', 'p', 'r', 'o', 'd', '1', '\n' };
 enum { RUNS = 5 };
@@ -18,26 +16,20 @@ static const double SMALLEST = 1 << 24; /* products of fewer multiplications are
 
 /* False when there is no place for it. */
 static bool
-file_name(struct qz_dev *d, char *path, size_t n)
+file_name(struct qz_dev *d, char path[QZ_CACHE_PATH])
 {
-	const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME"), *tune = getenv("QZ_TUNE");
 	size_t version = cuda_dev(d)->gemms->lib->p_cublasLtGetVersion();
 	uint64_t h = QZ_FNV_START;
 	struct cudaDeviceProp p;
 	int driver = 0;
 
-	if ((tune && !strcmp(tune, "0")) || (!(cache && *cache == '/') && !(home && *home == '/')) ||
-	    cudaGetDeviceProperties(&p, cuda_dev(d)->index) != cudaSuccess ||
+	if (cudaGetDeviceProperties(&p, cuda_dev(d)->index) != cudaSuccess ||
 	    cudaDriverGetVersion(&driver) != cudaSuccess)
 		return false;
 	h = qz_fnv(h, p.name, strlen(p.name));
 	h = qz_fnv(h, &driver, sizeof driver);
 	h = qz_fnv(h, &version, sizeof version);
-	if (cache && *cache == '/')
-		snprintf(path, n, "%s/qz/products-%016llx", cache, static_cast<unsigned long long>(h));
-	else
-		snprintf(path, n, "%s/.cache/qz/products-%016llx", home, static_cast<unsigned long long>(h));
-	return strlen(path) + 1 < n;
+	return qz_cache_path(path, "products", h);
 }
 
 /* Anything odd about the file means that there is none: it is only a cache. */
@@ -45,12 +37,12 @@ void
 qz_gemm_choices_read(struct qz_dev *d)
 {
 	struct qz_cuda_gemms *s = cuda_dev(d)->gemms;
-	char path[4096], magic[sizeof MAGIC];
+	char path[QZ_CACHE_PATH], magic[sizeof MAGIC];
 	uint64_t n = 0, sum = 0, want;
 	FILE *f;
 
 	s->n_choices = 0;
-	if (!file_name(d, path, sizeof path) || !(f = fopen(path, "rbe")))
+	if (!file_name(d, path) || !(f = fopen(path, "rbe")))
 		return;
 	if (fread(magic, sizeof magic, 1, f) == 1 && !memcmp(magic, MAGIC, sizeof magic) &&
 	    fread(&n, sizeof n, 1, f) == 1 && n <= QZ_GEMM_CHOICES &&
@@ -62,41 +54,22 @@ qz_gemm_choices_read(struct qz_dev *d)
 	fclose(f);
 }
 
-/* Folders of a path, as far as they are missing. */
-static void
-make_folders(char *path)
-{
-	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
-		*p = '\0';
-		if (mkdir(path, 0777) < 0 && errno != EEXIST) {
-			*p = '/';
-			return;
-		}
-		*p = '/';
-	}
-}
-
 static void
 write_choices(struct qz_dev *d)
 {
 	const struct qz_cuda_gemms *s = cuda_dev(d)->gemms;
 	size_t n = static_cast<size_t>(s->n_choices);
 	uint64_t count = n, sum = qz_fnv(QZ_FNV_START, s->choices, n * sizeof *s->choices);
-	char path[4096], next[4200];
-	FILE *f;
-	bool bad;
+	char path[QZ_CACHE_PATH];
+	struct qz_cache_file c;
 
-	if (!file_name(d, path, sizeof path))
+	if (!file_name(d, path) || !qz_cache_create(&c, path))
 		return;
-	make_folders(path);
-	snprintf(next, sizeof next, "%s.%d", path, static_cast<int>(getpid()));
-	f = fopen(next, "wbe");
-	if (!f)
-		return;
-	bad = fwrite(MAGIC, sizeof MAGIC, 1, f) != 1 || fwrite(&count, sizeof count, 1, f) != 1 ||
-	    fwrite(s->choices, sizeof *s->choices, n, f) != n || fwrite(&sum, sizeof sum, 1, f) != 1;
-	if (fclose(f) != 0 || bad || rename(next, path) < 0)
-		unlink(next);
+	fwrite(MAGIC, sizeof MAGIC, 1, c.f);
+	fwrite(&count, sizeof count, 1, c.f);
+	fwrite(s->choices, sizeof *s->choices, n, c.f);
+	fwrite(&sum, sizeof sum, 1, c.f);
+	qz_cache_close(&c);
 }
 
 /* The best of a few runs, in ms; negative when it does not run. */
@@ -213,12 +186,12 @@ bool
 qz_cuda_tune(struct qz_dev *d, bool on, uint64_t key)
 {
 	struct qz_cuda_gemms *s = cuda_dev(d)->gemms;
-	char path[4096];
+	char path[QZ_CACHE_PATH];
 
 	if (!s)
 		return false;
 	if (on) {
-		s->tuning = file_name(d, path, sizeof path) && !passed(s, key);
+		s->tuning = file_name(d, path) && !passed(s, key);
 		s->tuned = key;
 		if (s->tuning)
 			memset(s->entries, 0, sizeof s->entries); /* those that were not timed are looked at again */

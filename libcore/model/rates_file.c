@@ -1,12 +1,10 @@
 /* Rates that were measured before, in a file of text: a line that says of what, then a line a rate. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "libcore/base/buf.h"
+#include "libcore/base/cache.h"
 #include "libcore/base/hash.h"
 #include "libcore/io/in.h"
 #include "libcore/model/estimate.h"
@@ -28,22 +26,6 @@ put_key(struct qz_buf *b, struct qz_dev *dev, const struct qz_config *c, const s
 	    (long long)c->kv_heads, (long long)c->head_dim, (long long)c->window,
 	    (long long)room->tokens, (long long)room->docs, (long long)room->max_len,
 	    any_order ? " in any order" : "", l->rank, l->dropout > 0 ? "yes" : "no");
-}
-
-/* False when there is no place for it. */
-static bool
-file_name(const struct qz_buf *key, char *path, size_t n)
-{
-	const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME"),
-		   *tune = getenv("QZ_TUNE");
-	bool own = cache && *cache == '/';
-	int got;
-
-	if ((tune && !strcmp(tune, "0")) || (!own && !(home && *home == '/')))
-		return false;
-	got = snprintf(path, n, "%s%s/qz/rates-%016llx", own ? cache : home, own ? "" : "/.cache",
-	    (unsigned long long)qz_hash64(key->data, key->n));
-	return got > 0 && (size_t)got < n;
 }
 
 /* The rates by their places in the file. */
@@ -113,42 +95,21 @@ read_file(struct qz_rates *r, const struct qz_buf *key, const char *path)
 	return good;
 }
 
-/* Folders of a path, as far as they are missing. */
 static void
-make_folders(char *path)
+write_file(struct qz_rates *r, const struct qz_buf *key, const char *path)
 {
-	for (char *p = strchr(path + 1, '/'); p; p = strchr(p + 1, '/')) {
-		*p = '\0';
-		if (mkdir(path, 0777) < 0 && errno != EEXIST) {
-			*p = '/';
-			return;
-		}
-		*p = '/';
-	}
-}
-
-static void
-write_file(struct qz_rates *r, const struct qz_buf *key, char *path)
-{
+	struct qz_cache_file c;
 	const char *name[RATES];
 	double *at[RATES];
-	char next[4200];
-	bool bad;
-	FILE *f;
 
-	make_folders(path);
-	snprintf(next, sizeof next, "%s.%d", path, (int)getpid());
-	f = fopen(next, "we");
-	if (!f)
+	if (!qz_cache_create(&c, path))
 		return;
 	list(r, at, name);
-	fprintf(f, "%s\n", key->data);
+	fprintf(c.f, "%s\n", key->data);
 	for (int i = 0; i < RATES; i++)
-		fprintf(f, "%s %.17g\n", name[i], *at[i]);
-	fprintf(f, "libraries %llu\n", (unsigned long long)r->libraries);
-	bad = ferror(f);
-	if (fclose(f) != 0 || bad || rename(next, path) < 0)
-		unlink(next);
+		fprintf(c.f, "%s %.17g\n", name[i], *at[i]);
+	fprintf(c.f, "libraries %llu\n", (unsigned long long)r->libraries);
+	qz_cache_close(&c);
 }
 
 int
@@ -156,15 +117,19 @@ qz_rates_get(struct qz_rates *r, struct qz_dev *dev, const struct qz_config *c,
     const struct qz_lora *l, const struct qz_extent *room, bool any_order, struct qz_err *e)
 {
 	struct qz_buf key = { 0 };
-	char path[4096] = "";
+	char path[QZ_CACHE_PATH];
+	bool kept;
 	int ret = 0;
 
 	put_key(&key, dev, c, l, room, any_order);
 	if (qz_buf_ok(&key, e) < 0) {
-		ret = -1;
-	} else if (!file_name(&key, path, sizeof path) || !read_file(r, &key, path)) {
+		qz_buf_free(&key);
+		return -1;
+	}
+	kept = qz_cache_path(path, "rates", qz_hash64(key.data, key.n));
+	if (!kept || !read_file(r, &key, path)) {
 		ret = qz_rates_measure(r, dev, c, l, room, any_order, e);
-		if (ret == 0 && *path)
+		if (ret == 0 && kept)
 			write_file(r, &key, path);
 	}
 	qz_buf_free(&key);
