@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "libcore/base/le.h"
+
 enum { LARGE_PAGE = 1 << 21 };
 
 void
@@ -78,6 +80,24 @@ void
 qz_buf_chr(struct qz_buf *b, char c)
 {
 	qz_buf_add(b, &c, 1);
+}
+
+void
+qz_buf_le32(struct qz_buf *b, uint32_t v)
+{
+	uint8_t le[4];
+
+	le32_put(le, v);
+	qz_buf_add(b, le, sizeof le);
+}
+
+void
+qz_buf_le64(struct qz_buf *b, uint64_t v)
+{
+	uint8_t le[8];
+
+	le64_put(le, v);
+	qz_buf_add(b, le, sizeof le);
 }
 
 void

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "libcore/base/err.h"
 
@@ -18,6 +19,9 @@ struct qz_buf {
 void qz_buf_add(struct qz_buf *b, const void *data, size_t n);
 void qz_buf_str(struct qz_buf *b, const char *s);
 void qz_buf_chr(struct qz_buf *b, char c);
+/* The lowest byte first. */
+void qz_buf_le32(struct qz_buf *b, uint32_t v);
+void qz_buf_le64(struct qz_buf *b, uint64_t v);
 void qz_buf_fmt(struct qz_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* n more bytes, uninitialised, or NULL. */
 void *qz_buf_room(struct qz_buf *b, size_t n);

@@ -31,36 +31,18 @@ qz_ggufw_free(struct qz_ggufw *g)
 }
 
 static void
-add32(struct qz_buf *b, uint32_t v)
-{
-	uint8_t le[4];
-
-	le32_put(le, v);
-	qz_buf_add(b, le, sizeof le);
-}
-
-static void
-add64(struct qz_buf *b, uint64_t v)
-{
-	uint8_t le[8];
-
-	le64_put(le, v);
-	qz_buf_add(b, le, sizeof le);
-}
-
-static void
 add_f32(struct qz_buf *b, float v)
 {
 	uint32_t u;
 
 	memcpy(&u, &v, sizeof u);
-	add32(b, u);
+	qz_buf_le32(b, u);
 }
 
 static void
 add_text(struct qz_buf *b, const char *s, size_t n)
 {
-	add64(b, n);
+	qz_buf_le64(b, n);
 	qz_buf_add(b, s, n);
 }
 
@@ -69,7 +51,7 @@ add_key(struct qz_ggufw *g, const char *key, uint32_t type)
 {
 	qz_buf_add(&g->key_at, &g->kvs.n, sizeof g->kvs.n);
 	add_text(&g->kvs, key, strlen(key));
-	add32(&g->kvs, type);
+	qz_buf_le32(&g->kvs, type);
 	g->n_kvs++;
 }
 
@@ -77,8 +59,8 @@ static void
 add_array(struct qz_ggufw *g, const char *key, uint32_t type, size_t n)
 {
 	add_key(g, key, T_ARRAY);
-	add32(&g->kvs, type);
-	add64(&g->kvs, n);
+	qz_buf_le32(&g->kvs, type);
+	qz_buf_le64(&g->kvs, n);
 }
 
 void
@@ -102,14 +84,14 @@ void
 qz_ggufw_u32(struct qz_ggufw *g, const char *key, uint32_t value)
 {
 	add_key(g, key, T_U32);
-	add32(&g->kvs, value);
+	qz_buf_le32(&g->kvs, value);
 }
 
 void
 qz_ggufw_i32(struct qz_ggufw *g, const char *key, int32_t value)
 {
 	add_key(g, key, T_I32);
-	add32(&g->kvs, (uint32_t)value);
+	qz_buf_le32(&g->kvs, (uint32_t)value);
 }
 
 void
@@ -153,7 +135,7 @@ qz_ggufw_i32s(struct qz_ggufw *g, const char *key, const int32_t *v, size_t n)
 		return;
 	add_array(g, key, T_I32, n);
 	for (size_t i = 0; i < n; i++)
-		add32(&g->kvs, (uint32_t)v[i]);
+		qz_buf_le32(&g->kvs, (uint32_t)v[i]);
 }
 
 void
@@ -243,11 +225,11 @@ qz_ggufw_tensor(struct qz_ggufw *g, const char *name, enum qz_dtype type, const 
 		    e, QZ_EDATA, "tensor %s: the file would have more than 2^63 bytes", name);
 	qz_buf_add(&g->info_at, &g->infos.n, sizeof g->infos.n);
 	add_text(&g->infos, name, n);
-	add32(&g->infos, (uint32_t)n_dims);
+	qz_buf_le32(&g->infos, (uint32_t)n_dims);
 	for (int i = n_dims; i-- > 0;)
-		add64(&g->infos, dims[i]);
-	add32(&g->infos, (uint32_t)qz_dtype(type)->ggml);
-	add64(&g->infos, g->data);
+		qz_buf_le64(&g->infos, dims[i]);
+	qz_buf_le32(&g->infos, (uint32_t)qz_dtype(type)->ggml);
+	qz_buf_le64(&g->infos, g->data);
 	qz_buf_add(&g->sizes, &nbytes, sizeof nbytes);
 	g->data = qz_round_up(end, QZ_GGUF_ALIGN);
 	g->n_tensors++;

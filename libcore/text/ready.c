@@ -26,22 +26,6 @@ digest_of(const char *s, size_t n)
 	return d;
 }
 
-static void
-put32(struct qz_buf *b, uint32_t v)
-{
-	uint8_t bytes[4];
-
-	le32_put(bytes, v);
-	qz_buf_add(b, bytes, sizeof bytes);
-}
-
-static void
-put64(struct qz_buf *b, uint64_t v)
-{
-	put32(b, (uint32_t)v);
-	put32(b, (uint32_t)(v >> 32));
-}
-
 /* An object whose members are written by put(), one by one. */
 static void
 put_object(struct qz_buf *b, const struct qz_json *object,
@@ -126,23 +110,23 @@ put_all(const struct qz_tokenizer *t, const struct qz_ready_merge *merges, uint3
 
 	for (uint32_t id = 0; id < v->size; id++)
 		n_text += is_piece(v, id) ? v->entry[id].n : 0;
-	put32(out, VERSION);
-	put32(out, v->size);
-	put32(out, n_merges);
-	put32(out, (uint32_t)rest->n);
-	put64(out, n_text);
-	put64(out, d.lo);
-	put64(out, d.hi);
+	qz_buf_le32(out, VERSION);
+	qz_buf_le32(out, v->size);
+	qz_buf_le32(out, n_merges);
+	qz_buf_le32(out, (uint32_t)rest->n);
+	qz_buf_le64(out, n_text);
+	qz_buf_le64(out, d.lo);
+	qz_buf_le64(out, d.hi);
 	for (uint32_t id = 0; id < v->size; id++)
-		put32(out, is_piece(v, id) ? v->entry[id].n : 0);
+		qz_buf_le32(out, is_piece(v, id) ? v->entry[id].n : 0);
 	for (uint32_t id = 0; id < v->size; id++)
 		if (is_piece(v, id))
 			qz_buf_add(out, v->blob.data + v->entry[id].at, v->entry[id].n);
 	for (uint32_t i = 0; i < n_merges; i++) {
-		put32(out, merges[i].rank);
-		put32(out, merges[i].left);
-		put32(out, merges[i].right);
-		put32(out, merges[i].both);
+		qz_buf_le32(out, merges[i].rank);
+		qz_buf_le32(out, merges[i].left);
+		qz_buf_le32(out, merges[i].right);
+		qz_buf_le32(out, merges[i].both);
 	}
 	qz_buf_add(out, rest->data, rest->n);
 }

@@ -341,18 +341,20 @@ far_indices(struct qz_dev *d)
 	k->free(d, y);
 }
 
+/* What the tests want at most. */
+static const struct qz_need most = { .tokens = 2100,
+	.weight = 1 << 20,
+	.width = 1027,
+	.rank_sum = 1027,
+	.dropout = true,
+	.heads = 1 };
+
 static void
 with_gpu(struct qz_dev *gpu)
 {
 	static const enum qz_dtype types[] = { QZ_F32, QZ_F16, QZ_BF16, QZ_NF4, QZ_FP4, QZ_INT8,
 		QZ_Q8_0 };
 	struct qz_dev *cpu = open_variant("base", 2);
-	struct qz_need most = { .tokens = 2100,
-		.weight = 1 << 20,
-		.width = 1027,
-		.rank_sum = 1027,
-		.dropout = true,
-		.heads = 1 };
 	struct qz_err e = { 0 };
 	size_t n = gpu->k->workspace(gpu, &most);
 	void *ws = gpu->k->alloc(gpu, n, &e);
@@ -430,12 +432,6 @@ in_float16(void)
 {
 	struct qz_err e = { 0 };
 	struct qz_dev *gpu = mirror_open("cuda-fp16", &e), *cpu = open_variant("base", 2);
-	struct qz_need most = { .tokens = 2100,
-		.weight = 1 << 20,
-		.width = 1027,
-		.rank_sum = 1027,
-		.dropout = true,
-		.heads = 1 };
 	char text[512];
 	size_t n;
 	void *ws;
