@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "kernels/cpu/lanes.h"
-#include "kernels/codes8.h"
 #include "kernels/cpu/search8.h"
 #include "kernels/nf4.h"
 
@@ -49,18 +48,6 @@ move(const struct adamw8 *a, real *restrict p, const real *restrict m, const rea
 	}
 }
 
-/* search8's code: in float by codes8.h, which gives the same and is faster. */
-static inline uint8_t
-nearest(const struct qz_codes8 *c, bool is_signed, real x)
-{
-#ifdef QZ_ORACLE
-	(void)is_signed;
-	return search8(c->map, x);
-#else
-	return (uint8_t)qz_codes8_code(c, is_signed, x);
-#endif
-}
-
 static float
 largest_magnitude(const real *x, int64_t n)
 {
@@ -83,12 +70,12 @@ encode(const struct adamw8 *a, const real *m, const real *v, int64_t i, int64_t 
 	a->absmax_m[i / BLOCK] = max_m;
 	a->absmax_v[i / BLOCK] = max_v;
 	for (int64_t j = 0; j < n; j++) {
-		uint8_t code = nearest(&a->of_m, true, m[j] * inverse_m);
+		uint8_t code = nearest8(&a->of_m, true, m[j] * inverse_m);
 
 		if (!signbit(a->of_m.map[code]) != !signbit(m[j]))
 			code = (uint8_t)(m[j] > 0 ? code + 1 : code - 1);
 		a->m[i + j] = code;
-		a->v[i + j] = nearest(&a->of_v, false, v[j] * inverse_v);
+		a->v[i + j] = nearest8(&a->of_v, false, v[j] * inverse_v);
 	}
 }
 

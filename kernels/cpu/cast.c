@@ -101,8 +101,14 @@ cast_part(void *arg, int part, int thread)
 	for (; i < end; i += QZ_CPU_TILE) {
 		int64_t n = min64(QZ_CPU_TILE, end - i);
 
-		CPU(load)(tile, c->x, c->x_type, i, n);
-		CPU(store)(c->y, c->y_type, i, tile, n);
+		if (c->y_type == QZ_F32) {
+			CPU(load)((float *)c->y + i, c->x, c->x_type, i, n);
+		} else if (c->x_type == QZ_F32) {
+			CPU(store)(c->y, c->y_type, i, (const float *)c->x + i, n);
+		} else {
+			CPU(load)(tile, c->x, c->x_type, i, n);
+			CPU(store)(c->y, c->y_type, i, tile, n);
+		}
 	}
 }
 

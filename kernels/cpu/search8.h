@@ -4,6 +4,7 @@
 #ifndef QZ_CPU_SEARCH8_H
 #define QZ_CPU_SEARCH8_H
 
+#include "kernels/codes8.h"
 #include "kernels/cpu/cpu.h"
 
 static inline uint8_t
@@ -23,6 +24,18 @@ search8(const float *map, real x)
 	if (x > map[pivot])
 		return (uint8_t)(x > (map[upper] + map[pivot]) * 0.5f ? upper : pivot);
 	return (uint8_t)(x < (map[lower] + map[pivot]) * 0.5f ? lower : pivot);
+}
+
+/* search8's code: in float by codes8.h, which gives the same and is faster. */
+static inline uint8_t
+nearest8(const struct qz_codes8 *c, bool is_signed, real x)
+{
+#ifdef QZ_ORACLE
+	(void)is_signed;
+	return search8(c->map, x);
+#else
+	return (uint8_t)qz_codes8_code(c, is_signed, x);
+#endif
 }
 
 #endif

@@ -6,7 +6,7 @@
 
 #include "libcore/base/size.h"
 
-enum { PIECE_ELEMENTS = 2 << 20, GPU_ELEMENTS = 16 << 20, ALIGN = 64 };
+enum { PIECE_ELEMENTS = 512 << 10, GPU_ELEMENTS = 16 << 20, ALIGN = 64 };
 enum { WINDOW = 1 << 20 }; /* bytes of a read: they are still in cache when their digest is made */
 
 struct memory {

@@ -152,6 +152,13 @@ poke() {
 		[ "$status" -eq 3 ]
 		[ "$output" = "qz-quantize: bad2: tensor model.norm.weight: element 5 (row 0, column 5) is not finite" ]
 	done
+	copy bad3
+	poke bad3/model.safetensors model.layers.2.mlp.up_proj.weight 77 000080ff
+	for t in nf4 fp4 int8; do
+		run qz-quantize -q -t $t --to shard -o out.qz bad3
+		[ "$status" -eq 3 ]
+		[[ "$output" == *"up_proj.weight: element 77 (row 1, column 13) is not finite" ]]
+	done
 	run qz-quantize -q --to bnb -o out bad
 	[ "$status" -eq 3 ]
 	[ ! -e out ]
