@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcore/base/clock.h"
 #include "libcore/base/hash.h"
 
 void
@@ -276,7 +277,7 @@ qz_train_step(struct qz_train *t, struct qz_report *r, struct qz_err *e)
 	uint64_t batch = (uint64_t)t->o.batch;
 	enum qz_scale_next next;
 	int64_t at = 0;
-	double sum = 0;
+	double sum = 0, start = qz_clock();
 
 	*r = (struct qz_report){ .step = t->step + 1, .scale = t->scale.factor };
 	r->lr = t->o.lr * qz_schedule_factor(t->o.schedule, t->step, t->steps, t->o.warmup);
@@ -298,6 +299,7 @@ qz_train_step(struct qz_train *t, struct qz_report *r, struct qz_err *e)
 
 		at += pass(t, t->step_rows + i, rows, at, 1.0 / (double)r->trained);
 	}
+	r->queued = qz_clock() - start;
 	n->k->copy_out(n->dev, t->losses, n->losses, (size_t)at * sizeof *t->losses);
 	for (int64_t i = 0; i < at; i++)
 		sum += t->losses[i];

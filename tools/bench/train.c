@@ -226,6 +226,15 @@ show_plan_json(const struct bench *b)
 	    1e3 * b->plan.seconds);
 }
 
+/* One object a part: what tests/bench/step-picture.sh draws. */
+static void
+show_trace_json(const struct qz_trace *rows, size_t n, int64_t steps)
+{
+	for (size_t i = 0; i < n; i++)
+		printf("{\"part\":\"%s\",\"calls\":%.1f,\"ms\":%.4f}\n", rows[i].what,
+		    (double)rows[i].calls / (double)steps, 1e3 * rows[i].seconds / (double)steps);
+}
+
 static void
 show_trace(struct bench *b, int64_t steps)
 {
@@ -234,6 +243,10 @@ show_trace(struct bench *b, int64_t steps)
 	double sum = 0;
 
 	n = n < TRACED ? n : TRACED;
+	if (b->o->json) {
+		show_trace_json(rows, n, steps);
+		return;
+	}
 	for (size_t i = 0; i < n; i++)
 		sum += rows[i].seconds;
 	printf("\n%-48s %8s %9s %6s\n", "part of a step", "calls", "ms", "share");
@@ -251,7 +264,7 @@ trace(struct bench *b, struct qz_err *e)
 	struct qz_report r;
 
 	if (!b->d->k->trace) {
-		printf("\n%s does not time its ops\n", b->d->k->name);
+		qz_say("%s does not time its ops", b->d->k->name);
 		return 0;
 	}
 	b->d->k->trace(b->d, true);
@@ -275,11 +288,12 @@ show(const struct bench *b, const struct qz_report *r, double seconds, double lo
 	if (b->o->json) {
 		printf("{\"shape\":\"%s\",\"rows\":%lld,\"length\":%lld,\"ms\":%.3f,\"low\":%.3f,"
 		       "\"high\":%.3f,\"tokens_per_second\":%.1f,\"memory\":%llu,\"planned\":%llu,"
-		       "\"predicted_ms\":%.3f,\"tflops\":%.1f,\"loss\":%.6f,\"grad_norm\":%s,"
+		       "\"predicted_ms\":%.3f,\"queued_ms\":%.3f,\"tflops\":%.1f,\"loss\":%.6f,"
+		       "\"grad_norm\":%s,"
 		       "\"scale\":%.0f,\"skipped\":%lld}\n",
 		    b->o->shape, (long long)b->o->rows, (long long)b->length, 1e3 * seconds,
 		    1e3 * low, 1e3 * high, tokens / seconds, (unsigned long long)memory,
-		    (unsigned long long)b->plan.total, 1e3 * b->plan.seconds,
+		    (unsigned long long)b->plan.total, 1e3 * b->plan.seconds, 1e3 * r->queued,
 		    1e-12 * flops / seconds, r->loss, norm, b->train.scale.factor,
 		    (long long)b->train.scale.skipped);
 		return;
@@ -290,6 +304,8 @@ show(const struct bench *b, const struct qz_report *r, double seconds, double lo
 	printf("memory %.3f GiB (%s), planned %.3f GiB; loss %.4f, gradient norm %.4g\n",
 	    (double)memory / (1 << 30), used ? "as the driver counts" : "peak of the process",
 	    (double)b->plan.total / (1 << 30), r->loss, r->grad_norm);
+	if (used)
+		printf("the host had queued the last step after %.2f ms\n", 1e3 * r->queued);
 	if (b->train.scale.on)
 		printf("loss scale %.0f, %lld steps skipped\n", b->train.scale.factor,
 		    (long long)b->train.scale.skipped);
@@ -325,7 +341,7 @@ steps(struct bench *b, struct qz_err *e)
 	fflush(stdout);
 	if (load(b, e) < 0 || measure(b, e) < 0)
 		return -1;
-	return b->o->trace && !b->o->json ? trace(b, e) : 0;
+	return b->o->trace ? trace(b, e) : 0;
 }
 
 int
