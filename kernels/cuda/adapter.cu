@@ -37,29 +37,53 @@ struct job {
 
 template <int PAIRS>
 struct shared {
+	static constexpr int SUM = 16 * PAIRS + 8; /* floats of a row of sums: eight rows in different banks */
 	uint16_t dy[STAGES][TILE * PITCH];
 	uint16_t s[STAGES][TILE * 16 * PAIRS];
 	uint16_t b[STRIPE * 16 * PAIRS];
-	float sum[WARPS][TILE * 16 * PAIRS];
+	float sum[WARPS][TILE * SUM];
 };
 
-/* TILE tokens from t0 on: dy's stripe and s, zeros beyond the ends. */
+/* What a thread brings of each tile: 16 bytes of every fourth token's stripe, and some threads of s. */
+template <int PAIRS>
+struct source {
+	static constexpr int EVERY = THREADS / (STRIPE / 8);
+	const uint16_t *dy, *s;
+	int64_t dy_step, s_step; /* to the next token that this thread brings; to the next tile's of s */
+	int row, col, s_row, s_col;
+	bool has, has_s;
+
+	__device__
+	source(const struct part &l, int64_t t0, int64_t r0)
+	    : dy_step(EVERY * l.rows), s_step(TILE * l.lds), row(threadIdx.x / (STRIPE / 8)),
+	      col(threadIdx.x % (STRIPE / 8) * 8), s_row(threadIdx.x / (2 * PAIRS)), s_col(threadIdx.x % (2 * PAIRS) * 8)
+	{
+		has = r0 + col < l.rows;
+		has_s = s_row < TILE && s_col < l.rank;
+		dy = l.dy + (has ? (t0 + row) * l.rows + r0 + col : 0);
+		s = l.s + (has_s ? (t0 + s_row) * l.lds + s_col : 0);
+	}
+};
+
+/* The next TILE tokens, of which `left` are there: dy's stripe and s, zeros beyond the ends. */
 template <int PAIRS>
 static __device__ inline void
-fetch(struct shared<PAIRS> *m, int slot, const struct part &l, int64_t t0, int64_t t_end, int64_t r0)
+fetch(struct shared<PAIRS> *m, int slot, struct source<PAIRS> *f, int left)
 {
-	for (int i = threadIdx.x; i < TILE * STRIPE / 8; i += THREADS) {
-		int row = i / (STRIPE / 8), col = i % (STRIPE / 8) * 8;
-		bool there = t0 + row < t_end && r0 + col < l.rows;
+	uint16_t *to = m->dy[slot] + f->row * PITCH + f->col;
 
-		copy16(m->dy[slot] + row * PITCH + col, there ? l.dy + (t0 + row) * l.rows + r0 + col : l.dy,
-		    there);
+#pragma unroll
+	for (int i = 0; i < TILE; i += f->EVERY, to += f->EVERY * PITCH) {
+		bool there = f->has && f->row + i < left;
+
+		copy16(to, f->dy, there);
+		f->dy += there ? f->dy_step : 0;
 	}
-	for (int i = threadIdx.x; i < TILE * 2 * PAIRS; i += THREADS) {
-		int row = i / (2 * PAIRS), col = i % (2 * PAIRS) * 8;
-		bool there = t0 + row < t_end && col < l.rank;
+	if (f->s_row < TILE) {
+		bool there = f->has_s && f->s_row < left;
 
-		copy16(m->s[slot] + row * 16 * PAIRS + col, there ? l.s + (t0 + row) * l.lds + col : l.s, there);
+		copy16(m->s[slot] + f->s_row * 16 * PAIRS + f->s_col, f->s, there);
+		f->s += there ? f->s_step : 0;
 	}
 }
 
@@ -76,30 +100,46 @@ fetch_b(struct shared<PAIRS> *m, const struct part &l, int64_t r0)
 	}
 }
 
-/* This warp's columns' share of p. */
+/* This warp's rows of B, as it multiplies with them again and again. */
 template <int PAIRS>
 static __device__ inline void
-times_b(struct shared<PAIRS> *m, int slot)
+keep_b(uint32_t b[COLUMNS / 16][PAIRS][4], const struct shared<PAIRS> *m)
 {
 	int warp = threadIdx.x / 32, lane = threadIdx.x % 32, i = lane / 8, j = lane % 8;
-	float c[2 * PAIRS][4] = {};
-	uint32_t a[4], b[4];
 
 #pragma unroll
-	for (int k = warp * COLUMNS; k < (warp + 1) * COLUMNS; k += 16) {
-		ldmatrix(a, m->dy[slot] + (i % 2 * 8 + j) * PITCH + k + i / 2 * 8);
+	for (int k = 0; k < COLUMNS / 16; k++)
+#pragma unroll
+		for (int q = 0; q < PAIRS; q++)
+			ldmatrix_trans(b[k][q],
+			    m->b + (warp * COLUMNS + 16 * k + i % 2 * 8 + j) * 16 * PAIRS + 16 * q + i / 2 * 8);
+}
+
+/* This warp's columns' share of p: two sums, so that a product need not wait for the one before. */
+template <int PAIRS>
+static __device__ inline void
+times_b(struct shared<PAIRS> *m, int slot, const uint32_t b[COLUMNS / 16][PAIRS][4])
+{
+	int warp = threadIdx.x / 32, lane = threadIdx.x % 32, i = lane / 8, j = lane % 8;
+	float c[2][2 * PAIRS][4] = {}, *to = m->sum[warp] + lane / 4 * m->SUM + lane % 4 * 2;
+	const uint16_t *from = m->dy[slot] + (i % 2 * 8 + j) * PITCH + warp * COLUMNS + i / 2 * 8;
+	uint32_t a[4];
+
+#pragma unroll
+	for (int k = 0; k < COLUMNS / 16; k++) {
+		ldmatrix(a, from + 16 * k);
 #pragma unroll
 		for (int q = 0; q < PAIRS; q++) {
-			ldmatrix_trans(b, m->b + (k + i % 2 * 8 + j) * 16 * PAIRS + 16 * q + i / 2 * 8);
-			mma(c[2 * q], a, b[0], b[1]);
-			mma(c[2 * q + 1], a, b[2], b[3]);
+			mma(c[k % 2][2 * q], a, b[k][q][0], b[k][q][1]);
+			mma(c[k % 2][2 * q + 1], a, b[k][q][2], b[k][q][3]);
 		}
 	}
 #pragma unroll
 	for (int q = 0; q < 2 * PAIRS; q++)
 #pragma unroll
-		for (int h = 0; h < 4; h++)
-			m->sum[warp][(lane / 4 + h / 2 * 8) * 16 * PAIRS + 8 * q + lane % 4 * 2 + h % 2] = c[q][h];
+		for (int h = 0; h < 4; h += 2)
+			*reinterpret_cast<float2 *>(to + h / 2 * 8 * m->SUM + 8 * q) =
+			    make_float2(c[0][q][h] + c[1][q][h], c[0][q][h + 1] + c[1][q][h + 1]);
 }
 
 /* c += dy^T s for this warp's columns. */
@@ -108,40 +148,39 @@ static __device__ inline void
 times_s(float c[COLUMNS / 16][2 * PAIRS][4], const struct shared<PAIRS> *m, int slot)
 {
 	int warp = threadIdx.x / 32, lane = threadIdx.x % 32, i = lane / 8, j = lane % 8;
+	const uint16_t *from = m->dy[slot] + (i / 2 * 8 + j) * PITCH + warp * COLUMNS + i % 2 * 8;
 	uint32_t a[4], b[PAIRS][4];
 
+	static_assert(TILE == 16);
 #pragma unroll
-	for (int k = 0; k < TILE; k += 16) {
+	for (int q = 0; q < PAIRS; q++)
+		ldmatrix_trans(b[q], m->s[slot] + (i % 2 * 8 + j) * 16 * PAIRS + 16 * q + i / 2 * 8);
 #pragma unroll
-		for (int q = 0; q < PAIRS; q++)
-			ldmatrix_trans(b[q], m->s[slot] + (k + i % 2 * 8 + j) * 16 * PAIRS + 16 * q + i / 2 * 8);
+	for (int r = 0; r < COLUMNS / 16; r++) {
+		ldmatrix_trans(a, from + 16 * r);
 #pragma unroll
-		for (int r = 0; r < COLUMNS / 16; r++) {
-			ldmatrix_trans(a, m->dy[slot] + (k + i / 2 * 8 + j) * PITCH + warp * COLUMNS + 16 * r + i % 2 * 8);
-#pragma unroll
-			for (int q = 0; q < PAIRS; q++) {
-				mma(c[r][2 * q], a, b[q][0], b[q][1]);
-				mma(c[r][2 * q + 1], a, b[q][2], b[q][3]);
-			}
+		for (int q = 0; q < PAIRS; q++) {
+			mma(c[r][2 * q], a, b[q][0], b[q][1]);
+			mma(c[r][2 * q + 1], a, b[q][2], b[q][3]);
 		}
 	}
 }
 
-/* The stripe's share of p for the tile's tokens: the sum over the warps. */
+/* The stripe's share of p for the tile's tokens, of which `left` are there: the sum over the warps. */
 template <int PAIRS>
 static __device__ inline void
-put_p(const struct shared<PAIRS> *m, const struct part &l, int stripe, int64_t t, int64_t t0, int64_t t_end)
+put_p(const struct shared<PAIRS> *m, float *p, int rank, int left)
 {
 	for (int i = threadIdx.x; i < TILE * 16 * PAIRS; i += THREADS) {
 		int row = i / (16 * PAIRS), col = i % (16 * PAIRS);
 		float sum = 0;
 
-		if (t0 + row >= t_end || col >= l.rank)
+		if (row >= left || col >= rank)
 			continue;
 #pragma unroll
 		for (int w = 0; w < WARPS; w++)
-			sum += m->sum[w][i];
-		l.p[(stripe * t + t0 + row) * l.rank + col] = sum;
+			sum += m->sum[w][row * m->SUM + col];
+		p[row * rank + col] = sum;
 	}
 }
 
@@ -171,6 +210,8 @@ template <int PAIRS>
 static __global__ void __launch_bounds__(THREADS)
 shares(struct job g)
 {
+	start_early();
+
 	extern __shared__ __align__(16) char memory[];
 	struct shared<PAIRS> *m = reinterpret_cast<struct shared<PAIRS> *>(memory);
 	int which = 0, stripe = static_cast<int>(blockIdx.x);
@@ -182,20 +223,28 @@ shares(struct job g)
 	const struct part l = which == 0 ? g.l[0] : which == 1 ? g.l[1] : g.l[2];
 
 	r0 = static_cast<int64_t>(stripe) * STRIPE;
+	struct source<PAIRS> f(l, t0, r0);
+	int left = static_cast<int>(t_end - t0);
+	float *p = l.p + (stripe * g.t + t0) * l.rank;
+	uint32_t b[COLUMNS / 16][PAIRS][4];
+
 	fetch_b(m, l, r0);
 	for (int i = 0; i < STAGES - 1; i++) {
-		fetch(m, i, l, t0 + i * TILE, t_end, r0);
+		fetch(m, i, &f, left - i * TILE);
 		copy_group();
 	}
-	for (int slot = 0; t0 < t_end; t0 += TILE, slot = (slot + 1) % STAGES) {
+	copy_wait<STAGES - 2>();
+	__syncthreads();
+	keep_b<PAIRS>(b, m);
+	for (int slot = 0; left > 0; left -= TILE, slot = (slot + 1) % STAGES, p += TILE * l.rank) {
 		copy_wait<STAGES - 2>();
 		__syncthreads(); /* the tile is there, and nobody reads the one before any more */
-		fetch(m, (slot + STAGES - 1) % STAGES, l, t0 + (STAGES - 1) * TILE, t_end, r0);
+		fetch(m, (slot + STAGES - 1) % STAGES, &f, left - (STAGES - 1) * TILE);
 		copy_group();
-		times_b(m, slot);
+		times_b<PAIRS>(m, slot, b);
 		times_s<PAIRS>(c, m, slot);
 		__syncthreads();
-		put_p(m, l, stripe, g.t, t0, t_end);
+		put_p(m, p, l.rank, left);
 	}
 	put_db<PAIRS>(c, l, r0);
 }
@@ -204,6 +253,8 @@ shares(struct job g)
 static __global__ void
 add_up(struct job g)
 {
+	start_early();
+
 	int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
 	int which = 0, first = 0;
 	float sum = 0;
@@ -273,7 +324,7 @@ start(struct qz_dev *d, const struct job &g, int stripes)
 {
 	qz_cuda_rc(d, "shared memory", cudaFuncSetAttribute(shares<PAIRS>,
 	    cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(struct shared<PAIRS>)));
-	launch(d, shares<PAIRS>, dim3(static_cast<unsigned>(stripes), static_cast<unsigned>(g.runs)), THREADS,
+	launch<EARLY>(d, shares<PAIRS>, dim3(static_cast<unsigned>(stripes), static_cast<unsigned>(g.runs)), THREADS,
 	    sizeof(struct shared<PAIRS>), g);
 }
 
@@ -337,7 +388,7 @@ qz_cuda_adapter_back(struct qz_dev *d, const struct qz_linear *l, int n, int64_t
 	for (int i = 0; i < n; i++)
 		elements += l[i].w.rows * l[i].rank;
 	qz_cuda_part(d, "adding up p, dB");
-	launch_flat(d, add_up, elements, 1, g);
+	launch_flat<EARLY>(d, add_up, elements, 1, g);
 	return true;
 }
 

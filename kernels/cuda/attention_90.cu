@@ -13,6 +13,7 @@
 
 #include "kernels/cuda/attention_90.cuh"
 #include "kernels/cuda/attention_tiles.h"
+#include "kernels/cuda/tensor_map.cuh"
 #include "kernels/cuda/wgmma.cuh"
 
 static constexpr float LOG2E = 1.44269504f;
@@ -34,6 +35,8 @@ struct stats {
 static __global__ void
 __launch_bounds__(PREPARE_THREADS) prepare(struct qz_attn a, struct stats to, int tiles)
 {
+	start_early();
+
 	__shared__ float lse[2][ROWS], delta[2][ROWS];
 	struct doc r = find_doc(a, static_cast<int>(blockIdx.x / tiles));
 	int row0 = static_cast<int>(blockIdx.x % tiles) * ROWS, half = threadIdx.x / 16 % 2, c = threadIdx.x % 16 * VECTOR;
@@ -126,22 +129,6 @@ to_factor(uint32_t a[N / 16][4], const float c[N / 8][4])
 	}
 }
 
-/* Queued tiles: which of the stages is next, and the parity of its phase. */
-template <int STAGES>
-struct turn {
-	int stage, parity;
-
-	__device__ void
-	next(void)
-	{
-		stage++;
-		if (stage == STAGES) {
-			stage = 0;
-			parity ^= 1;
-		}
-	}
-};
-
 /* Shared memory: what stays, what passes, barriers; then for keys lse and delta of the queries. */
 template <int D, int STAY, int PASS, int STAGES>
 struct room {
@@ -190,6 +177,8 @@ static __global__ void
 __launch_bounds__((WG + 1) * WARPGROUP, WG == 1 ? 2 : 1)
     back_keys(const __grid_constant__ struct maps m, struct qz_attn a, struct stats st)
 {
+	start_early();
+
 	constexpr int KEYS = ROWS * WG;
 	using R = room<D, KEYS, ROWS, STAGES>;
 	extern __shared__ char raw[];
@@ -321,6 +310,8 @@ static __global__ void
 __launch_bounds__((WG + 1) * WARPGROUP, WG == 1 ? 2 : 1)
     back_queries(const __grid_constant__ struct maps m, struct qz_attn a, struct stats st, int tiles)
 {
+	start_early();
+
 	constexpr int QUERIES = ROWS * WG;
 	using R = room<D, QUERIES, PASS, STAGES>;
 	extern __shared__ char raw[];
@@ -432,36 +423,10 @@ __launch_bounds__((WG + 1) * WARPGROUP, WG == 1 ? 2 : 1)
 
 /* ---- the host's side ---- */
 
-typedef CUresult encode_fn(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *,
-    const cuuint64_t *, const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle,
-    CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-
-/* The driver's function, NULL when it has none. */
-static encode_fn *
-find_encode(void)
-{
-	static void *fn;
-	enum cudaDriverEntryPointQueryResult found;
-
-	if (!fn &&
-	    (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &fn, 12000, cudaEnableDefault, &found) !=
-	            cudaSuccess ||
-	        found != cudaDriverEntryPointSuccess))
-		fn = nullptr;
-	return reinterpret_cast<encode_fn *>(fn);
-}
-
 static bool
-map_heads(encode_fn *encode, CUtensorMap *m, const void *x, int heads, int dim, int64_t rows)
+map_heads(CUtensorMap *m, const void *x, int heads, int dim, int64_t rows)
 {
-	cuuint64_t size[3] = { static_cast<cuuint64_t>(dim), static_cast<cuuint64_t>(heads),
-		static_cast<cuuint64_t>(rows) };
-	cuuint64_t stride[2] = { static_cast<cuuint64_t>(dim) * 2, static_cast<cuuint64_t>(dim) * heads * 2 };
-	cuuint32_t box[3] = { PANEL, 1, ROWS }, step[3] = { 1, 1, 1 };
-
-	return encode(m, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 3, const_cast<void *>(x), size, stride, box, step,
-	           CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-	           CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
+	return qz_cuda_map(m, x, dim, heads, rows, static_cast<int64_t>(dim) * heads, PANEL, ROWS);
 }
 
 struct call {
@@ -478,7 +443,7 @@ keys(const struct call &c)
 	constexpr int WG = 2, STAGES = 2;
 	int64_t tiles = ceil_div(c.a->max_k, ROWS * WG);
 
-	launch_large(c.d, back_keys<D, WG, STAGES>, dim3(static_cast<unsigned>(tiles * c.a->n_docs * c.a->kv_heads)),
+	launch_large<EARLY>(c.d, back_keys<D, WG, STAGES>, dim3(static_cast<unsigned>(tiles * c.a->n_docs * c.a->kv_heads)),
 	    (WG + 1) * WARPGROUP, room<D, ROWS * WG, ROWS, STAGES>::SIZE, c.m, *c.a, c.st);
 }
 
@@ -490,7 +455,7 @@ queries(const struct call &c)
 	constexpr int PASS = 64, STAGES = 2 * WG;
 	int64_t tiles = ceil_div(c.a->max_q, ROWS * WG);
 
-	launch_large(c.d, back_queries<D, WG, PASS, STAGES>,
+	launch_large<EARLY>(c.d, back_queries<D, WG, PASS, STAGES>,
 	    dim3(static_cast<unsigned>(tiles * c.a->n_docs * c.a->heads)), (WG + 1) * WARPGROUP,
 	    room<D, ROWS * WG, PASS, STAGES>::SIZE, c.m, *c.a, c.st, static_cast<int>(tiles));
 }
@@ -518,7 +483,6 @@ qz_cuda_back_90(struct qz_dev *d, const struct qz_attn *a)
 {
 	struct qz_cuda_dev *c = cuda_dev(d);
 	struct call call = {};
-	encode_fn *encode;
 	int64_t rows;
 	size_t need;
 	int tiles;
@@ -528,21 +492,20 @@ qz_cuda_back_90(struct qz_dev *d, const struct qz_attn *a)
 		return false;
 	rows = a->q_host[a->n_docs];
 	need = qz_cuda_back_90_need(d, rows, a->n_docs, a->heads);
-	encode = find_encode();
-	if (!c->ws || c->ws_n < need || !encode)
+	if (!c->ws || c->ws_n < need)
 		return false;
 	call.d = d;
 	call.a = a;
 	call.st.ld = qz_padded_row(rows, a->n_docs);
 	call.st.lse = reinterpret_cast<float *>(c->ws);
 	call.st.delta = reinterpret_cast<float *>(c->ws + need / 2);
-	if (!map_heads(encode, &call.m.q, a->q, a->heads, a->head_dim, rows) ||
-	    !map_heads(encode, &call.m.k, a->k, a->kv_heads, a->head_dim, rows) ||
-	    !map_heads(encode, &call.m.v, a->v, a->kv_heads, a->head_dim, rows) ||
-	    !map_heads(encode, &call.m.d_o, a->d_o, a->heads, a->head_dim, rows))
+	if (!map_heads(&call.m.q, a->q, a->heads, a->head_dim, rows) ||
+	    !map_heads(&call.m.k, a->k, a->kv_heads, a->head_dim, rows) ||
+	    !map_heads(&call.m.v, a->v, a->kv_heads, a->head_dim, rows) ||
+	    !map_heads(&call.m.d_o, a->d_o, a->heads, a->head_dim, rows))
 		return false;
 	tiles = (a->max_q + ROWS - 1) / ROWS;
-	launch(d, prepare, dim3(static_cast<unsigned>(a->n_docs * tiles), static_cast<unsigned>((a->heads + 1) / 2)),
+	launch<EARLY>(d, prepare, dim3(static_cast<unsigned>(a->n_docs * tiles), static_cast<unsigned>((a->heads + 1) / 2)),
 	    PREPARE_THREADS, 0, *a, call.st, tiles);
 	if (a->head_dim > PANEL) {
 		keys<128>(call);

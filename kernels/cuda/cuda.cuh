@@ -134,7 +134,8 @@ void qz_cuda_upload_close(struct qz_upload *u);
 
 /* c (m, n) = alpha * op(a) op(b) + plus, row-major, op(a) (m, k), op(b) (k, n); ta, tb: the matrix in
  * memory is the transpose.  a and b are activations, c and plus too or, when wide, float32; sums in float32, in
- * an order that the shapes decide.  plus: NULL, c itself, or a matrix apart from it with rows as far apart. */
+ * an order that the shapes decide.  plus: NULL, c itself, or a matrix apart from it with rows as far apart.
+ * k2 > 0: and + alpha2 * a2 op(b2), a2 (m, k2), op(b2) (k2, n) transposed as b is: a few numbers more to sum over. */
 struct qz_cuda_gemm {
 	bool ta, tb, wide;
 	int64_t m, n, k;
@@ -146,6 +147,12 @@ struct qz_cuda_gemm {
 	const void *plus;
 	void *c;
 	int64_t ldc;
+	int64_t k2;
+	float alpha2;
+	const void *a2;
+	int64_t lda2;
+	const void *b2;
+	int64_t ldb2;
 };
 void qz_cuda_gemm(struct qz_dev *d, const struct qz_cuda_gemm *g);
 /* What it needs of the workspace, from its start. */
@@ -205,17 +212,53 @@ aligned(const void *p, unsigned to)
 	return reinterpret_cast<uintptr_t>(p) % to == 0;
 }
 
+/* A kernel may be queued EARLY, on Hopper and later: its blocks come to multiprocessors that the kernel before has left, while
+ * others still work for that.  It begins with start_early(), which waits until all before is done and seen. */
+enum qz_cuda_start { IN_TURN, EARLY };
+
+static __device__ inline void
+start_early(void)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+	asm volatile("griddepcontrol.wait;" : : : "memory");
+	asm volatile("griddepcontrol.launch_dependents;" : : : "memory");
+#endif
+}
+
+/* Is what this file was compiled to for such a GPU made with start_early()'s instructions? */
+static inline bool
+starts_early(int cc)
+{
+#ifdef __CUDA_ARCH_LIST__
+	constexpr int list[] = { __CUDA_ARCH_LIST__ };
+
+	for (int arch : list)
+		if (arch >= 900 && arch <= 10 * cc)
+			return true;
+#else
+	(void)cc;
+#endif
+	return false;
+}
+
 /* Queues a kernel; arguments are cast to the types of its parameters, as void pointers need it. */
-template <typename... P, typename... A>
+template <enum qz_cuda_start START = IN_TURN, typename... P, typename... A>
 static inline void
 launch(struct qz_dev *d, void (*kernel)(P...), dim3 blocks, unsigned threads, size_t shared, A... args)
 {
 	struct cudaLaunchConfig_st c = {};
+	struct cudaLaunchAttribute_st early = {};
 
 	c.gridDim = blocks;
 	c.blockDim = dim3(threads);
 	c.dynamicSmemBytes = shared;
 	c.stream = cuda_dev(d)->stream;
+	if (START == EARLY && starts_early(cuda_dev(d)->cc)) {
+		early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+		early.val.programmaticStreamSerializationAllowed = 1;
+		c.attrs = &early;
+		c.numAttrs = 1;
+	}
 	qz_cuda_rc(d, "launch", cudaLaunchKernelEx(&c, kernel, static_cast<P>(args)...));
 }
 
@@ -234,7 +277,7 @@ qz_cuda_grid(struct qz_dev *d, void (*kernel)(P...), int threads, int64_t work)
 }
 
 /* Queues a kernel that may take more than 48 KiB of shared memory. */
-template <typename... P, typename... A>
+template <enum qz_cuda_start START = IN_TURN, typename... P, typename... A>
 static inline void
 launch_large(struct qz_dev *d, void (*kernel)(P...), dim3 blocks, unsigned threads, size_t shared, A... args)
 {
@@ -242,15 +285,15 @@ launch_large(struct qz_dev *d, void (*kernel)(P...), dim3 blocks, unsigned threa
 		qz_cuda_rc(d, "shared memory",
 		    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
 		        static_cast<int>(shared)));
-	launch(d, kernel, blocks, threads, shared, args...);
+	launch<START>(d, kernel, blocks, threads, shared, args...);
 }
 
 /* One thread for `each` elements of n, in blocks of 256. */
-template <typename... P, typename... A>
+template <enum qz_cuda_start START = IN_TURN, typename... P, typename... A>
 static inline void
 launch_flat(struct qz_dev *d, void (*kernel)(P...), int64_t n, int each, A... args)
 {
-	launch(d, kernel, dim3(static_cast<unsigned>(ceil_div(n, 256ll * each))), 256, 0, args...);
+	launch<START>(d, kernel, dim3(static_cast<unsigned>(ceil_div(n, 256ll * each))), 256, 0, args...);
 }
 
 #endif

@@ -27,6 +27,8 @@ qz_cuda_can_decode(struct qz_dev *d, const struct qz_mat *w)
 static __global__ void
 decode(void *y, enum qz_dtype y_type, struct qz_mat w, int64_t first, int64_t n, int size, int bytes)
 {
+	start_early();
+
 	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * VECTOR;
 	int64_t end = i + VECTOR < n ? i + VECTOR : n;
 
@@ -116,6 +118,8 @@ template <typename Y>
 static __global__ void __launch_bounds__(THREADS)
 decode4(Y *y, struct four w)
 {
+	start_early();
+
 	__shared__ struct four_tables t;
 	int64_t words = w.n / VECTOR, step = static_cast<int64_t>(gridDim.x) * THREADS * AHEAD;
 	int64_t at = static_cast<int64_t>(blockIdx.x) * THREADS * AHEAD + threadIdx.x;
@@ -153,6 +157,8 @@ template <typename Y, typename X>
 static __global__ void __launch_bounds__(THREADS)
 convert(Y *y, const X *x, int64_t n)
 {
+	start_early();
+
 	int64_t i = (static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x) * VECTOR;
 	float f[VECTOR], sum = 0;
 
@@ -169,6 +175,8 @@ convert(Y *y, const X *x, int64_t n)
 static __global__ void __launch_bounds__(THREADS)
 copy(uint4 *y, const uint4 *x, int64_t n)
 {
+	start_early();
+
 	int64_t at = static_cast<int64_t>(blockIdx.x) * THREADS * AHEAD + threadIdx.x;
 	uint4 v[AHEAD];
 
@@ -214,7 +222,7 @@ decode_four(struct qz_dev *d, void *y, const struct qz_mat *w, int64_t first, in
 	f.nested_block = w->nested_block ? shift_of(w->nested_block) : -1;
 	f.first = first;
 	f.n = n;
-	launch(d, decode4<Y>, qz_cuda_grid(d, decode4<Y>, THREADS, tiles), THREADS, 0, y, f);
+	launch<EARLY>(d, decode4<Y>, qz_cuda_grid(d, decode4<Y>, THREADS, tiles), THREADS, 0, y, f);
 }
 
 /* The pairs of types that matter for speed; false: not one of them. */
@@ -236,15 +244,15 @@ decode_fast(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_mat
 	if (!aligned(x, 16) || (w->type != QZ_F32 && w->type != QZ_BF16))
 		return false;
 	if (w->type == QZ_F32 && to16)
-		launch_flat(d, convert<uint16_t, float>, n, VECTOR, y, x, n);
+		launch_flat<EARLY>(d, convert<uint16_t, float>, n, VECTOR, y, x, n);
 	else if (w->type == QZ_BF16 && to32)
-		launch_flat(d, convert<float, uint16_t>, n, VECTOR, y, x, n);
+		launch_flat<EARLY>(d, convert<float, uint16_t>, n, VECTOR, y, x, n);
 	else if (w->type == QZ_F32 && half)
-		launch_flat(d, convert<struct half, float>, n, VECTOR, y, x, n);
+		launch_flat<EARLY>(d, convert<struct half, float>, n, VECTOR, y, x, n);
 	else if (w->type == QZ_BF16 && half)
-		launch_flat(d, convert<struct half, uint16_t>, n, VECTOR, y, x, n);
+		launch_flat<EARLY>(d, convert<struct half, uint16_t>, n, VECTOR, y, x, n);
 	else if (w->type == QZ_F32)
-		launch_flat(d, copy, n / 4, AHEAD, y, x, n / 4);
+		launch_flat<EARLY>(d, copy, n / 4, AHEAD, y, x, n / 4);
 	else
 		return false; /* bfloat16 to itself keeps its NaNs in the general way */
 	return true;
@@ -257,7 +265,7 @@ qz_cuda_decode(struct qz_dev *d, void *y, enum qz_dtype y_type, const struct qz_
 	const struct qz_dtype_info *t = qz_dtype(w->type);
 
 	if (n > 0 && !decode_fast(d, y, y_type, w, first, n))
-		launch_flat(d, decode, n, VECTOR, y, y_type, *w, first, n, static_cast<int>(t->block),
+		launch_flat<EARLY>(d, decode, n, VECTOR, y, y_type, *w, first, n, static_cast<int>(t->block),
 		    static_cast<int>(t->bytes));
 }
 

@@ -11,6 +11,7 @@
 #include <pthread.h>
 
 #include "kernels/cuda/gemm.cuh"
+#include "kernels/cuda/gemm_90.cuh"
 #include "kernels/cuda/library.h"
 
 #define TEXT_(x) #x
@@ -329,8 +330,8 @@ multiply_plainly(struct qz_dev *d, const struct qz_cuda_gemm *g)
 	}
 }
 
-void
-qz_cuda_gemm(struct qz_dev *d, const struct qz_cuda_gemm *g)
+static void
+one_pair(struct qz_dev *d, const struct qz_cuda_gemm *g)
 {
 	struct qz_cuda_dev *c = cuda_dev(d);
 	struct qz_cuda_gemms *s = c->gemms;
@@ -350,4 +351,29 @@ qz_cuda_gemm(struct qz_dev *d, const struct qz_cuda_gemm *g)
 		return;
 	}
 	lt_rc(d, s->lib, "cublasLtMatmul", qz_gemm_run(d, g, e, &e->algorithm));
+}
+
+/* Two pairs at once where there is a kernel for it, else the narrow one first and the other on top of it: c is rounded
+ * while it holds the narrow one's share. */
+void
+qz_cuda_gemm(struct qz_dev *d, const struct qz_cuda_gemm *g)
+{
+	struct qz_cuda_gemm narrow = *g, rest = *g;
+
+	if (g->k2 < 1) {
+		one_pair(d, g);
+		return;
+	}
+	if (g->m > 0 && g->n > 0 && qz_cuda_gemm_90(d, g, false))
+		return;
+	narrow.k = g->k2;
+	narrow.alpha = g->alpha2;
+	narrow.a = g->a2;
+	narrow.lda = g->lda2;
+	narrow.b = g->b2;
+	narrow.ldb = g->ldb2;
+	rest.plus = g->c;
+	narrow.k2 = rest.k2 = 0;
+	one_pair(d, &narrow);
+	one_pair(d, &rest);
 }

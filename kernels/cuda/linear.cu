@@ -1,8 +1,8 @@
 /* linear and linear_bwd, head and head_bwd: the weight is decoded to activations in the workspace, unless it
  * is stored so, and goes to gemm.
  *
- * The adapter's products come first and the large one last, on top of them: y and dx are rounded to
- * bfloat16 once at their full size, and before that only while they hold the adapter's share.  Projections
+ * The adapter's products are given to gemm together with the large one: y and dx are rounded once at their full size, and
+ * before that at most while they hold the adapter's share.  Projections
  * whose A's, s's and dA's lie side by side have them computed as one matrix.  With dropout each has a mask of
  * its own, which drop.cuh draws where it reads x; for shapes that it leaves, x is dropped into the workspace,
  * in pieces of DROPPED tokens.
@@ -185,12 +185,33 @@ narrow(struct qz_dev *d, uint16_t *y, const qz_par *x, int64_t n)
 	qz_cuda_decode(d, y, ACT_TYPE, &m, 0, n);
 }
 
+/* Factors of an adapter's share. */
+struct pair {
+	int64_t k; /* 0: none */
+	float alpha;
+	const void *a;
+	int64_t lda;
+	const void *b;
+	int64_t ldb;
+};
+
+/* c (m, n) = a op(b) + plus, and the pair's product, b's likewise transposed */
+static void
+multiply_with(struct qz_dev *d, const struct pair *p, bool tb, int64_t m, int64_t n, int64_t k, const void *a,
+    const void *b, int64_t ldb, const void *plus, void *c)
+{
+	struct qz_cuda_gemm g = { false, tb, false, m, n, k, 1, a, k, b, ldb, plus, c, n, p->k, p->alpha, p->a, p->lda,
+		p->b, p->ldb };
+
+	qz_cuda_gemm(d, &g);
+}
+
 /* c (m, n) = alpha op(a) op(b) + plus */
 static void
 multiply(struct qz_dev *d, bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const void *a,
     int64_t lda, const void *b, int64_t ldb, const void *plus, void *c, int64_t ldc, bool wide)
 {
-	struct qz_cuda_gemm g = { ta, tb, wide, m, n, k, alpha, a, lda, b, ldb, plus, c, ldc };
+	struct qz_cuda_gemm g = { ta, tb, wide, m, n, k, alpha, a, lda, b, ldb, plus, c, ldc, 0, 0, nullptr, 0, nullptr, 0 };
 
 	qz_cuda_gemm(d, &g);
 }
@@ -284,6 +305,7 @@ static void
 project(struct qz_dev *d, const struct scratch *s, const struct qz_linear *l, const qz_act *x, int64_t t)
 {
 	int64_t rows = l->w.rows, cols = l->w.cols;
+	const struct pair adapter = { l->rank, l->scale, l->s, qz_linear_lds(l), l->b, l->rank };
 	const void *plus = l->plus, *w;
 
 	qz_cuda_op(d, "linear", t, cols, rows);
@@ -292,14 +314,8 @@ project(struct qz_dev *d, const struct scratch *s, const struct qz_linear *l, co
 		launch_flat(d, put_bias, t * rows, 1, l->y, l->bias, plus, rows, t * rows);
 		plus = l->y;
 	}
-	if (l->rank) {
-		qz_cuda_part(d, "s B");
-		multiply(d, false, true, t, rows, l->rank, l->scale, l->s, qz_linear_lds(l), l->b, l->rank, plus, l->y, rows,
-		    false);
-		plus = l->y;
-	}
-	qz_cuda_part(d, "x W");
-	multiply(d, false, true, t, rows, cols, 1, x, cols, w, cols, plus, l->y, rows, false);
+	qz_cuda_part(d, "x W, s B");
+	multiply_with(d, &adapter, true, t, rows, cols, x, w, cols, plus, l->y);
 }
 
 void
@@ -470,21 +486,24 @@ qz_cuda_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const q
     int64_t t, bool add)
 {
 	struct scratch s;
+	struct pair share = {};
 
 	qz_cuda_op(d, "linear_bwd", t, l->w.cols, l->w.rows);
 	if (t < 1 || !lay_out(d, &s, l, n_l, t, dx != nullptr))
 		return;
 	for (int i = 0; i < n_l;) {
 		struct group g = group_of(&l[i], x ? n_l - i : 1);
+		bool last = (i += g.n) == n_l, later = g.rank && last && g.l->dropout <= 0;
 
-		i += g.n;
 		if (!g.rank)
 			continue;
+		if (later)
+			share = { g.rank, 1, x ? s.p : g.l->left, g.rank, g.l->a, g.l->w.cols };
 		if (x)
-			back(d, s, &g, x, dx, t, add);
+			back(d, s, &g, x, later ? nullptr : dx, t, add);
 		else
-			back_later(d, s, g.l, dx, t, add);
-		add = true;
+			back_later(d, s, g.l, later ? nullptr : dx, t, add);
+		add = add || !later;
 	}
 	for (int i = 0; dx && i < n_l; i++) {
 		int64_t rows = l[i].w.rows, cols = l[i].w.cols;
@@ -492,9 +511,9 @@ qz_cuda_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const q
 
 		qz_cuda_op(d, "linear_bwd", t, cols, rows);
 		w = weight(d, &s, &l[i].w);
-		qz_cuda_part(d, "dy W");
-		multiply(d, false, false, t, cols, rows, 1, l[i].dy, rows, w, cols, add ? dx : nullptr, dx, cols,
-		    false);
+		qz_cuda_part(d, "dy W, p A");
+		multiply_with(d, &share, false, t, cols, rows, l[i].dy, w, cols, add ? dx : nullptr, dx);
+		share.k = 0;
 		add = true;
 	}
 }

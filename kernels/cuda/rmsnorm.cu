@@ -32,6 +32,8 @@ template <int EACH, int VECTORS, int BLOCK>
 static __global__ void __launch_bounds__(BLOCK)
 norm(uint16_t *y, float *rstd, const uint16_t *x, const float *w, int64_t rows, int cols, float eps)
 {
+	start_early();
+
 	int64_t row = static_cast<int64_t>(blockIdx.x) * (BLOCK / EACH) + threadIdx.x / EACH;
 	int first = threadIdx.x % EACH * VECTOR;
 	bool there = row < rows;
@@ -79,6 +81,8 @@ static __global__ void __launch_bounds__(BLOCK)
 norm_bwd(uint16_t *dx, const uint16_t *dy, const uint16_t *x, const float *rstd, const float *w, int64_t rows,
     int cols)
 {
+	start_early();
+
 	int64_t row = static_cast<int64_t>(blockIdx.x) * (BLOCK / EACH) + threadIdx.x / EACH;
 	int first = threadIdx.x % EACH * VECTOR;
 	bool there = row < rows;
@@ -149,6 +153,8 @@ static __global__ void
 norm_twice(uint16_t *y, float *rstd, const uint16_t *x, const float *w, int64_t rows, int64_t cols, float eps,
     bool vector)
 {
+	start_early();
+
 	int64_t row = static_cast<int64_t>(blockIdx.x) * (THREADS / EACH) + threadIdx.x / EACH;
 	int64_t first = threadIdx.x % EACH * VECTOR;
 	float sum = 0, r, v[VECTOR], g[VECTOR];
@@ -181,6 +187,8 @@ static __global__ void
 norm_bwd_twice(uint16_t *dx, const uint16_t *dy, const uint16_t *x, const float *rstd, const float *w,
     int64_t rows, int64_t cols, bool add, bool vector)
 {
+	start_early();
+
 	int64_t row = static_cast<int64_t>(blockIdx.x) * (THREADS / EACH) + threadIdx.x / EACH;
 	int64_t first = threadIdx.x % EACH * VECTOR;
 	float sum = 0, r, c, v[VECTOR], g[VECTOR], u[VECTOR], old[VECTOR] = {};
@@ -269,10 +277,10 @@ qz_cuda_rmsnorm(struct qz_dev *d, qz_act *y, qz_par *rstd, const qz_act *x, cons
 	if (rows < 1)
 		return;
 	if (k)
-		launch(d, k->norm, blocks_of(rows, k->each, k->block), static_cast<unsigned>(k->block), 0, y,
+		launch<EARLY>(d, k->norm, blocks_of(rows, k->each, k->block), static_cast<unsigned>(k->block), 0, y,
 		    rstd, x, w, rows, cols, eps);
 	else
-		launch(d, cols <= SHORT ? norm_twice<32> : norm_twice<THREADS>, blocks_of(rows, each, THREADS),
+		launch<EARLY>(d, cols <= SHORT ? norm_twice<32> : norm_twice<THREADS>, blocks_of(rows, each, THREADS),
 		    THREADS, 0, y, rstd, x, w, rows, cols, eps, vector);
 }
 
@@ -288,10 +296,10 @@ qz_cuda_rmsnorm_bwd(struct qz_dev *d, qz_act *dx, const qz_act *dy, const qz_act
 	if (rows < 1)
 		return;
 	if (k)
-		launch(d, add ? k->bwd_add : k->bwd, blocks_of(rows, k->each, k->block),
+		launch<EARLY>(d, add ? k->bwd_add : k->bwd, blocks_of(rows, k->each, k->block),
 		    static_cast<unsigned>(k->block), 0, dx, dy, x, rstd, w, rows, cols);
 	else
-		launch(d, cols <= SHORT ? norm_bwd_twice<32> : norm_bwd_twice<THREADS>,
+		launch<EARLY>(d, cols <= SHORT ? norm_bwd_twice<32> : norm_bwd_twice<THREADS>,
 		    blocks_of(rows, each, THREADS), THREADS, 0, dx, dy, x, rstd, w, rows, cols, add, vector);
 }
 

@@ -58,6 +58,8 @@ turn8(const struct rope &r, uint16_t *x, const float *angles, int head)
 static __global__ void __launch_bounds__(THREADS)
 rotate(struct rope r, int tokens_each)
 {
+	start_early();
+
 	int items = r.pieces * r.groups;
 
 	for (int i = threadIdx.x; i < items * tokens_each; i += THREADS) {
@@ -75,6 +77,8 @@ rotate(struct rope r, int tokens_each)
 static __global__ void __launch_bounds__(THREADS)
 rotate_any(struct rope r)
 {
+	start_early();
+
 	int64_t i = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x, head = i / r.half;
 	int at = static_cast<int>(i % r.half);
 	const float *angle;
@@ -113,11 +117,11 @@ qz_cuda_rope(struct qz_dev *d, qz_act *x, const qz_par *table, const int32_t *po
 	if (t < 1 || heads < 1 || r.half < 1)
 		return;
 	if (r.half % VECTOR || !aligned(x, 16) || !aligned(table, 16)) {
-		launch_flat(d, rotate_any, t * heads * r.half, 1, r);
+		launch_flat<EARLY>(d, rotate_any, t * heads * r.half, 1, r);
 		return;
 	}
 	each = items < THREADS ? THREADS / items : 1;
-	launch(d, rotate, dim3(static_cast<unsigned>(ceil_div(t, each))), THREADS, 0, r, each);
+	launch<EARLY>(d, rotate, dim3(static_cast<unsigned>(ceil_div(t, each))), THREADS, 0, r, each);
 }
 
 ACT_END

@@ -12,6 +12,8 @@ sigmoid(float g)
 static __global__ void
 forward(uint16_t *h, const uint16_t *g, const uint16_t *u, int64_t n, bool vector)
 {
+	start_early();
+
 	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * VECTOR;
 	float a[VECTOR], b[VECTOR];
 
@@ -30,7 +32,7 @@ qz_cuda_swiglu(struct qz_dev *d, qz_act *h, const qz_act *g, const qz_act *u, in
 {
 	qz_cuda_op(d, "swiglu", n);
 	if (n > 0)
-		launch_flat(d, forward, n, VECTOR, h, g, u, n,
+		launch_flat<EARLY>(d, forward, n, VECTOR, h, g, u, n,
 		    aligned(h, 16) && aligned(g, 16) && aligned(u, 16));
 }
 
@@ -38,6 +40,8 @@ qz_cuda_swiglu(struct qz_dev *d, qz_act *h, const qz_act *g, const qz_act *u, in
 static __global__ void
 backward(uint16_t *g, uint16_t *u, const uint16_t *dh, uint16_t *h, int64_t n, bool vector)
 {
+	start_early();
+
 	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * VECTOR;
 	float a[VECTOR], b[VECTOR], d[VECTOR], y[VECTOR];
 
@@ -65,7 +69,7 @@ qz_cuda_swiglu_bwd(struct qz_dev *d, qz_act *g, qz_act *u, const qz_act *dh, qz_
 {
 	qz_cuda_op(d, "swiglu_bwd", n);
 	if (n > 0)
-		launch_flat(d, backward, n, VECTOR, g, u, dh, h, n,
+		launch_flat<EARLY>(d, backward, n, VECTOR, g, u, dh, h, n,
 		    aligned(g, 16) && aligned(u, 16) && aligned(dh, 16) && (!h || aligned(h, 16)));
 }
 

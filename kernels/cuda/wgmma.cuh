@@ -81,6 +81,61 @@ barrier_wait(uint64_t *b, int parity)
 #endif
 }
 
+/* Stages that barriers guard: which is next, and the parity of its phase. */
+template <int STAGES>
+struct turn {
+	int stage, parity;
+
+	__device__ void
+	next(void)
+	{
+		stage++;
+		if (stage == STAGES) {
+			stage = 0;
+			parity ^= 1;
+		}
+	}
+};
+
+/* ---- clusters: blocks that see each other's shared memory ---- */
+
+static __device__ inline int
+cluster_rank(void)
+{
+	uint32_t rank = 0;
+
+#ifdef QZ_CUDA_HAS_WGMMA
+	asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+#endif
+	return static_cast<int>(rank);
+}
+
+/* All threads of all blocks of the cluster. */
+static __device__ inline void
+cluster_sync(void)
+{
+#ifdef QZ_CUDA_HAS_WGMMA
+	asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" : : : "memory");
+#endif
+}
+
+/* At the same barrier of block `rank` of the cluster.  For what products have read, which their waits have ended: a release
+ * over the cluster would wait for all of this thread's memory, at each stage. */
+static __device__ inline void
+barrier_arrive_at(uint64_t *b, int rank)
+{
+#ifdef QZ_CUDA_HAS_WGMMA
+	asm volatile("{\n\t"
+		     ".reg .b32 there;\n\t"
+		     "mapa.shared::cluster.u32 there, %0, %1;\n\t"
+		     "mbarrier.arrive.shared::cluster.b64 _, [there];\n\t"
+		     "}"
+		     :
+		     : "r"(shared_address(b)), "r"(rank)
+		     : "memory");
+#endif
+}
+
 /* ---- copies; one thread asks, the barrier counts ---- */
 
 /* 64 rows from `row` on of one head's numbers c .. c + 64: a panel.  What is not there becomes zeros. */
@@ -93,6 +148,20 @@ copy_panel(void *to, const CUtensorMap *from, int c, int head, int row, uint64_t
 		     :
 		     : "r"(shared_address(to)), "l"(reinterpret_cast<uint64_t>(from)), "r"(c), "r"(head), "r"(row),
 		     "r"(shared_address(b))
+		     : "memory");
+#endif
+}
+
+/* The same to this place of all blocks of the cluster that `blocks` has a bit for, and their barriers. */
+static __device__ inline void
+copy_panel_to(void *to, const CUtensorMap *from, int c, int head, int row, uint64_t *b, uint16_t blocks)
+{
+#ifdef QZ_CUDA_HAS_WGMMA
+	asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+		     ".multicast::cluster [%0], [%1, {%2, %3, %4}], [%5], %6;"
+		     :
+		     : "r"(shared_address(to)), "l"(reinterpret_cast<uint64_t>(from)), "r"(c), "r"(head), "r"(row),
+		     "r"(shared_address(b)), "h"(blocks)
 		     : "memory");
 #endif
 }
@@ -207,6 +276,7 @@ pin(uint32_t a[N][4])
 #define Q4(io, c, i) Q1(io, c, i), Q1(io, c, i + 1), Q1(io, c, i + 2), Q1(io, c, i + 3)
 #define Q8(io, c) Q4(io, c, 0), Q4(io, c, 4)
 #define Q16(io, c) Q4(io, c, 0), Q4(io, c, 4), Q4(io, c, 8), Q4(io, c, 12)
+#define Q32(io, c) Q16(io, c), Q4(io, c, 16), Q4(io, c, 20), Q4(io, c, 24), Q4(io, c, 28)
 #define OUT(x) "=f"(x)
 #define BOTH(x) "+f"(x)
 #define R32                                                                                            \
@@ -215,6 +285,12 @@ pin(uint32_t a[N][4])
 #define R64                                                                                            \
 	R32 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, "  \
 	    "%49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+
+#define R128                                                                                           \
+	R64 ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, "  \
+	    "%81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, %96, %97, "    \
+	    "%98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, %112, " \
+	    "%113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
 #define OVER(n, regs, add, a, b)                                                                       \
 	"{\n\t.reg .pred p;\n\tsetp.ne.b32 p, " add ", 0;\n\t"                                            \
@@ -258,14 +334,35 @@ wgmma_along(float c[N / 8][4], const uint32_t a[4], uint64_t b)
 #endif
 }
 
+/* c (64 x 256) += a b^T, or a b when ALONG: b is 256 rows over 16 numbers, or 16 rows of 256 numbers. */
+template <bool ALONG>
+static __device__ inline void
+wgmma_wide(float c[32][4], uint64_t a, uint64_t b)
+{
+#ifdef QZ_CUDA_HAS_WGMMA
+	if constexpr (ALONG)
+		asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" R128
+			     "}, %128, %129, 1, 1, 1, 0, 1;"
+			     : Q32(BOTH, c)
+			     : "l"(a), "l"(b));
+	else
+		asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" R128
+			     "}, %128, %129, 1, 1, 1, 0, 0;"
+			     : Q32(BOTH, c)
+			     : "l"(a), "l"(b));
+#endif
+}
+
 #undef Q1
 #undef Q4
 #undef Q8
 #undef Q16
+#undef Q32
 #undef OUT
 #undef BOTH
 #undef OVER
 #undef R32
 #undef R64
+#undef R128
 
 #endif

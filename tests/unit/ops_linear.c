@@ -355,6 +355,9 @@ main(void)
 		{ "linear", linear, { 300, 512, 1024, 16, QZ_NF4, PAIR | SIDE | PLUS }, 0, 4e-3 },
 		{ "linear", linear, { 2100, 64, 1000, 24, QZ_NF4, PAIR | SIDE }, 0, 4e-3 },
 		{ "linear", linear, { 100, 64, 1032, 48, QZ_NF4, PAIR | SIDE }, 0, 4e-3 },
+		/* Enough tiles for a Hopper's own products: forward, then backward. */
+		{ "linear", linear, { 2048, 72, 2048, 16, QZ_NF4, PLUS }, 0, 4e-3 },
+		{ "linear", linear, { 2040, 2048, 72, 24, QZ_NF4, PAIR | SIDE }, 0, 4e-3 },
 		{ "head", head, { 65, 512, 32000, 0, QZ_BF16, 0 }, 0, 4e-3 },
 		{ "head", head, { 64, 64, 128256, 0, QZ_NF4, 0 }, 0, 4e-3 },
 	};
