@@ -114,31 +114,63 @@ gather_columns(uint32_t u[4])
 	}
 }
 
-/* The sums of 32 columns, from column `col` on, of rows `row` and row + 8, with what is added, rounded. */
+/* c += plus, of rows `row` and row + 8 of the columns from `col` on: half of what is read is on its way at once. */
 static __device__ inline void
-store_columns(const struct product &g, float c[4][4], int row, int col)
+add_plus(const struct product &g, float c[COLS / 8][4], int row, int col)
 {
-	int lane = threadIdx.x % 4;
+	uint32_t old[COLS / 16][2];
+
+#pragma unroll
+	for (int half = 0; half < COLS / 8; half += COLS / 16) {
+#pragma unroll
+		for (int i = 0; i < COLS / 16; i++)
+#pragma unroll
+			for (int h = 0; h < 2; h++) {
+				int r = row + 8 * h, at = col + 8 * (half + i);
+
+				old[i][h] = r < g.m && at < g.n
+				    ? *reinterpret_cast<const uint32_t *>(g.plus + r * g.ldc + at + threadIdx.x % 4 * 2)
+				    : 0;
+			}
+#pragma unroll
+		for (int i = 0; i < COLS / 16; i++)
+#pragma unroll
+			for (int h = 0; h < 2; h++) {
+				c[half + i][2 * h] += __uint_as_float(old[i][h] << 16);
+				c[half + i][2 * h + 1] += __uint_as_float(old[i][h] & 0xffff0000);
+			}
+	}
+}
+
+/* The sums of this thread's first row, or of its second, of 32 columns: rounded, eight columns a lane. */
+static __device__ inline uint4
+eight_of(const float c[4][4], int h)
+{
 	uint32_t u[4];
 
 #pragma unroll
-	for (int h = 0; h < 2; h++) {
-		int r = row + 8 * h, at = col + 8 * lane;
-		int64_t from = r * g.ldc + col + 2 * lane;
+	for (int i = 0; i < 4; i++)
+		u[i] = pack2(c[i][2 * h], c[i][2 * h + 1]);
+	gather_columns(u);
+	return make_uint4(u[0], u[1], u[2], u[3]);
+}
 
+/* What a thread has of a tile: rows `row` and row + 8 of the columns from `col` on. */
+static __device__ inline void
+store_tile(const struct product &g, float c[COLS / 8][4], int row, int col)
+{
+	if (g.plus)
+		add_plus(g, c, row, col);
 #pragma unroll
-		for (int i = 0; i < 4; i++) {
-			uint32_t old = 0;
+	for (int i = 0; i < COLS / 32; i++)
+#pragma unroll
+		for (int h = 0; h < 2; h++) {
+			int r = row + 8 * h, at = col + 32 * i + threadIdx.x % 4 * 8;
+			uint4 eight = eight_of(c + 4 * i, h);
 
-			if (g.plus && r < g.m && col + 8 * i < g.n)
-				old = *reinterpret_cast<const uint32_t *>(g.plus + from + 8 * i);
-			u[i] = pack2(c[i][2 * h] + __uint_as_float(old << 16),
-			    c[i][2 * h + 1] + __uint_as_float(old & 0xffff0000));
+			if (r < g.m && at < g.n)
+				*reinterpret_cast<uint4 *>(g.c + r * g.ldc + at) = eight;
 		}
-		gather_columns(u);
-		if (r < g.m && at < g.n)
-			*reinterpret_cast<uint4 *>(g.c + r * g.ldc + at) = make_uint4(u[0], u[1], u[2], u[3]);
-	}
 }
 
 template <bool ALONG>
@@ -214,9 +246,7 @@ multiply_tiles(const struct product &g, const char *stages, uint64_t *full, uint
 		release(empty + before);
 		pin<COLS / 8>(c);
 		row = (down * BLOCKS + rank) * ROWS + wg * 64 + threadIdx.x % WARPGROUP / 32 * 16 + threadIdx.x % 32 / 4;
-#pragma unroll
-		for (int i = 0; i < COLS / 8; i += 4)
-			store_columns(g, c + i, row, right * COLS + 8 * i);
+		store_tile(g, c, row, right * COLS);
 	}
 }
 
