@@ -130,20 +130,47 @@ struct search {
 	int group;
 };
 
-/* A float64 beyond float32 counts as infinite: every reader goes through float32. */
+/* Where all bits of the exponent are set, NaN and infinities; -1: nowhere.  Blocks are looked at whole first. */
 static int64_t
-first_nonfinite(const float *x, int64_t n)
+first16(const uint16_t *x, int64_t n, uint16_t exponent)
+{
+	uint16_t bad = 0;
+
+	for (int64_t i = 0; i < n; i++)
+		bad |= (uint16_t)((x[i] & exponent) == exponent);
+	for (int64_t i = 0; bad && i < n; i++)
+		if ((x[i] & exponent) == exponent)
+			return i;
+	return -1;
+}
+
+static int64_t
+first32(const float *x, int64_t n, uint32_t exponent)
 {
 	uint32_t bad = 0;
 
 	for (int64_t i = 0; i < n; i++)
-		bad |= (qz_f32_bits(x[i]) & 0x7f800000) == 0x7f800000;
-	if (!bad)
-		return -1;
-	for (int64_t i = 0; i < n; i++)
-		if ((qz_f32_bits(x[i]) & 0x7f800000) == 0x7f800000)
+		bad |= (qz_f32_bits(x[i]) & exponent) == exponent;
+	for (int64_t i = 0; bad && i < n; i++)
+		if ((qz_f32_bits(x[i]) & exponent) == exponent)
 			return i;
 	return -1;
+}
+
+/* A float64 beyond float32 counts as infinite: every reader goes through float32. */
+static int64_t
+first_nonfinite(const void *x, enum qz_dtype type, int64_t i, int64_t n)
+{
+	float tile[QZ_CPU_TILE];
+
+	if (type == QZ_F16)
+		return first16((const uint16_t *)x + i, n, 0x7c00);
+	if (type == QZ_BF16)
+		return first16((const uint16_t *)x + i, n, 0x7f80);
+	if (type == QZ_F32)
+		return first32((const float *)x + i, n, 0x7f800000);
+	CPU(load)(tile, x, type, i, n);
+	return first32(tile, n, 0x7f800000);
 }
 
 static void
@@ -152,15 +179,13 @@ search_part(void *arg, int part, int thread)
 	const struct search *s = arg;
 	int64_t per = (s->n + s->group - 1) / s->group;
 	int64_t i = part * per, end = min64(i + per, s->n);
-	float tile[QZ_CPU_TILE];
 
 	(void)thread;
 	s->found[part] = -1;
 	for (; i < end && s->found[part] < 0; i += QZ_CPU_TILE) {
-		int64_t n = min64(QZ_CPU_TILE, end - i), at;
+		int64_t n = min64(QZ_CPU_TILE, end - i);
+		int64_t at = first_nonfinite(s->x, s->type, i, n);
 
-		CPU(load)(tile, s->x, s->type, i, n);
-		at = first_nonfinite(tile, n);
 		if (at >= 0)
 			s->found[part] = i + at;
 	}

@@ -140,3 +140,34 @@ qz_panel_store(struct qz_panel *p, enum qz_dtype type, void *out, int64_t *bad, 
 		p->d->k->copy_out(p->d, out, to, (size_t)nbytes);
 	return plain ? find(p, to, type, (int64_t)n, bad, e) : qz_panel_finite(p, bad, e);
 }
+
+/* Between plain types nothing is kept as float32 but a tile of the op's. */
+static int
+cast(struct qz_panel *p, const struct qz_piece *c, enum qz_dtype type, void *out, int64_t *bad,
+    struct qz_err *e)
+{
+	uint64_t n = c->n_rows * c->cols, nbytes;
+	struct qz_mat m;
+	void *to = out;
+
+	if (qz_dtype_nbytes(type, n, &nbytes))
+		return qz_fail(e, QZ_EDATA, "%llu elements do not fit type %s",
+		    (unsigned long long)n, qz_dtype((unsigned)type)->name);
+	if (place(p, c, &m, e) < 0 || (!p->host && reserve(p, &p->out, nbytes, e) < 0))
+		return -1;
+	if (!p->host)
+		to = p->out.p;
+	p->d->k->cast(p->d, to, type, m.data, m.type, (int64_t)n);
+	if (!p->host)
+		p->d->k->copy_out(p->d, out, to, (size_t)nbytes);
+	return find(p, to, type, (int64_t)n, bad, e);
+}
+
+int
+qz_panel_convert(struct qz_panel *p, const struct qz_piece *c, enum qz_dtype type, void *out,
+    int64_t *bad, struct qz_err *e)
+{
+	if (qz_dtype((unsigned)c->t->dtype)->plain && qz_dtype((unsigned)type)->plain)
+		return cast(p, c, type, out, bad, e);
+	return qz_panel_load(p, c, e) < 0 ? -1 : qz_panel_store(p, type, out, bad, e);
+}

@@ -29,7 +29,10 @@ int qz_panel_load(struct qz_panel *p, const struct qz_piece *c, struct qz_err *e
  * x), or -1.  Waits. */
 int qz_panel_store(
     struct qz_panel *p, enum qz_dtype type, void *out, int64_t *bad, struct qz_err *e);
-/* The same of a piece of a plain type that stays as it is. */
+/* Both: a piece as `type`.  x may be left as it was. */
+int qz_panel_convert(struct qz_panel *p, const struct qz_piece *c, enum qz_dtype type, void *out,
+    int64_t *bad, struct qz_err *e);
+/* Only *bad, of a piece of a plain type that stays as it is. */
 int qz_panel_check(struct qz_panel *p, const struct qz_piece *c, int64_t *bad, struct qz_err *e);
 /* The same of x. */
 int qz_panel_finite(struct qz_panel *p, int64_t *bad, struct qz_err *e);

@@ -305,7 +305,7 @@ leave_tensor(struct qz_source *s, struct qz_err *e)
 	s->open = false;
 	if (s->left && s->ops->finish(s, s->left, e) < 0)
 		return -1;
-	if (s->whole)
+	if (s->whole && !s->undigested)
 		add_to_total(s, s->t.name, s->data_digest);
 	return 0;
 }
@@ -382,6 +382,14 @@ qz_source_next(struct qz_source *s, const struct qz_tensor **t, struct qz_err *e
 	}
 }
 
+/* An embedding that a stored head is compared with is. */
+static bool
+is_hashed(const struct qz_source *s)
+{
+	return !s->undigested || is_tied_head(s, s->t.name) ||
+	       (s->config.tied && !strcmp(s->t.name, qz_role(QZ_EMBED)->hf));
+}
+
 /* The digest is of the data as they are, without the padding behind them. */
 static void
 hash(struct qz_source *s, const void *data, size_t n)
@@ -401,14 +409,15 @@ qz_source_read(struct qz_source *s, void *data, size_t n, struct qz_err *e)
 		    s->name, s->t.name, n, (unsigned long long)s->left);
 	if (s->ops->read(s, data, n, e) < 0)
 		return -1;
-	hash(s, data, n);
+	if (is_hashed(s))
+		hash(s, data, n);
 	s->left -= n;
 	if (s->left)
 		return 0;
 	if (s->ops->finish(s, 0, e) < 0)
 		return -1;
 	s->whole = true;
-	s->data_digest = qz_hash_get64(s->hash);
+	s->data_digest = is_hashed(s) ? qz_hash_get64(s->hash) : 0;
 	s->digest = s->ops->digest ? s->ops->digest(s) : 0;
 	if (!s->digest)
 		s->digest = s->data_digest;
@@ -433,6 +442,12 @@ qz_source_later(struct qz_source *s, struct qz_shard_part *p, struct qz_err *e)
 	s->left = 0;
 	s->digest = s->ops->digest(s);
 	return 1;
+}
+
+void
+qz_source_undigested(struct qz_source *s)
+{
+	s->undigested = true;
 }
 
 uint64_t

@@ -63,6 +63,9 @@ int qz_source_later(struct qz_source *s, struct qz_shard_part *p, struct qz_err 
  * data itself for plain types, the digest that the shard carries for others; 0 when it is not known
  * (a quantized source that does not say, such as GGUF blocks or bnb-4bit: then of the data as it lies). */
 uint64_t qz_source_digest(struct qz_source *s);
+/* Before the first tensor: nobody will ask for digests, so data is hashed only where this checks it.  Those of this
+ * source are 0 from here on, unless a shard carries them. */
+void qz_source_undigested(struct qz_source *s);
 /* Provenance chain of a shard source ("[]" for others), and the digest of all that was read, both known
  * at the end. */
 const char *qz_source_provenance(const struct qz_source *s);

@@ -50,6 +50,7 @@ struct qz_source {
 	uint64_t n_seen;
 	struct qz_tensor t; /* the current one */
 	uint64_t left;      /* bytes of its data not read yet */
+	bool undigested;    /* data is hashed only for what is compared here */
 	bool open, whole;   /* a tensor is current; all of it has been hashed */
 	struct qz_hash *hash;
 	struct qz_digest total;

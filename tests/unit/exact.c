@@ -245,6 +245,7 @@ nonfinite(const char *variant)
 		{ QZ_BF16, 0xffff, 20000, 16384 },
 		{ QZ_F64, 0x7ff0000000000000, 7, 3 },
 		{ QZ_F64, 0xfff8000000000000, 7, 6 },
+		{ QZ_F64, 0x7e37e43c8800759c, 2000, 1024 },
 	};
 	struct qz_dev *d = open_variant(variant, 2);
 

@@ -426,6 +426,25 @@ test_index(void)
 	qz_buf_free(&b);
 }
 
+/* To the end, with nobody asking for digests: they are 0, and a head is compared all the same. */
+static int
+read_undigested(const char *path, struct qz_err *e)
+{
+	struct qz_source *s = qz_source_open(path, e);
+	const struct qz_tensor *t;
+	char data[512];
+	int got = s ? 1 : -1, n_digests = 0;
+
+	if (s)
+		qz_source_undigested(s);
+	while (got > 0 && (got = qz_source_next(s, &t, e)) > 0) {
+		got = qz_source_read(s, data, (size_t)t->nbytes, e) < 0 ? -1 : 1;
+		n_digests += qz_source_digest(s) && strcmp(t->name, "model.embed_tokens.weight");
+	}
+	qz_source_close(s);
+	return got < 0 ? -1 : n_digests;
+}
+
 /* A head that is stored although it is tied: left out when it is the embedding. */
 static void
 test_tied(void)
@@ -445,10 +464,14 @@ test_tied(void)
 	put_file(folder, "model.safetensors", b.data, b.n);
 	refused(
 	    folder, ": lm_head.weight is not the embedding, although tie_word_embeddings is true");
+	ok(read_undigested(folder, &e) < 0 &&
+		strstr(e.msg, ": lm_head.weight is not the embedding"),
+	    "also without digests: %s", e.msg);
 	for (int i = 0; i < 160; i++)
 		head[i] = byte_of(find(&m, "model.embed_tokens.weight"), (size_t)i);
 	put_file(folder, "model.safetensors", b.data, b.n);
 	ok(read_all(folder, &m, NULL, &e) == 20, "the same head again is left out: %s", e.msg);
+	ok(read_undigested(folder, &e) == 0, "nothing else is hashed then");
 	qz_buf_free(&b);
 }
 

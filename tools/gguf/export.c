@@ -21,14 +21,17 @@ struct model {
 	size_t n;
 };
 
+/* Only an adapter asks which tensors these are. */
 static int
-open_model(struct model *m, const char *path, struct qz_err *e)
+open_model(struct model *m, const char *path, const struct request *r, struct qz_err *e)
 {
 	char size[16];
 
 	*m = (struct model){ .source = qz_source_open(path, e) };
 	if (!m->source)
 		return -1;
+	if (!r->merges.n)
+		qz_source_undigested(m->source);
 	m->manifest = qz_source_manifest(m->source, &m->n);
 	m->feed = qz_feed_source(m->source);
 	if (qz_source_spooled(m->source)) {
@@ -173,7 +176,7 @@ choose_types(const struct request *r, const char *path, struct plan *p, const st
 		return qz_fail(e, QZ_EUSAGE, "the model is read twice: it cannot be a pipe");
 	ret = open_merge(r, &merge, "cpu", e);
 	if (ret == 0)
-		ret = open_model(&again, path, e);
+		ret = open_model(&again, path, r, e);
 	if (ret == 0)
 		ret = choice_make(&c, p, manifest, &again.feed, &merge, keys, summary, e);
 	if (ret == 0)
@@ -245,7 +248,7 @@ export_model(const char *path, const struct request *r, struct qz_err *e)
 	struct files f = { 0 };
 	struct plan p = { 0 };
 	struct model m = { 0 };
-	int ret = wishes_read(r, &w, e) < 0 ? -1 : open_model(&m, path, e);
+	int ret = wishes_read(r, &w, e) < 0 ? -1 : open_model(&m, path, r, e);
 
 	if (ret == 0 && plan_model(r, &m, &w, path, &p, &f, e) < 0)
 		ret = qz_at(e, "%s", qz_source_name(m.source));

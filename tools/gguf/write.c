@@ -81,7 +81,7 @@ reserve(struct qz_dev *d, struct result *r, uint64_t n, struct qz_err *e)
 	return r->memory ? 0 : -1;
 }
 
-/* What is not of the target's type goes through float32. */
+/* What is not of the target's type. */
 static int
 convert(void *arg, int slot, struct qz_err *e)
 {
@@ -89,7 +89,6 @@ convert(void *arg, int slot, struct qz_err *e)
 	const struct qz_piece *c = qz_pieces_slot(j->pieces, slot);
 	struct planned *p = &j->plan->tensors[c->index];
 	struct result *r = &j->results[slot];
-	uint64_t n = c->n_rows * p->row_nbytes;
 	int64_t bad;
 	bool changed;
 
@@ -98,16 +97,17 @@ convert(void *arg, int slot, struct qz_err *e)
 		return -1;
 	if (!changed && c->t->dtype == p->type)
 		return keep(j, c, e);
-	if (reserve(j->merge->d, r, n, e) < 0)
+	if (reserve(j->merge->d, r, c->n_rows * p->row_nbytes, e) < 0)
 		return -1;
 	r->rows = r->memory;
 	j->panel.importance = p->importance;
-	if ((!changed && qz_panel_load(&j->panel, c, e) < 0) ||
-	    qz_panel_store(&j->panel, p->type, r->memory, &bad, e) < 0)
+	if ((changed ? qz_panel_store(&j->panel, p->type, r->memory, &bad, e)
+		     : qz_panel_convert(&j->panel, c, p->type, r->memory, &bad, e)) < 0)
 		return -1;
 	if (bad >= 0 && p->type == QZ_F16) { /* too large, or not finite before? */
 		p->overflow += count_overflow(r->memory, c->n_rows * c->cols);
-		if (qz_panel_finite(&j->panel, &bad, e) < 0)
+		if ((!changed && qz_panel_load(&j->panel, c, e) < 0) ||
+		    qz_panel_finite(&j->panel, &bad, e) < 0)
 			return -1;
 	}
 	return bad < 0 ? 0 : not_finite(c, bad, e);

@@ -82,9 +82,9 @@ compute(void *arg, int slot, struct qz_err *e)
 		if (qz_panel_check(&j->panel, c, &bad, e) < 0)
 			return -1;
 	} else {
-		if ((!r->changed && qz_panel_load(&j->panel, c, e) < 0) ||
-		    reserve(r, r->n, e) < 0 ||
-		    qz_panel_store(&j->panel, type, r->memory, &bad, e) < 0)
+		if (reserve(r, r->n, e) < 0 ||
+		    (r->changed ? qz_panel_store(&j->panel, type, r->memory, &bad, e)
+				: qz_panel_convert(&j->panel, c, type, r->memory, &bad, e)) < 0)
 			return -1;
 		r->rows = r->memory;
 	}

@@ -150,8 +150,8 @@ cast(struct job *j, struct result *r, const struct qz_piece *c, struct qz_err *e
 	uint64_t n = c->n_rows * c->cols * qz_dtype((unsigned)r->t.dtype)->bytes;
 	int64_t bad;
 
-	if (reserve(&r->data, n, e) < 0 || qz_panel_load(&j->panel, c, e) < 0 ||
-	    qz_panel_store(&j->panel, r->t.dtype, r->data.p, &bad, e) < 0)
+	if (reserve(&r->data, n, e) < 0 ||
+	    qz_panel_convert(&j->panel, c, r->t.dtype, r->data.p, &bad, e) < 0)
 		return -1;
 	if (bad >= 0)
 		return nonfinite(j, c, bad, e);
