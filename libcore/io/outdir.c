@@ -87,15 +87,36 @@ qz_outdir_file(struct qz_outdir *d, const char *file, struct qz_err *e)
 	return o;
 }
 
+/* NAME, or FOLDER/NAME, of which the folder is made. */
+static int
+check_name(struct qz_outdir *d, const char *file, struct qz_err *e)
+{
+	const char *slash = strchr(file, '/'), *name = slash ? slash + 1 : file;
+	char *folder;
+	int ret = 0;
+
+	if (!*name || *name == '.' || *file == '.' || slash == file || strchr(name, '/'))
+		return qz_fail(
+		    e, QZ_EDATA, "'%s' is not the name of a file in a model's folder", file);
+	if (!slash)
+		return 0;
+	folder = strndup(qz_outdir_path(d, file), strlen(d->temp) + 1 + (size_t)(slash - file));
+	if (!folder)
+		return qz_nomem(e, strlen(file));
+	if (mkdir(folder, 0777) < 0 && errno != EEXIST)
+		ret = qz_fail_errno(e, "%s: cannot make the folder of %s", d->path, file);
+	free(folder);
+	return ret;
+}
+
 int
 qz_outdir_write(struct qz_outdir *d, const char *file, const void *data, size_t n, struct qz_err *e)
 {
 	struct qz_out *o;
 	int ret;
 
-	if (strchr(file, '/') || !strcmp(file, "..") || !strcmp(file, "."))
-		return qz_fail(
-		    e, QZ_EDATA, "'%s' is not the name of a file in a model's folder", file);
+	if (check_name(d, file, e) < 0)
+		return -1;
 	o = qz_outdir_file(d, file, e);
 	if (!o)
 		return -1;

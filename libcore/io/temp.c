@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,9 +38,23 @@ qz_temp_forget(const char *temp)
 	}
 }
 
-/* Unlinks a folder's files by system calls alone: opendir() is not for signal handlers. */
+static void empty(int folder, bool top);
+
 static void
-empty(int folder)
+remove_inner(int folder, const char *name)
+{
+	int inner = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (inner < 0)
+		return;
+	empty(inner, false);
+	close(inner);
+	unlinkat(folder, name, AT_REMOVEDIR);
+}
+
+/* Unlinks a folder's files, and folders of files, by system calls alone: opendir() is not for signal handlers. */
+static void
+empty(int folder, bool top)
 {
 	_Alignas(struct dirent64) char some[2048];
 	ssize_t n;
@@ -48,8 +63,9 @@ empty(int folder)
 		for (ssize_t at = 0; at < n;) {
 			const struct dirent64 *f = (const struct dirent64 *)(some + at);
 
-			if (strcmp(f->d_name, ".") && strcmp(f->d_name, ".."))
-				unlinkat(folder, f->d_name, 0);
+			if (strcmp(f->d_name, ".") && strcmp(f->d_name, "..") &&
+			    unlinkat(folder, f->d_name, 0) < 0 && errno == EISDIR && top)
+				remove_inner(folder, f->d_name);
 			at += f->d_reclen;
 		}
 	}
@@ -64,7 +80,7 @@ remove_all(const char *temp)
 		unlink(temp);
 		return;
 	}
-	empty(folder);
+	empty(folder, true);
 	close(folder);
 	rmdir(temp);
 }

@@ -138,8 +138,8 @@ put(struct qz_ggufw *g, const struct qz_gguf_meta *m, const struct qz_json *raw,
     struct qz_err *e)
 {
 	const struct qz_vocab_files files = { find(m, "tokenizer.model"), find(m, "tokenizer.json"),
-		find(m, "tokenizer_config.json"), find(m, "added_tokens.json"),
-		find(m, "chat_template.jinja"), find(m, "chat_template.json") };
+		find(m, "tokenizer_config.json"), find(m, "added_tokens.json"), m->files,
+		m->n_files };
 	const char *path = qz_json_string(qz_json_get(raw, "_name_or_path"), NULL);
 	const char *slash = path ? strchr(path, '/') : NULL;
 	struct qz_gguf_vocab v;

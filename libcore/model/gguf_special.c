@@ -192,23 +192,8 @@ int
 qz_gguf_specials(struct qz_gguf_vocab *v, const struct qz_vocab_files *f, const struct qz_config *c,
     struct qz_err *e)
 {
-	const struct qz_json *t = qz_json_get(v->options, "chat_template");
-
-	if (!t)
-		t = qz_json_get(v->template, "chat_template");
 	if (read_ids(v, c, e) < 0)
 		return -1;
 	read_flags(v);
-	/* The file of its own is the newer place: transformers takes it where both are there. */
-	if (f->jinja) {
-		v->chat_template = qz_arena_strndup(&v->arena, f->jinja->data, f->jinja->n);
-		return v->chat_template ? 0 : qz_nomem(e, f->jinja->n);
-	}
-	v->chat_template = qz_json_string(t, NULL);
-	if (qz_json_is(t, QZ_JSON_ARRAY))
-		v->templates = t;
-	for (t = qz_json_first(v->templates); t; t = qz_json_next(t))
-		if (same(qz_json_string(qz_json_get(t, "name"), ""), "default"))
-			v->chat_template = qz_json_string(qz_json_get(t, "template"), NULL);
-	return 0;
+	return qz_templates_load(&v->templates, f->all, f->n, e);
 }

@@ -260,8 +260,7 @@ load(struct qz_gguf_vocab *v, const struct qz_vocab_files *f, const struct qz_co
 	const struct qz_json *prefix;
 	struct qz_vocab_slot *slots;
 
-	if (parse(f->tokenizer, &v->tokenizer, e) < 0 || parse(f->options, &v->options, e) < 0 ||
-	    parse(f->template, &v->template, e) < 0)
+	if (parse(f->tokenizer, &v->tokenizer, e) < 0 || parse(f->options, &v->options, e) < 0)
 		return -1;
 	if (!f->spm && !f->tokenizer)
 		return qz_fail(e, QZ_EDATA, "has neither tokenizer.model nor tokenizer.json");
@@ -299,7 +298,7 @@ qz_gguf_vocab_free(struct qz_gguf_vocab *v)
 	qz_arena_free(&v->arena);
 	qz_json_free(v->tokenizer);
 	qz_json_free(v->options);
-	qz_json_free(v->template);
+	qz_templates_free(&v->templates);
 	*v = (struct qz_gguf_vocab){ 0 };
 }
 
@@ -307,41 +306,40 @@ qz_gguf_vocab_free(struct qz_gguf_vocab *v)
 static void
 put_templates(const struct qz_gguf_vocab *v, struct qz_ggufw *g)
 {
-	struct qz_gguf_text names[16];
-	struct qz_buf keys[16] = { { 0 } };
 	static const char head[] = "tokenizer.chat_template.";
-	const struct qz_json *t = qz_json_first(v->templates);
+	struct qz_gguf_text names[QZ_TEMPLATES_MAX];
+	struct qz_buf keys[QZ_TEMPLATES_MAX] = { { 0 } };
+	const struct qz_named_template *t = v->templates.t;
 	size_t n = 0;
 
-	for (; t && n < 16; t = qz_json_next(t)) {
-		const char *name = qz_json_string(qz_json_get(t, "name"), "");
-		const char *text = qz_json_string(qz_json_get(t, "template"), NULL);
+	for (; t < v->templates.t + v->templates.n; t++) {
 		struct qz_buf *b = &keys[n];
 
-		if (!*name || !text || !strcmp(name, "default"))
+		if (!strcmp(t->name, "default"))
 			continue;
 		qz_buf_str(b, head);
-		for (; *name; name++) {
-			bool plain = (*name >= '0' && *name <= '9') ||
-				     (*name >= 'a' && *name <= 'z') ||
-				     (*name >= 'A' && *name <= 'Z');
-			qz_buf_chr(b, plain ? *name : '_');
+		for (const char *c = t->name; *c; c++) {
+			bool plain = (*c >= '0' && *c <= '9') || (*c >= 'a' && *c <= 'z') ||
+				     (*c >= 'A' && *c <= 'Z');
+			qz_buf_chr(b, plain ? *c : '_');
 		}
 		g->kvs.failed = g->kvs.failed || b->failed;
 		if (b->failed)
 			break;
-		qz_ggufw_str(g, b->data, text);
+		qz_ggufw_str(g, b->data, t->text);
 		names[n++] = (struct qz_gguf_text){ b->data + sizeof head - 1,
 			b->n - (sizeof head - 1) };
 	}
 	qz_ggufw_texts(g, "tokenizer.chat_templates", names, n);
-	for (size_t i = 0; i < 16; i++)
+	for (size_t i = 0; i < QZ_TEMPLATES_MAX; i++)
 		qz_buf_free(&keys[i]);
 }
 
 void
 qz_gguf_vocab_put(const struct qz_gguf_vocab *v, struct qz_ggufw *g)
 {
+	const char *plain = qz_templates_find(&v->templates, "default");
+
 	if (v->add_space_prefix >= 0)
 		qz_ggufw_bool(g, "tokenizer.ggml.add_space_prefix", v->add_space_prefix);
 	qz_ggufw_str(g, "tokenizer.ggml.model", v->model);
@@ -356,6 +354,6 @@ qz_gguf_vocab_put(const struct qz_gguf_vocab *v, struct qz_ggufw *g)
 	for (size_t i = 0; i < v->n_flags; i++)
 		qz_ggufw_bool(g, v->flags[i].key, v->flags[i].value);
 	put_templates(v, g);
-	if (v->chat_template)
-		qz_ggufw_str(g, "tokenizer.chat_template", v->chat_template);
+	if (plain)
+		qz_ggufw_str(g, "tokenizer.chat_template", plain);
 }

@@ -13,6 +13,7 @@
 #include "libcore/format/gguf_write.h"
 #include "libcore/model/config.h"
 #include "libcore/model/source.h"
+#include "libcore/model/templates.h"
 
 enum { /* tokenizer.ggml.token_type */
 	QZ_TOKEN_NORMAL = 1,
@@ -29,8 +30,8 @@ struct qz_vocab_files {
 	const struct qz_source_file *tokenizer; /* tokenizer.json */
 	const struct qz_source_file *options;   /* tokenizer_config.json */
 	const struct qz_source_file *added;     /* added_tokens.json */
-	const struct qz_source_file *jinja;     /* chat_template.jinja */
-	const struct qz_source_file *template;  /* chat_template.json */
+	const struct qz_source_file *all;       /* n of them, for chat templates */
+	size_t n;
 };
 
 enum { QZ_GGUF_SPECIALS = 8, QZ_GGUF_FLAGS = 3 };
@@ -57,12 +58,10 @@ struct qz_gguf_vocab {
 		bool value;
 	} flags[QZ_GGUF_FLAGS];
 	size_t n_flags;
-	const char *chat_template;       /* or NULL */
-	const struct qz_json *templates; /* array of {name, template}, or NULL */
+	struct qz_templates templates;
 
-	struct qz_arena arena; /* holds the texts */
-	struct qz_json *tokenizer, *options,
-	    *template; /* tokenizer.json, tokenizer_config.json, chat_template.json */
+	struct qz_arena arena;               /* holds the texts */
+	struct qz_json *tokenizer, *options; /* tokenizer.json, tokenizer_config.json */
 };
 
 /* Reads the files into v (zeroed by the call).  QZ_EDATA when there is no vocabulary, or none that

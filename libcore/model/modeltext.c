@@ -6,6 +6,7 @@
 
 #include "libcore/base/json.h"
 #include "libcore/io/in.h"
+#include "libcore/model/templates.h"
 #include "libcore/text/ready.h"
 
 enum { FILE_MAX = 256 << 20 };
@@ -19,20 +20,6 @@ token_text(const struct qz_tokenizer *t, int64_t id)
 	return strndup(s ? s : "", n);
 }
 
-/* "chat_template" as models write it; a list names them. */
-static const char *
-template_of(const struct qz_json *config, const char *name)
-{
-	const struct qz_json *t = qz_json_get(config, "chat_template");
-
-	if (!qz_json_is(t, QZ_JSON_ARRAY))
-		return strcmp(name, "default") ? NULL : qz_json_string(t, NULL);
-	for (const struct qz_json *c = qz_json_first(t); c; c = qz_json_next(c))
-		if (!strcmp(qz_json_string(qz_json_get(c, "name"), ""), name))
-			return qz_json_string(qz_json_get(c, "template"), NULL);
-	return NULL;
-}
-
 /* NULL text: none. */
 static int
 compile(struct qz_template **t, const char *text, struct qz_err *e)
@@ -42,23 +29,18 @@ compile(struct qz_template **t, const char *text, struct qz_err *e)
 }
 
 static int
-load_template(struct qz_model_text *m, const struct qz_buf *file, struct qz_err *e)
+load_templates(
+    struct qz_model_text *m, const struct qz_source_file *files, size_t n, struct qz_err *e)
 {
-	const struct qz_buf *c = &m->files[QZ_TEXT_CONFIG];
-	struct qz_json *config;
-	int ret;
+	struct qz_templates t;
+	int ret = qz_templates_load(&t, files, n, e);
 
-	if (file->n)
-		return compile(&m->template, file->data, e);
-	if (!c->n)
-		return 0;
-	config = qz_json_parse(c->data, c->n, e);
-	if (!config)
-		return qz_at(e, "tokenizer_config.json");
-	ret = compile(&m->template, template_of(config, "default"), e);
-	if (!ret)
-		ret = compile(&m->tool_template, template_of(config, "tool_use"), e);
-	qz_json_free(config);
+	if (ret < 0)
+		return -1;
+	ret = compile(&m->template, qz_templates_find(&t, "default"), e);
+	if (ret == 0)
+		ret = compile(&m->tool_template, qz_templates_find(&t, "tool_use"), e);
+	qz_templates_free(&t);
 	return ret;
 }
 
@@ -78,8 +60,7 @@ drop_unread(struct qz_model_text *m)
 
 /* s: where the files come from, or NULL. */
 static int
-load(struct qz_model_text *m, const struct qz_source *s, const struct qz_buf *jinja,
-    struct qz_err *e)
+load(struct qz_model_text *m, const struct qz_source *s, struct qz_err *e)
 {
 	struct qz_text_files f = { 0 };
 	const struct qz_tokenizer *t;
@@ -101,7 +82,7 @@ load(struct qz_model_text *m, const struct qz_source *s, const struct qz_buf *ji
 	m->unk = token_text(t, qz_vocab_unk(t));
 	if (!m->bos || !m->eos || !m->pad || !m->unk)
 		return qz_nomem(e, 1);
-	return load_template(m, jinja, e);
+	return 0;
 }
 
 static void
@@ -116,16 +97,17 @@ keep(struct qz_buf *b, const struct qz_source *s, const char *name)
 int
 qz_model_text_load(struct qz_model_text *m, const struct qz_source *s, struct qz_err *e)
 {
-	struct qz_buf jinja = { 0 };
+	const struct qz_source_file *files;
+	size_t n = qz_source_files(s, &files);
 	int ret;
 
 	*m = (struct qz_model_text){ 0 };
 	for (int i = 0; i < QZ_TEXT_FILES; i++)
 		keep(&m->files[i], s, qz_text_file_names[i]);
-	keep(&jinja, s, "chat_template.jinja");
-	ret = load(m, s, &jinja, e);
+	ret = load_templates(m, files, n, e);
+	if (ret == 0)
+		ret = load(m, s, e);
 	m->rows = qz_source_config(s) ? qz_source_config(s)->vocab : -1;
-	qz_buf_free(&jinja);
 	return ret < 0 ? qz_at(e, "%s", qz_source_name(s)) : 0;
 }
 
@@ -165,20 +147,49 @@ read_rows(struct qz_model_text *m, const char *path, struct qz_err *e)
 	return ret;
 }
 
+/* The templates of a folder that need not be a whole model's. */
+static int
+open_templates(struct qz_model_text *m, const char *path, struct qz_err *e)
+{
+	static const char *const fixed[] = { "chat_template.jinja", "tokenizer_config.json",
+		"chat_template.json" };
+	enum { FIXED = sizeof fixed / sizeof *fixed, MOST = FIXED + QZ_TEMPLATES_MAX };
+	struct qz_source_file files[MOST];
+	struct qz_buf data[MOST] = { { 0 } };
+	char **more;
+	size_t n_more, n = 0;
+	int ret = qz_template_files(path, &more, &n_more, e);
+
+	for (size_t i = 0; ret == 0 && i < FIXED + n_more; i++) {
+		const char *name = i < FIXED ? fixed[i] : more[i - FIXED];
+
+		ret = read_file(path, name, &data[i], e);
+		if (data[i].n)
+			files[n++] = (struct qz_source_file){ name, data[i].data, data[i].n };
+	}
+	if (ret == 0)
+		ret = load_templates(m, files, n, e);
+	for (size_t i = 0; i < MOST; i++)
+		qz_buf_free(&data[i]);
+	while (n_more)
+		free(more[--n_more]);
+	free(more);
+	return ret;
+}
+
 static int
 open_folder(struct qz_model_text *m, const char *path, struct qz_err *e)
 {
-	struct qz_buf jinja = { 0 };
-	int ret = read_file(path, "chat_template.jinja", &jinja, e);
+	int ret;
 
 	*m = (struct qz_model_text){ 0 };
-	if (!ret)
-		ret = read_rows(m, path, e);
+	ret = read_rows(m, path, e);
 	for (int i = 0; i < QZ_TEXT_FILES && !ret; i++)
 		ret = read_file(path, qz_text_file_names[i], &m->files[i], e);
 	if (!ret)
-		ret = load(m, NULL, &jinja, e);
-	qz_buf_free(&jinja);
+		ret = open_templates(m, path, e);
+	if (!ret)
+		ret = load(m, NULL, e);
 	return ret < 0 ? qz_at(e, "%s", path) : 0;
 }
 

@@ -1,6 +1,5 @@
 /* modeltext - the text side of a model: its tokenizer and its chat template, from the files it carries.
- * The template is chat_template.jinja, else "chat_template" of tokenizer_config.json: a string, or a list
- * of {name, template} of which "default" is taken, and "tool_use" where a conversation has tools. */
+ * Of its chat templates (templates.h) "default" is taken, and "tool_use" where a conversation has tools. */
 #ifndef QZ_MODELTEXT_H
 #define QZ_MODELTEXT_H
 

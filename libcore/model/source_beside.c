@@ -3,18 +3,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcore/model/templates.h"
+
 struct beside_file {
-	char *folder;
-	const char *name;
+	char *folder, *name;
 	struct qz_buf data;
 };
+
+enum { FOLDER_N = sizeof QZ_TEMPLATES_FOLDER }; /* with the slash */
 
 const char *
 path_name(const char *path)
 {
-	const char *slash = strrchr(path, '/');
+	const char *name = strrchr(path, '/'), *at;
+	size_t n;
 
-	return slash ? slash + 1 : path;
+	name = name ? name + 1 : path;
+	at = name - path >= FOLDER_N ? name - FOLDER_N : path;
+	return qz_template_file(at, &n) && (at == path || at[-1] == '/') ? at : name;
 }
 
 bool
@@ -37,13 +43,11 @@ new_file(struct beside *b, const char *path, struct qz_err *e)
 	}
 	b->files = f;
 	f += b->n++;
-	*f = (struct beside_file){ .folder = strndup(path, (size_t)(name - path)) };
-	for (size_t i = 0; source_file_name(i); i++)
-		if (!strcmp(source_file_name(i), name))
-			f->name = source_file_name(i);
-	if (!f->folder)
+	*f = (struct beside_file){ .folder = strndup(path, (size_t)(name - path)),
+		.name = strdup(name) };
+	if (!f->folder || !f->name)
 		qz_nomem(e, 1);
-	return f->folder ? f : NULL;
+	return f->folder && f->name ? f : NULL;
 }
 
 int
@@ -126,27 +130,46 @@ forget(struct beside *b)
 {
 	for (size_t i = 0; i < b->n; i++) {
 		free(b->files[i].folder);
+		free(b->files[i].name);
 		qz_buf_free(&b->files[i].data);
 	}
 	b->n = 0;
 	b->nbytes = 0;
 }
 
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct beside_file *)a)->name, ((const struct beside_file *)b)->name);
+}
+
+static int
+give(struct qz_source *s, const struct beside_file *f, const char *folder, struct qz_err *e)
+{
+	if (strcmp(f->folder, folder))
+		return 0;
+	if (source_add_file(s, f->name, f->data.data, f->data.n, e) < 0)
+		return qz_at(e, "%s: archive: %s%s", s->name, f->folder, f->name);
+	return 0;
+}
+
 int
 beside_give(struct beside *b, struct qz_source *s, const char *folder, struct qz_err *e)
 {
 	const char *name;
+	size_t n;
+
+	if (b->n)
+		qsort(b->files, b->n, sizeof *b->files, by_name);
 
 	for (size_t k = 0; (name = source_file_name(k)); k++) {
-		for (size_t i = 0; i < b->n; i++) {
-			const struct beside_file *f = &b->files[i];
-
-			if (strcmp(f->name, name) || strcmp(f->folder, folder))
-				continue;
-			if (source_add_file(s, name, f->data.data, f->data.n, e) < 0)
-				return qz_at(e, "%s: archive: %s%s", s->name, f->folder, name);
-		}
+		for (size_t i = 0; i < b->n; i++)
+			if (!strcmp(b->files[i].name, name) && give(s, &b->files[i], folder, e) < 0)
+				return -1;
 	}
+	for (size_t i = 0; i < b->n; i++)
+		if (qz_template_file(b->files[i].name, &n) && give(s, &b->files[i], folder, e) < 0)
+			return -1;
 	forget(b);
 	return 0;
 }

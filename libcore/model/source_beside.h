@@ -26,7 +26,7 @@ bool beside_has_config(const struct beside *b, const char *path);
 int beside_give(struct beside *b, struct qz_source *s, const char *folder, struct qz_err *e);
 void beside_free(struct beside *b);
 
-/* A member's name without its folder; is it one of that folder's own? */
+/* A member's name in the model's folder, which may be the one above (templates.h); is it one of that folder's own? */
 const char *path_name(const char *path);
 bool path_in_folder(const char *path, const char *folder);
 

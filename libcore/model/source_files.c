@@ -1,6 +1,9 @@
 #include <string.h>
 
 #include "libcore/model/source_impl.h"
+#include "libcore/model/templates.h"
+
+enum { TEMPLATE_MAX = 1 << 20 };
 
 /* In this order they come out of a folder. */
 static const struct {
@@ -18,14 +21,16 @@ static const struct {
 	{ "tekken.json", 128 << 20, false },
 	{ "vocab.json", 32 << 20, false },
 	{ "merges.txt", 32 << 20, false },
-	{ "chat_template.jinja", 1 << 20, false },
-	{ "chat_template.json", 1 << 20, false },
+	{ "chat_template.jinja", TEMPLATE_MAX, false },
+	{ "chat_template.json", TEMPLATE_MAX, false },
 	{ "LICENSE", 1 << 20, true },
 	{ "LICENSE.txt", 1 << 20, true },
 	{ "LICENSE.md", 1 << 20, true },
 	{ "NOTICE", 1 << 20, true },
 	{ "README.md", 1 << 20, true },
 };
+
+enum { FILES_MAX = sizeof table / sizeof *table + QZ_TEMPLATES_MAX };
 
 static int
 find(const char *name)
@@ -40,7 +45,10 @@ size_t
 source_file_max(const char *name)
 {
 	int i = find(name);
+	size_t n;
 
+	if (qz_template_file(name, &n))
+		return TEMPLATE_MAX;
 	return i < 0 ? 0 : table[i].most;
 }
 
@@ -105,6 +113,8 @@ source_add_file(struct qz_source *s, const char *name, const void *data, size_t 
 
 	if (qz_source_file(s, name))
 		return qz_fail(e, QZ_EDATA, "the file is there twice");
+	if (s->n_files == FILES_MAX)
+		return qz_fail(e, QZ_EDATA, "more than %d files beside the weights", FILES_MAX);
 	if (!strcmp(name, "config.json")) {
 		if (add_config(s, data, n, &config, e) < 0) {
 			qz_buf_free(&config);

@@ -5,6 +5,7 @@
 
 #include "libcore/base/json.h"
 #include "libcore/model/source_impl.h"
+#include "libcore/model/templates.h"
 
 enum { INDEX_MAX = 64 << 20, PARTS_MAX = 10000 };
 #define SINGLE "model.safetensors"
@@ -205,6 +206,24 @@ add_weights(struct qz_source *s, const char *folder, struct qz_err *e)
 	return ret;
 }
 
+static int
+add_templates(struct qz_source *s, const char *folder, struct qz_err *e)
+{
+	struct qz_buf joined = { 0 };
+	char **names;
+	size_t n;
+	int ret = qz_template_files(folder, &names, &n, e);
+
+	for (size_t i = 0; i < n; i++) {
+		if (ret == 0)
+			ret = add_file(s, join(&joined, folder, names[i]), names[i], e);
+		free(names[i]);
+	}
+	free(names);
+	qz_buf_free(&joined);
+	return ret;
+}
+
 int
 source_open_folder(struct qz_source *s, const char *path, struct qz_err *e)
 {
@@ -218,6 +237,8 @@ source_open_folder(struct qz_source *s, const char *path, struct qz_err *e)
 		return -1;
 	for (size_t i = 0; ret == 0 && (name = source_file_name(i)); i++)
 		ret = add_file(s, join(&joined, path, name), name, e);
+	if (ret == 0)
+		ret = add_templates(s, path, e);
 	if (ret == 0 && !s->has_config)
 		ret = qz_fail(e, QZ_EDATA, "%s: has no config.json%s", path,
 		    access(join(&joined, path, "adapter_config.json"), F_OK) == 0

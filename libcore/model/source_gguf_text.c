@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "libcore/base/half.h"
@@ -45,6 +46,36 @@ id(const struct qz_gguf *g, const char *key, uint64_t n, int64_t *v, struct qz_e
 	return qz_gguf_int(g, key, 0, (int64_t)n - 1, v, e) < 0 ? -1 : 0;
 }
 
+/* tokenizer.chat_templates names those that stand beside the default. */
+static int
+gather_templates(struct qz_gguf *g, struct qz_gguf_tokens *v, struct qz_err *e)
+{
+	const char *const *names, *text;
+	const size_t *lens;
+	uint64_t n = 0;
+	char key[128];
+
+	if (qz_gguf_strings(g, "tokenizer.chat_templates", &names, &lens, &n, e) < 0)
+		return -1;
+	if (n > QZ_GGUF_TEMPLATES_MAX)
+		return qz_fail(e, QZ_EDATA, "GGUF: %llu chat templates, at most %d are read",
+		    (unsigned long long)n, QZ_GGUF_TEMPLATES_MAX);
+	for (uint64_t i = 0; i < n; i++) {
+		int used = snprintf(key, sizeof key, "tokenizer.chat_template.%s", names[i]);
+
+		if (used < 0 || used >= (int)sizeof key)
+			return qz_fail(e, QZ_EDATA,
+			    "GGUF: the name of a chat template has %zu bytes", lens[i]);
+		text = NULL;
+		if (qz_gguf_string(g, key, &text, e) < 0)
+			return -1;
+		if (text)
+			v->templates[v->n_templates++] = (struct qz_gguf_template){ names[i],
+				text };
+	}
+	return 0;
+}
+
 /* 1, or 0 when there are no tokens. */
 static int
 gather(struct qz_gguf *g, struct qz_gguf_tokens *v, struct qz_err *e)
@@ -70,6 +101,8 @@ gather(struct qz_gguf *g, struct qz_gguf_tokens *v, struct qz_err *e)
 	    id(g, "tokenizer.ggml.eos_token_id", v->n, &v->eos, e) < 0 ||
 	    id(g, "tokenizer.ggml.unknown_token_id", v->n, &v->unk, e) < 0 ||
 	    id(g, "tokenizer.ggml.padding_token_id", v->n, &v->pad, e) < 0)
+		return -1;
+	if (gather_templates(g, v, e) < 0)
 		return -1;
 	v->scores = scores;
 	v->types = types;

@@ -69,7 +69,8 @@ struct qz_source {
 enum { SOURCE_FILES_MAX = 1 << 28 }; /* bytes of all of them */
 /* The most bytes that a file of this name may have, 0: it is not carried. */
 size_t source_file_max(const char *name);
-/* Name i of the table of carried files, NULL past its end. */
+/* Name i of the table of carried files, NULL past its end; chat templates in a folder of their own (templates.h) are
+ * carried, too. */
 const char *source_file_name(size_t i);
 /* Is it a file that may be left out when it is larger than that? */
 bool source_file_optional(const char *name);

@@ -279,6 +279,38 @@ put_llama(struct qz_buf *b, const struct qz_gguf_tokens *v, int64_t unk, bool bo
 }
 
 static void
+put_named(struct qz_buf *b, const char *name, const char *text)
+{
+	qz_buf_str(b, "{\"name\": ");
+	qz_json_put_string(b, name, strlen(name));
+	qz_buf_str(b, ", \"template\": ");
+	qz_json_put_string(b, text, strlen(text));
+	qz_buf_chr(b, '}');
+}
+
+/* One is a string, several are a list. */
+static void
+put_templates(struct qz_buf *b, const struct qz_gguf_tokens *v)
+{
+	if (!v->chat_template && !v->n_templates)
+		return;
+	qz_buf_str(b, ",\n  \"chat_template\": ");
+	if (!v->n_templates) {
+		qz_json_put_string(b, v->chat_template, strlen(v->chat_template));
+		return;
+	}
+	qz_buf_chr(b, '[');
+	if (v->chat_template)
+		put_named(b, "default", v->chat_template);
+	for (int i = 0; i < v->n_templates; i++) {
+		if (i || v->chat_template)
+			qz_buf_str(b, ", ");
+		put_named(b, v->templates[i].name, v->templates[i].text);
+	}
+	qz_buf_chr(b, ']');
+}
+
+static void
 put_config(struct qz_buf *b, const struct qz_gguf_tokens *v, int64_t unk, bool bos, bool eos)
 {
 	const struct {
@@ -298,11 +330,25 @@ put_config(struct qz_buf *b, const struct qz_gguf_tokens *v, int64_t unk, bool b
 	    ",\n  \"add_bos_token\": %s,\n  \"add_eos_token\": %s,\n"
 	    "  \"clean_up_tokenization_spaces\": false",
 	    bos ? "true" : "false", eos ? "true" : "false");
-	if (v->chat_template) {
-		qz_buf_str(b, ",\n  \"chat_template\": ");
-		qz_json_put_string(b, v->chat_template, strlen(v->chat_template));
-	}
+	put_templates(b, v);
 	qz_buf_str(b, "\n}\n");
+}
+
+static bool
+is_text(const char *s)
+{
+	return !s || qz_utf8_valid(s, strlen(s)) == strlen(s);
+}
+
+static int
+check_templates(const struct qz_gguf_tokens *v, struct qz_err *e)
+{
+	if (!is_text(v->chat_template))
+		return qz_fail(e, QZ_EDATA, "the chat template is not valid UTF-8");
+	for (int i = 0; i < v->n_templates; i++)
+		if (!is_text(v->templates[i].name) || !is_text(v->templates[i].text))
+			return qz_fail(e, QZ_EDATA, "chat template %d is not valid UTF-8", i + 1);
+	return 0;
 }
 
 static const struct pre *
@@ -342,9 +388,8 @@ qz_gguf_tokens_to_json(
 		    e, QZ_EDATA, "the pre-tokenizer \"%.60s\" is not known", v->pre ? v->pre : "");
 	if (check(v, e) < 0)
 		return -1;
-	if (v->chat_template &&
-	    qz_utf8_valid(v->chat_template, strlen(v->chat_template)) < strlen(v->chat_template))
-		return qz_fail(e, QZ_EDATA, "the chat template is not valid UTF-8");
+	if (check_templates(v, e) < 0)
+		return -1;
 	if (adds("bos", v->add_bos, llama || pre->add_bos, v->bos, &bos, e) < 0 ||
 	    adds("eos", v->add_eos, false, v->eos, &eos, e) < 0)
 		return -1;

@@ -12,6 +12,8 @@
 #include "libcore/base/buf.h"
 #include "libcore/base/err.h"
 
+enum { QZ_GGUF_TEMPLATES_MAX = 63 };
+
 /* The tokenizer.ggml.* keys, parsed.  Borrowed. */
 struct qz_gguf_tokens {
 	const char *model, *pre; /* pre: NULL when absent */
@@ -25,6 +27,10 @@ struct qz_gguf_tokens {
 	int64_t bos, eos, unk, pad;             /* ids; -1 absent */
 	int add_bos, add_eos, add_space_prefix; /* 0, 1; -1 absent */
 	const char *chat_template;              /* or NULL */
+	struct qz_gguf_template {
+		const char *name, *text;
+	} templates[QZ_GGUF_TEMPLATES_MAX]; /* others, by name */
+	int n_templates;
 };
 
 /* Appends both files' text.  A model or pre that is not known is an error that names it. */

@@ -2,19 +2,20 @@
 """gguf-speed.py FOLDER LLAMA_QUANTIZE [TYPE[@INPUT]...]: qz-gguf beside llama-quantize, whole programs.
 
 Makes a GGUF file of two layers in the shape of Mistral 7B (1.4 GB of f16 or bf16) in FOLDER, once; then quantizes it
-with both programs to each type and prints seconds, MB of input a second, seconds of CPU, peak memory (all, and what is no
-mapped file) and whether the files are the same.  F16 of the f16 file is a copy; F16@bf16 is made from the bf16 file.  Outputs are
-removed before each run: a file that is cut to nothing gives its pages to the next writer, a new one has to find some.
-qz-gguf syncs what it wrote, llama-quantize does not.  QZ_BENCH_THREADS="1 2", QZ_BENCH_RUNS=1: the best of so many.
-Needs nothing but Python, build/bin/qz-gguf and a build of llama.cpp."""
-import os, random, struct, subprocess, sys
+with both programs to each type, in turns, and prints the medians: seconds, MB of input a second, seconds of CPU; the peaks of memory
+(all, and what is no mapped file); how many times as fast, and whether the files are the same.  qz-gguf has its file on the disk when
+it ends, llama-quantize syncs nothing: "+sync" is its time with a sync behind it, and the second ratio is to that.
+F16 of the f16 file is a copy; F16@bf16 is made from the bf16 file.  Before each run the output is removed and all is synced: a file
+that is cut to nothing gives its pages to the next writer, a new one has to find some.
+QZ_BENCH_THREADS="1 2", QZ_BENCH_RUNS=5: 2 and 3 otherwise.  Needs nothing but Python, build/bin/qz-gguf and a build of llama.cpp."""
+import os, random, statistics, struct, subprocess, sys, time
 import watch
 
 folder, peer = sys.argv[1:3]
-types = sys.argv[3:] or ["F32", "F16", "F16@bf16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_S", "Q3_K_M",
+types = sys.argv[3:] or ["F32", "F16", "F16@bf16", "BF16", "BF16@bf16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K_S", "Q3_K_M",
                          "Q3_K_L", "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"]
 threads = os.environ.get("QZ_BENCH_THREADS", "2").split()
-runs = int(os.environ.get("QZ_BENCH_RUNS", "1"))
+runs = int(os.environ.get("QZ_BENCH_RUNS", "3"))
 root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 hidden, ffn, layers, heads, kv, vocab = 4096, 14336, 2, 32, 8, 32000
 
@@ -68,10 +69,24 @@ def make(kind):
 def run(args, out):
     if os.path.exists(out):
         os.remove(out)
+    os.sync()
     r = watch.watch(args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     if r.status:
         sys.exit(f"{' '.join(args)}: status {r.status}")
+    start = time.monotonic()
+    os.sync()
+    r.synced = r.seconds + time.monotonic() - start
     return r
+
+
+def median(runs, what):
+    return statistics.median(getattr(r, what) for r in runs)
+
+
+def row(runs, size):
+    seconds = median(runs, "seconds")
+    return "%7.2f %6.0f %6.2f %7.0f %6.0f" % (seconds, size / seconds / 1e6, median(runs, "cpu"), max(r.peak for r in runs) / 1e6,
+                                              max(r.anon for r in runs) / 1e6)
 
 
 def report(t, j):
@@ -89,19 +104,16 @@ def report(t, j):
                       ours, model], ours))
         b.append(run([peer, "--allow-requantize", model, theirs, name, j], theirs))
     same = subprocess.run(["cmp", "-s", ours, theirs]).returncode == 0
-    best = lambda x: min(r.seconds for r in x)
-    cpu = lambda x: min(r.cpu for r in x)
-    row = lambda x: "%7.2f %6.0f %6.2f %7.0f %6.0f" % (best(x), size / best(x) / 1e6, cpu(x), max(r.peak for r in x) / 1e6,
-                                                       max(r.anon for r in x) / 1e6)
-    print(f"{t:8} {j:>7} {row(a)}   {row(b)}   {best(b) / best(a):5.2f} {cpu(b) / cpu(a):6.2f}  {'equal' if same else 'DIFFERENT'}",
-          flush=True)
+    fast = median(a, "seconds")
+    print(f"{t:9} {j:>7} {row(a, size)}   {row(b, size)} {median(b, 'synced'):7.2f}   {median(b, 'seconds') / fast:5.2f} "
+          f"{median(b, 'synced') / fast:5.2f}  {'equal' if same else 'DIFFERENT'}", flush=True)
     os.remove(ours)
     os.remove(theirs)
 
 
 os.makedirs(folder, exist_ok=True)
-print(f"{'type':8} {'threads':>7} {'qz s':>7} {'MB/s':>6} {'CPU s':>6} {'peak MB':>7} {'anon':>6}   {'peer s':>7} {'MB/s':>6} {'CPU s':>6} "
-      f"{'peak MB':>7} {'anon':>6}   ratio  ofCPU  bytes")
+columns = f"{'s':>7} {'MB/s':>6} {'CPU s':>6} {'peak MB':>7} {'anon':>6}"
+print(f"{'type':9} {'threads':>7} {columns}   {columns} {'+sync':>7}   ratio +sync  bytes")
 for t in types:
     for j in threads:
         report(t, j)

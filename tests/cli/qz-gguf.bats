@@ -267,6 +267,45 @@ keys() { qz-show "$1" | sed -n "s/^  key  *[a-z0-9]*  *\\($2.*\\)/\\1/p"; }
 	[ "$(template)" = 'tokenizer.chat_template.tool_use = "two"|tokenizer.chat_templates = ["tool_use"]|tokenizer.chat_template = "one"|' ]
 	printf 'of jinja' >chat/chat_template.jinja
 	[ "$(template)" = 'tokenizer.chat_template = "of jinja"|' ]
+	mkdir chat/additional_chat_templates
+	for name in rag plain-text .hidden; do printf 'more of %s' $name >chat/additional_chat_templates/$name.jinja; done
+	echo note >chat/additional_chat_templates/README.md
+	more='tokenizer.chat_template.plain_text = "more of plain-text"|tokenizer.chat_template.rag = "more of rag"|tokenizer.chat_templates = ['
+	[ "$(template)" = "$more"'"plain_text","rag"]|tokenizer.chat_template = "of jinja"|' ]
+	rm chat/chat_template.jinja
+	[ "$(template)" = 'tokenizer.chat_template.tool_use = "two"|'"$more"'"tool_use","plain_text","rag"]|tokenizer.chat_template = "one"|' ]
+	printf 'not two' >'chat/additional_chat_templates/tool use.jinja'
+	[[ $(template) == 'tokenizer.chat_template.tool_use = "not two"|'* ]]
+	for ((i = 0; i < 65; i++)); do : >chat/additional_chat_templates/$i.jinja; done
+	run qz-gguf -q -t q8_0 -o x.gguf chat
+	[ "$status" -eq 3 ]
+	[ "$output" = "qz-gguf: chat/additional_chat_templates: more than 64 templates" ]
+}
+
+@test "additional chat templates go through archives, shards, folders and GGUF files" {
+	own_model named
+	printf 'of jinja' >named/chat_template.jinja
+	mkdir named/additional_chat_templates
+	for name in rag tool_use; do printf 'more of %s' $name >named/additional_chat_templates/$name.jinja; done
+	all='tokenizer.chat_template.rag = "more of rag"|tokenizer.chat_template.tool_use = "more of tool_use"|tokenizer.chat_templates = ["rag","tool_use"]|tokenizer.chat_template = "of jinja"|'
+	templates() { qz-gguf -q -t q8_0 -o x.gguf "$1" && keys x.gguf tokenizer.chat_template | tr '\n' '|'; }
+	[ "$(templates named)" = "$all" ]
+	tar -cf named.tar named
+	[ "$(templates named.tar)" = "$all" ]
+	(cd named && tar -cf ../late.tar config.json model.safetensors additional_chat_templates *emplate.jinja tok*)
+	[ "$(templates - <late.tar)" = "$all" ]
+	qz-quantize -q -t bf16 -o named.qz named
+	[ "$(templates named.qz)" = "$all" ]
+	cp -r named many
+	for ((i = 0; i < 100; i++)); do : >many/additional_chat_templates/$i.jinja; done
+	tar -cf many.tar many
+	run qz-gguf -q -t q8_0 -o x.gguf many.tar
+	[ "$status" -eq 3 ]
+	[[ $output == "qz-gguf: many.tar: archive: many/additional_chat_templates/"*".jinja: more than 81 files beside the weights" ]]
+	qz-quantize -q --to bnb -o bnb named
+	diff -r bnb/additional_chat_templates named/additional_chat_templates
+	qz-gguf -q -t q8_0 -o one.gguf named
+	[ "$(templates one.gguf)" = "$all" ]
 }
 
 @test "more tokens than rows of the embedding, and fewer" {

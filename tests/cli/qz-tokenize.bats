@@ -61,6 +61,18 @@ text() {
 	[ "$(qz-tokenize -q -m listed turns.jsonl | qz-show --rows all - | grep -v '^row\|^$')" = $'<s>u:Hi</s>a:[[Yo]][[</s>]]\n<s>u:Hi</s>a:[[Yo]][[</s>]]\nHi</s>[[Yo]][[</s>]]f' ]
 }
 
+@test "chat_template.json, and additional_chat_templates/tool_use.jinja" {
+	rm -rf apart && mkdir -p apart/additional_chat_templates && cp model/tokenizer.json apart
+	echo '{"bos_token":"<s>","eos_token":"</s>"}' >apart/tokenizer_config.json
+	turns='"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Yo"}]'
+	printf '%s\n' "{$turns}" "{$turns,\"tools\":[{\"name\":\"f\"}]}" >turns.jsonl
+	shown() { qz-tokenize -q -m "$1" turns.jsonl | qz-show --rows all - | grep -v '^row\|^$'; }
+	echo '{"chat_template":"{% for m in messages %}{{ m.role[0] }}:{{ m.content }}{{ eos_token }}{% endfor %}"}' >apart/chat_template.json
+	[ "$(shown apart)" = $'u:Hi</s>a:[[Yo]][[</s>]]\nu:Hi</s>a:[[Yo]][[</s>]]' ]
+	printf '%s' '{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}{{ tools[0].name }}' >apart/additional_chat_templates/tool_use.jinja
+	[ "$(shown apart)" = $'u:Hi</s>a:[[Yo]][[</s>]]\nHi</s>[[Yo]][[</s>]]f' ]
+}
+
 @test "Alpaca and Dolly" {
 	[[ "$(text - <<<'{"instruction":"Do","input":"","output":"A"}')" == *"Do"*"### Response:"*"[A\$]" ]]
 	[[ "$(text - <<<'{"instruction":"Do","context":"","response":"A"}')" == "^[INST] Below is an instruction"*"### Response: [/INST] [A\$]" ]]
