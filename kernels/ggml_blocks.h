@@ -29,6 +29,14 @@ block_subs(enum qz_dtype type)
 	return type == QZ_Q4_K || type == QZ_Q5_K || type == QZ_IQ4_XS ? 8 : 1;
 }
 
+/* For want of any weight the scale of a sub-block is no number.  Where it stands in the block as it is, llama-quantize
+ * gives up; here the sub-block is searched once more, all columns alike. */
+QZ_GGML_FN bool
+lacks_weight(enum qz_dtype type, float scale)
+{
+	return type == QZ_IQ4_NL && !(scale == scale);
+}
+
 /* ---- scales that are not negative, in integers up to top ---- */
 
 /* No importance: the largest is top. */

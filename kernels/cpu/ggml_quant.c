@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "kernels/cpu/ggml_quant.h"
+#include "kernels/ggml_blocks.h"
 
 enum { CHUNK = 256 * MOST_SUPER, SUBS = CHUNK / 16, BLOCKS = CHUNK / 32 };
 
@@ -29,6 +30,7 @@ sum_squares(float *sum, const float *x, int64_t len, int n)
 }
 
 struct rows {
+	enum qz_dtype type;
 	const struct recipe *recipe;
 	finish_blocks *finish;
 	quantize_block *direct; /* where there is no search */
@@ -57,6 +59,20 @@ weigh(const struct rows *r, float *w, const float *x, int64_t c, int n, float ro
 	}
 }
 
+/* Of n sub-blocks those that have no weight at all. */
+static void
+search_again(const struct rows *r, const float *x, int n, const struct found *f)
+{
+	const struct search *s = &r->recipe->plain;
+
+	for (int k = 0; k < n; k++) {
+		struct found one = { f->codes + k * s->len, f->scale + k, f->min + k, f->sum + k };
+
+		if (lacks_weight(r->type, f->scale[k]))
+			CPU(search)(s, x + k * s->len, NULL, 1, &one);
+	}
+}
+
 static void
 search_row(const struct rows *r, uint8_t *y, const float *x)
 {
@@ -75,6 +91,8 @@ search_row(const struct rows *r, uint8_t *y, const float *x)
 		if (r->importance)
 			weigh(r, w, x + c, c, n, row);
 		CPU(search)(s, x + c, w, n / s->len, &f);
+		if (r->importance)
+			search_again(r, x + c, n / s->len, &f);
 		r->finish(y + c / r->block * r->bytes, x + c, &f, n / (int)r->block,
 		    r->importance != NULL);
 	}
@@ -102,7 +120,7 @@ CPU(quantize_ggml)(struct qz_dev *d, enum qz_dtype type, void *y, const float *x
     int64_t cols, const float *importance)
 {
 	const struct qz_dtype_info *t = qz_dtype(type);
-	struct rows r = { .y = y, .x = x, .cols = cols, .importance = importance };
+	struct rows r = { .type = type, .y = y, .x = x, .cols = cols, .importance = importance };
 
 	if (t) {
 		r.recipe = &recipes[type];

@@ -98,6 +98,7 @@ tile_search(enum qz_dtype type, const struct search *s, const struct importance 
 {
 	uint8_t *codes = (uint8_t *)t->codes + at * s->len;
 	float x[TILE_LEN], w[TILE_LEN];
+	struct search alike = *s;
 	struct scales f;
 
 	if (at >= tile_subs(j, tile))
@@ -112,6 +113,10 @@ tile_search(enum qz_dtype type, const struct search *s, const struct importance 
 	if (s->weight == BY_GIVEN)
 		tile_weights(s, how, w, x, t, j, tile * TILE + at, at);
 	f = search_one(s, x, w, codes);
+	if (s->weight == BY_GIVEN && lacks_weight(type, f.scale)) {
+		alike.weight = BY_SQUARE;
+		f = search_one(&alike, x, w, codes);
+	}
 	t->scale[at] = f.scale;
 	t->min[at] = f.min;
 	t->sum[at] = f.sum;

@@ -95,6 +95,18 @@ patch_tensor() {
 	done
 }
 
+@test "a weight that is too large for the scale of its block is named" {
+	own_model huge
+	patch_tensor huge/model.safetensors model.layers.3.self_attn.q_proj.weight 20bcbe4c # 1e8
+	for t in q8_0 q4_0 q4_1 q5_0 q5_1 iq4_nl; do
+		run qz-gguf -q -t $t -o huge.gguf huge
+		[ "$status" -eq 3 ]
+		[ "$output" = "qz-gguf: tensor model.layers.3.self_attn.q_proj.weight: row 0, columns 0 to 31: the scale of this block of $t is too large for float16; bf16 holds the values" ]
+		[ ! -e huge.gguf ]
+	done
+	qz-gguf -q -t bf16 -o huge.gguf huge
+}
+
 @test "what GGUF cannot say is refused by name" {
 	cp -r "$ADAPTER" dora && chmod -R u+w dora
 	sed -i 's/"use_dora": false/"use_dora": true/' dora/adapter_config.json

@@ -61,6 +61,38 @@ compare(struct qz_dev *plain, struct qz_dev *d, const char *variant, int threads
 	free(x);
 }
 
+/* IQ4_NL divides by the sum of a block's weights.  A block whose columns were never anything gets the bytes that it
+ * has without importance, the others those that they have with it. */
+static void
+blocks_without_weight(struct qz_dev *d, const char *variant)
+{
+	static const struct kase c = { QZ_IQ4_NL, 4096 + 256 };
+	float *x = need((size_t)ROWS * (size_t)c.cols * sizeof *x), some[4096 + 256],
+	      all[4096 + 256];
+	uint8_t *plain, *weighted, *got;
+	size_t n, bytes = qz_dtype(c.type)->bytes;
+	int right = 0, blocks = ROWS * c.cols / 32;
+
+	for (int r = 0; r < ROWS; r++)
+		make_row(x + r * c.cols, r, c.cols, 5);
+	make_importance(all, 1, c.cols);
+	make_importance(some, 2, c.cols);
+	plain = quantize(d, &c, x, NULL, &n);
+	weighted = quantize(d, &c, x, all, &n);
+	got = quantize(d, &c, x, some, &n);
+	for (int i = 0; i < blocks; i++) {
+		const uint8_t *want = i * 32 % c.cols / 64 % 2 ? plain : weighted;
+
+		right += !memcmp(got + (size_t)i * bytes, want + (size_t)i * bytes, bytes);
+	}
+	ok(right == blocks, "%s: blocks without importance are quantized without it: %d of %d",
+	    variant, right, blocks);
+	free(plain);
+	free(weighted);
+	free(got);
+	free(x);
+}
+
 int
 main(void)
 {
@@ -105,6 +137,8 @@ main(void)
 				for (uint64_t seed = 0; seed < (v == 3 ? 10 : 1); seed++)
 					compare(plain, d, variants[v], 1 + v, &cases[i], importance,
 					    100 * (seed + 1));
+		if (d && plain)
+			blocks_without_weight(d, variants[v]);
 		qz_device_close(plain);
 		qz_device_close(d);
 	}

@@ -6,6 +6,7 @@
 #include "libcore/base/flow.h"
 #include "libcore/base/le.h"
 #include "libcore/base/half.h"
+#include "libcore/format/ggml_scales.h"
 #include "libcore/model/gguf_meta.h"
 
 enum { SLOTS = 3 };
@@ -81,6 +82,25 @@ reserve(struct qz_dev *d, struct result *r, uint64_t n, struct qz_err *e)
 	return r->memory ? 0 : -1;
 }
 
+/* llama-quantize gives up there, too. */
+static int
+check_scales(const struct qz_piece *c, const struct planned *p, const void *rows, struct qz_err *e)
+{
+	const struct qz_dtype_info *t = qz_dtype((unsigned)p->type);
+	uint64_t row_blocks = c->cols / t->block;
+	int64_t at = qz_ggml_bad_block(p->type, rows, c->n_rows * row_blocks);
+	uint64_t col = at < 0 ? 0 : (uint64_t)at % row_blocks * t->block;
+
+	if (at < 0)
+		return 0;
+	return qz_fail(e, QZ_EDATA,
+	    "tensor %s: row %llu, columns %llu to %llu: the scale of this block of %s is too large "
+	    "for "
+	    "float16; bf16 holds the values",
+	    c->t->name, (unsigned long long)(c->row0 + (uint64_t)at / row_blocks),
+	    (unsigned long long)col, (unsigned long long)(col + t->block - 1), t->name);
+}
+
 /* What is not of the target's type. */
 static int
 convert(void *arg, int slot, struct qz_err *e)
@@ -110,7 +130,7 @@ convert(void *arg, int slot, struct qz_err *e)
 		    qz_panel_finite(&j->panel, &bad, e) < 0)
 			return -1;
 	}
-	return bad < 0 ? 0 : not_finite(c, bad, e);
+	return bad < 0 ? check_scales(c, p, r->memory, e) : not_finite(c, bad, e);
 }
 
 /* A vector is one row: its elements change places, not its rows. */
