@@ -13,12 +13,12 @@ static struct request r = { .type = "f16", .digest = true };
 
 static const struct qz_opt opts[] = {
 	{ 't', "type", QZ_OPT_STR, &r.type, "TYPE",
-	    "Store matrices as TYPE: f32, f16, bf16, q8_0, q4_0, q4_1, q5_0, q5_1, q2_k, q3_k, "
-	    "q4_k, "
-	    "q5_k, q6_k, iq4_nl or iq4_xs. K-types come in mixtures that give some matrices more "
-	    "bits, by llama-quantize's rules: q2_k, q2_k_s, q3_k_s, q3_k_m, q3_k_l, q4_k_s, "
-	    "q4_k_m, "
-	    "q5_k_s, q5_k_m; q3_k, q4_k and q5_k are their _m. Vectors (norms, biases) are f32 "
+	    "Store matrices as TYPE, from the largest: f32, f16, bf16, q8_0, q6_k, q5_k_m, q4_k_m, "
+	    "q3_k_m, q2_k and those that qz-gguf(1) lists. These are q5_1, q5_0, q4_1, q4_0, "
+	    "iq4_nl "
+	    "and iq4_xs. K-types come in mixtures that give some matrices more bits, by "
+	    "llama-quantize's rules: q2_k, q2_k_s, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s, "
+	    "q5_k_m; q3_k, q4_k and q5_k are their _m. Vectors (norms, biases) are f32 "
 	    "always, and so is an adapter. A matrix whose rows are no whole number of blocks takes "
 	    "the type that llama-quantize gives it, and is named.",
 	    0, 0, NULL },
@@ -38,18 +38,20 @@ static const struct qz_opt opts[] = {
 	    "matrix, errors are weighed by it.",
 	    0, 0, NULL },
 	{ 0, "max-size", QZ_OPT_SIZE, &r.max_size, "SIZE",
-	    "As --plan, so that the file has at most SIZE.", 0, 0, NULL },
+	    "As --plan, so that the file has at most SIZE, as 4G.", 0, 0, NULL },
 	{ 0, "types", QZ_OPT_STR, &r.types, "LIST",
-	    "Let --plan and --max-size choose among these types, with commas between. Without it "
-	    "among all.",
+	    "Let --plan and --max-size choose among these types, as q4_k,q6_k. Without it among "
+	    "all.",
 	    0, 0, NULL },
 	{ 0, "imatrix", QZ_OPT_STR, &r.imatrix, "FILE",
-	    "Weigh the columns of matrices by this importance matrix. It is one of llama-imatrix, "
+	    "Keep those columns more exact that this importance matrix gives more weight. It is "
+	    "one of llama-imatrix, "
 	    "in "
 	    "either of its formats, or of qz-bench imatrix.",
 	    0, 0, NULL },
 	{ 0, "tensor-type", QZ_OPT_LIST, &r.tensor_types, "PATTERN=TYPE",
-	    "Store the matrices whose GGUF name has PATTERN in it as TYPE. PATTERN is a shell "
+	    "Store the matrices whose GGUF name has PATTERN in it as TYPE, as attn_v=q8_0. PATTERN "
+	    "is a shell "
 	    "pattern: attn_v or blk.[0-3].ffn_*. The last one that matches decides.",
 	    0, 0, NULL },
 	{ 0, "output-type", QZ_OPT_STR, &r.head_type, "TYPE",
@@ -60,10 +62,12 @@ static const struct qz_opt opts[] = {
 	    "Give all matrices the type that -t names, without the rules of its mixture.", 0, 0,
 	    NULL },
 	{ 0, "like", QZ_OPT_STR, &r.like, "PROGRAM",
-	    "Write what this program writes, to the byte. The model is a GGUF file then.", 0, 0,
-	    "llama-quantize" },
+	    "Write what PROGRAM, which is llama-quantize, writes, to the byte. The model is a GGUF "
+	    "file then.",
+	    0, 0, "llama-quantize" },
 	{ 0, "set", QZ_OPT_LIST, &r.settings, "KEY=VALUE",
-	    "Set a key of the file. VALUE may begin with u32:, i32:, f32:, bool: or str: to say "
+	    "Set a key of the file, as general.author=Ada. VALUE may begin with u32:, i32:, f32:, "
+	    "bool: or str: to say "
 	    "what it is; an empty one takes the key out.",
 	    0, 0, NULL },
 	{ 0, "no-digest", QZ_OPT_NO, &r.digest, NULL,
@@ -87,7 +91,8 @@ static const struct qz_opt opts[] = {
 	    "adapter names is looked for; only its configuration is read.",
 	    0, 0, NULL },
 	{ 0, "strict", QZ_OPT_FLAG, &r.strict, NULL,
-	    "Fail when a value is too large for f16. Without it such values become infinite, and "
+	    "Fail when a value is too large for f16, which holds up to 65504. Without it such "
+	    "values become infinite, and "
 	    "their number is reported.",
 	    0, 0, NULL },
 	QZ_OPT_DEVICE,
