@@ -10,9 +10,9 @@ enum stage { READ, WORK, WRITE, STAGES };
 struct state {
 	const struct qz_flow *f;
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	uint64_t done[STAGES]; /* items that have passed each stage */
-	bool last;             /* read() has said that there are no more */
+	pthread_cond_t changed[STAGES]; /* what the thread of each stage waits for */
+	uint64_t done[STAGES];          /* items that have passed each stage */
+	bool last;                      /* read() has said that there are no more */
 	bool failed;
 	struct qz_err err; /* the first failure */
 };
@@ -31,7 +31,7 @@ may_enter(struct state *s, enum stage at, uint64_t i)
 			ready = i < s->done[at - 1];
 		if (ready || s->failed || (s->last && i >= s->done[READ]))
 			break;
-		pthread_cond_wait(&s->changed, &s->lock);
+		pthread_cond_wait(&s->changed[at], &s->lock);
 	}
 	ready = ready && !s->failed;
 	pthread_mutex_unlock(&s->lock);
@@ -53,7 +53,9 @@ leave(struct state *s, enum stage at, int got, const struct qz_err *e)
 	}
 	if (at == READ && !more)
 		s->last = true;
-	pthread_cond_broadcast(&s->changed);
+	for (enum stage next = READ; next < STAGES; next++) /* a stage's end concerns all */
+		if (!more || next == (at + 1) % STAGES)
+			pthread_cond_signal(&s->changed[next]);
 	pthread_mutex_unlock(&s->lock);
 	return more;
 }
@@ -95,7 +97,8 @@ qz_flow_run(const struct qz_flow *f, struct qz_err *e)
 	int ret;
 
 	pthread_mutex_init(&s.lock, NULL);
-	pthread_cond_init(&s.changed, NULL);
+	for (int i = 0; i < STAGES; i++)
+		pthread_cond_init(&s.changed[i], NULL);
 	ret = pthread_create(&threads[0], NULL, reader, &s);
 	if (ret == 0) {
 		ret = pthread_create(&threads[1], NULL, writer, &s);
@@ -107,7 +110,8 @@ qz_flow_run(const struct qz_flow *f, struct qz_err *e)
 	}
 	if (ret == 0)
 		pthread_join(threads[1], NULL);
-	pthread_cond_destroy(&s.changed);
+	for (int i = 0; i < STAGES; i++)
+		pthread_cond_destroy(&s.changed[i]);
 	pthread_mutex_destroy(&s.lock);
 	if (ret)
 		return qz_fail(e, QZ_EIO, "cannot make a thread: %s", strerror(ret));
