@@ -3,270 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "libcore/base/utf8.h"
+#include "libcore/text/bpe_impl.h"
 
 enum {
-	SCAN_MAX = 40, /* symbols: above it a heap is faster */
-	NO_CODE = 256,
-	PART = 64, /* above QZ_WORD_BYTES */
+	PART = 64,  /* above QZ_WORD_BYTES */
+	WORDS = 16, /* looked at at once */
 };
-
-static int
-reserve(struct qz_bpe_work *w, size_t n, struct qz_err *e)
-{
-	uint32_t **arrays[] = { &w->id, &w->end, &w->rank, &w->prev, &w->next };
-	size_t cap = w->cap ? w->cap : 256;
-
-	if (n <= w->cap)
-		return 0;
-	while (cap < n)
-		cap *= 2;
-	for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
-		uint32_t *p = realloc(*arrays[i], cap * sizeof *p);
-
-		if (!p)
-			return qz_nomem(e, cap * sizeof *p);
-		*arrays[i] = p;
-	}
-	w->cap = cap;
-	return 0;
-}
-
-static uint32_t
-char_id(const struct qz_bpe *b, uint32_t c)
-{
-	uint32_t i = c * 0x9e3779b9u & b->chars_mask;
-
-	for (; b->chars[i]; i = (i + 1) & b->chars_mask)
-		if (b->chars[i] >> 32 == c)
-			return (uint32_t)b->chars[i] - 1;
-	return QZ_ID_NONE;
-}
-
-static bool
-falls_back(const struct qz_bpe *b, const char *s, int len)
-{
-	if (!b->byte_fallback)
-		return false;
-	for (int i = 0; i < len; i++)
-		if (b->fallback_id[(unsigned char)s[i]] == QZ_ID_NONE)
-			return false;
-	return true;
-}
-
-struct symbols {
-	uint32_t *id, *end, *code; /* code: the byte that it is, for duo, or NO_CODE */
-	size_t n;
-};
-
-static void
-add(struct symbols *y, uint32_t id, size_t end, uint32_t code)
-{
-	y->id[y->n] = id;
-	y->code[y->n] = code;
-	y->end[y->n++] = (uint32_t)end;
-}
-
-/* The ids that a piece starts from.  An unknown that waits to be fused is written only at the next known
- * character, thus after bytes that fell back meanwhile: so does the reference (tokenizers, BPE). */
-static void
-start_chars(const struct qz_bpe *b, const char *s, size_t n, struct symbols *y)
-{
-	size_t waits = 0, end; /* where the unknown ends, or 0 */
-	int len;
-
-	for (size_t i = 0; i < n; i = end) {
-		uint32_t c = (unsigned char)s[i], known;
-
-		len = 1;
-		if (c < 128) {
-			known = b->ascii_id[c];
-		} else {
-			c = (uint32_t)qz_utf8_get(s + i, n - i, &len);
-			known = char_id(b, c);
-		}
-		end = i + (size_t)len;
-		if (known != QZ_ID_NONE) {
-			if (waits)
-				add(y, b->unk, i, NO_CODE);
-			waits = 0;
-			add(y, known, end, c < 128 ? c : NO_CODE);
-		} else if (falls_back(b, s + i, len)) {
-			for (; i < end; i++)
-				add(y, b->fallback_id[(unsigned char)s[i]], i + 1, NO_CODE);
-		} else if (b->unk != QZ_ID_NONE) {
-			if (waits && !b->fuse_unk)
-				add(y, b->unk, waits, NO_CODE);
-			waits = end;
-		}
-	}
-	if (waits)
-		add(y, b->unk, n, NO_CODE);
-}
-
-static void
-start_bytes(const struct qz_bpe *b, const char *s, size_t n, struct symbols *y)
-{
-	for (size_t i = 0; i < n; i++) {
-		uint32_t id = b->byte_id[(unsigned char)s[i]];
-
-		if (id != QZ_ID_NONE)
-			add(y, id, i + 1, (unsigned char)s[i]);
-	}
-}
-
-/* A pair as the scan sees it: rank << 8 | place, so that the least is the leftmost of the least rank. */
-static uint32_t
-place(uint32_t rank, size_t at)
-{
-	return rank == QZ_NO_MERGE ? QZ_NO_MERGE : rank << 8 | (uint32_t)at;
-}
-
-/* Merges n > 1 symbols in place; how many are left.  Symbols keep their places until the end, chained. */
-static size_t
-merge_scan(const struct qz_bpe *b, const struct symbols *y, size_t n)
-{
-	uint32_t pair[SCAN_MAX], *id = y->id, *end = y->end;
-	uint8_t next[SCAN_MAX + 1], prev[SCAN_MAX + 1];
-	size_t k = 0;
-
-	for (size_t i = 0; i + 1 < n; i++) {
-		uint32_t l = y->code[i], r = y->code[i + 1];
-
-		pair[i] = place((l | r) < NO_CODE ? b->duo[l << 8 | r]
-						  : qz_merges_rank(&b->merges, id[i], id[i + 1]),
-		    i);
-	}
-	for (size_t i = 0; i < n; i++) {
-		next[i] = (uint8_t)(i + 1);
-		prev[i + 1] = (uint8_t)i;
-	}
-	for (;;) {
-		uint32_t least = QZ_NO_MERGE;
-		size_t at, right, after;
-
-		for (size_t i = 0; i + 1 < n; i++)
-			least = pair[i] < least ? pair[i] : least;
-		if (least == QZ_NO_MERGE)
-			break;
-		at = least & 255;
-		right = next[at];
-		after = next[right];
-		id[at] = qz_merges_to(&b->merges, id[at], id[right], least >> 8);
-		end[at] = end[right];
-		next[at] = (uint8_t)after;
-		prev[after] = (uint8_t)at;
-		pair[at] = QZ_NO_MERGE;
-		if (after < n) {
-			pair[right] = QZ_NO_MERGE;
-			pair[at] = place(qz_merges_rank(&b->merges, id[at], id[after]), at);
-		}
-		if (at)
-			pair[prev[at]] = place(
-			    qz_merges_rank(&b->merges, id[prev[at]], id[at]), prev[at]);
-	}
-	for (size_t i = 0; i < n; i = next[i]) {
-		id[k] = id[i];
-		end[k++] = end[i];
-	}
-	return k;
-}
-
-static void
-sift_down(uint64_t *h, size_t n, size_t i)
-{
-	uint64_t v = h[i];
-
-	for (size_t c; (c = 2 * i + 1) < n; i = c) {
-		c += c + 1 < n && h[c + 1] < h[c];
-		if (v <= h[c])
-			break;
-		h[i] = h[c];
-	}
-	h[i] = v;
-}
-
-static void
-sift_up(uint64_t *h, size_t i)
-{
-	uint64_t v = h[i];
-
-	for (; i && h[(i - 1) / 2] > v; i = (i - 1) / 2)
-		h[i] = h[(i - 1) / 2];
-	h[i] = v;
-}
-
-static int
-push(struct qz_bpe_work *w, uint32_t rank, size_t at, struct qz_err *e)
-{
-	if (w->heap_n == w->heap_cap) {
-		size_t cap = w->heap_cap ? 2 * w->heap_cap : 1024;
-		uint64_t *h = realloc(w->heap, cap * sizeof *h);
-
-		if (!h)
-			return qz_nomem(e, cap * sizeof *h);
-		w->heap = h;
-		w->heap_cap = cap;
-	}
-	w->heap[w->heap_n] = (uint64_t)rank << 32 | at;
-	sift_up(w->heap, w->heap_n++);
-	return 0;
-}
-
-/* The pair at position i has changed. */
-static int
-renew(const struct qz_bpe *b, struct qz_bpe_work *w, size_t i, size_t n, struct qz_err *e)
-{
-	if (w->next[i] == n) {
-		w->rank[i] = QZ_NO_MERGE;
-		return 0;
-	}
-	w->rank[i] = qz_merges_rank(&b->merges, w->id[i], w->id[w->next[i]]);
-	return w->rank[i] == QZ_NO_MERGE ? 0 : push(w, w->rank[i], i, e);
-}
-
-/* The same for many symbols.  An entry of the heap is stale when its position has another rank by now:
- * an equal one is as good as new. */
-static int
-merge_heap(const struct qz_bpe *b, struct qz_bpe_work *w, size_t *n_symbols, struct qz_err *e)
-{
-	size_t n = *n_symbols, k = 0;
-
-	w->heap_n = 0;
-	for (size_t i = 0; i < n; i++) {
-		w->prev[i] = (uint32_t)(i - 1); /* of the first: all ones */
-		w->next[i] = (uint32_t)(i + 1);
-	}
-	for (size_t i = 0; i < n; i++)
-		if (renew(b, w, i, n, e) < 0)
-			return -1;
-	while (w->heap_n) {
-		uint32_t i = (uint32_t)w->heap[0], rank = (uint32_t)(w->heap[0] >> 32), right;
-
-		w->heap[0] = w->heap[--w->heap_n];
-		if (w->heap_n)
-			sift_down(w->heap, w->heap_n, 0);
-		if (w->rank[i] != rank)
-			continue;
-		right = w->next[i];
-		w->id[i] = qz_merges_to(&b->merges, w->id[i], w->id[right], rank);
-		w->end[i] = w->end[right];
-		w->next[i] = w->next[right];
-		w->rank[right] = QZ_NO_MERGE;
-		if (w->next[i] < n)
-			w->prev[w->next[i]] = i;
-		if (renew(b, w, i, n, e) < 0)
-			return -1;
-		if (w->prev[i] != UINT32_MAX && renew(b, w, w->prev[i], n, e) < 0)
-			return -1;
-	}
-	for (size_t i = 0; i < n; i = w->next[i]) {
-		w->id[k] = w->id[i];
-		w->end[k++] = w->end[i];
-	}
-	*n_symbols = k;
-	return 0;
-}
 
 /* The token that is exactly these bytes, written in their characters; word: room for 2 n. */
 static uint32_t
@@ -284,50 +26,40 @@ find_bytes(const struct qz_bpe *b, const char *s, size_t n, char *word)
 	return qz_vocab_find_model(b->vocab, word, k);
 }
 
-/* By merges alone, without the cache. */
-static int
-merge_word(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
-    struct qz_ids *out, struct qz_err *e)
-{
-	struct symbols y = { 0 };
+/* A word with what the cache needs to know of it. */
+struct word {
+	const char *s;
+	size_t n;
+	struct qz_word_key key;
+	uint64_t hash;
+};
 
-	/* At most one id a byte: unknowns are never more than characters. */
-	if (reserve(w, n, e) < 0)
-		return -1;
-	y.id = w->id;
-	y.end = w->end;
-	y.code = w->rank; /* not yet in use */
-	if (b->bytes)
-		start_bytes(b, s, n, &y);
-	else
-		start_chars(b, s, n, &y);
-	if (y.n > 1 && y.n <= SCAN_MAX)
-		y.n = merge_scan(b, &y, y.n);
-	else if (y.n > 1 && merge_heap(b, w, &y.n, e) < 0)
-		return -1;
-	for (size_t i = 0; i < y.n; i++) {
-		out->v[out->n] = y.id[i];
-		out->ends[out->n++] = y.end[i];
-	}
-	return 0;
+/* Whether a word may be a token: false is for sure. */
+static bool
+may_be_token(const struct qz_bpe *b, const struct word *k)
+{
+	uint64_t bit = k->hash >> (64 - BPE_WHOLE_BITS);
+
+	return !b->whole || k->n > QZ_WORD_BYTES || b->whole[bit / 64] >> bit % 64 & 1;
 }
 
 /* A word of any length, without the cache. */
 static int
-encode_word(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
-    struct qz_ids *out, struct qz_err *e)
+encode_word(const struct qz_bpe *b, struct qz_bpe_work *w, const struct word *k, struct qz_ids *out,
+    struct qz_err *e)
 {
-	uint32_t id;
+	uint32_t id = QZ_ID_NONE;
 
-	if (!b->ignore_merges)
-		return merge_word(b, w, s, n, out, e);
-	if (reserve(w, n, e) < 0)
-		return -1;
-	id = b->bytes ? find_bytes(b, s, n, (char *)w->prev) : qz_vocab_find_model(b->vocab, s, n);
+	if (b->ignore_merges && may_be_token(b, k)) {
+		if (bpe_reserve(w, k->n, e) < 0)
+			return -1;
+		id = b->bytes ? find_bytes(b, k->s, k->n, (char *)w->prev)
+			      : qz_vocab_find_model(b->vocab, k->s, k->n);
+	}
 	if (id == QZ_ID_NONE)
-		return merge_word(b, w, s, n, out, e);
+		return bpe_merge(b, w, k->s, k->n, out, e);
 	out->v[out->n] = id;
-	out->ends[out->n++] = n;
+	out->ends[out->n++] = k->n;
 	return 0;
 }
 
@@ -342,27 +74,30 @@ encode_part(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t
 	struct qz_word_key k;
 
 	if (n > QZ_WORD_BYTES)
-		return merge_word(b, w, s, n, out, e);
+		return bpe_merge(b, w, s, n, out, e);
 	k = qz_word_key(s, n);
 	c = qz_words_slot(w->words, &k, tag);
 	if (qz_word_get(c, &k, tag, out))
 		return 0;
-	if (merge_word(b, w, s, n, out, e) < 0)
+	if (bpe_merge(b, w, s, n, out, e) < 0)
 		return -1;
 	qz_word_keep(c, &k, tag, out, from);
 	return 0;
 }
 
 static int
-encode_parts(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
+encode_parts(const struct qz_bpe *b, struct qz_bpe_work *w, const struct word *k,
     struct qz_ids *out, struct qz_err *e)
 {
+	const char *s = k->s;
+	size_t n = k->n;
+
 	for (size_t i = 0, end; i < n; i = end) {
 		size_t from = out->n;
 
 		end = i + qz_joins_cut(b->joins, s + i, n - i);
 		if ((i || end < n ? encode_part(b, w, s + i, end - i, out, e)
-				  : encode_word(b, w, s, n, out, e)) < 0)
+				  : encode_word(b, w, k, out, e)) < 0)
 			return -1;
 		for (; i && from < out->n; from++)
 			out->ends[from] += i;
@@ -371,33 +106,44 @@ encode_parts(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_
 }
 
 static int
-encode_new(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
-    struct qz_ids *out, struct qz_err *e)
+encode_new(const struct qz_bpe *b, struct qz_bpe_work *w, const struct word *k, struct qz_ids *out,
+    struct qz_err *e)
 {
 	/* Bytes come as words of one kind: cutting those in ASCII finds little. */
-	if (b->joins && (!b->bytes || n > QZ_WORD_BYTES || (unsigned char)s[n - 1] >= 0x80))
-		return encode_parts(b, w, s, n, out, e);
-	return encode_word(b, w, s, n, out, e);
+	if (b->joins &&
+	    (!b->bytes || k->n > QZ_WORD_BYTES || (unsigned char)k->s[k->n - 1] >= 0x80))
+		return encode_parts(b, w, k, out, e);
+	return encode_word(b, w, k, out, e);
+}
+
+/* Has the memory fetched that the words' turns need. */
+static void
+look_ahead(const struct qz_bpe_work *w, struct word *word, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (word[i].n <= QZ_WORD_BYTES) {
+			word[i].key = qz_word_key(word[i].s, word[i].n);
+			word[i].hash = qz_word_hash(&word[i].key, word[i].n);
+			__builtin_prefetch(qz_words_at(w->words, word[i].hash), 1);
+		}
 }
 
 /* Through the cache, which holds the words seen last: one a slot. */
 static inline int
-encode_cached(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
+encode_cached(const struct qz_bpe *b, struct qz_bpe_work *w, const struct word *k,
     struct qz_ids *out, struct qz_err *e)
 {
-	struct qz_word *c;
+	struct qz_word *slot;
 	size_t from = out->n;
-	struct qz_word_key k;
 
-	if (n > QZ_WORD_BYTES)
-		return encode_new(b, w, s, n, out, e);
-	k = qz_word_key(s, n);
-	c = qz_words_slot(w->words, &k, n);
-	if (qz_word_get(c, &k, n, out))
+	if (k->n > QZ_WORD_BYTES)
+		return encode_new(b, w, k, out, e);
+	slot = qz_words_at(w->words, k->hash);
+	if (qz_word_get(slot, &k->key, k->n, out))
 		return 0;
-	if (encode_new(b, w, s, n, out, e) < 0)
+	if (encode_new(b, w, k, out, e) < 0)
 		return -1;
-	qz_word_keep(c, &k, n, out, from);
+	qz_word_keep(slot, &k->key, k->n, out, from);
 	return 0;
 }
 
@@ -428,26 +174,57 @@ word_end(const char *s, size_t from, size_t n)
 	return n;
 }
 
-int
-qz_bpe_encode(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
-    struct qz_ids *out, struct qz_err *e)
+/* Words in order: pieces, cut where words begin. */
+struct words {
+	const struct qz_bpe *b;
+	const char *s;
+	const struct qz_piece *piece, *end;
+	size_t from; /* in the piece */
+};
+
+static bool
+next_word(struct words *w, struct word *word)
 {
-	size_t end, from;
+	size_t end;
+
+	if (w->piece == w->end)
+		return false;
+	end = w->b->cuts ? word_end(w->s + w->piece->at, w->from, w->piece->n) : w->piece->n;
+	word->s = w->s + w->piece->at + w->from;
+	word->n = end - w->from;
+	w->from = end;
+	if (end == w->piece->n) {
+		w->piece++;
+		w->from = 0;
+	}
+	return true;
+}
+
+int
+qz_bpe_encode(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s,
+    const struct qz_piece *piece, size_t n, struct qz_ids *out, struct qz_err *e)
+{
+	struct words words = { b, s, piece, piece + n, 0 };
+	struct word word[WORDS];
+	size_t k, at;
 
 	if (!w->words && !(w->words = qz_words_new(e)))
 		return -1;
-	if (qz_ids_room(out, n + QZ_WORD_IDS, e) < 0)
-		return -1;
-	if (!b->cuts)
-		return n ? encode_cached(b, w, s, n, out, e) : 0;
-	for (size_t i = 0; i < n; i = end) {
-		end = word_end(s, i, n);
-		from = out->n;
-		if (encode_cached(b, w, s + i, end - i, out, e) < 0)
-			return -1;
-		for (; i && from < out->n; from++)
-			out->ends[from] += i;
-	}
+	do {
+		for (k = 0; k < WORDS && next_word(&words, &word[k]);)
+			k++;
+		look_ahead(w, word, k);
+		for (size_t i = 0; i < k; i++) {
+			size_t from = out->n;
+
+			if (qz_ids_room(out, word[i].n + QZ_WORD_IDS, e) < 0 ||
+			    encode_cached(b, w, &word[i], out, e) < 0)
+				return -1;
+			at = (size_t)(word[i].s - s);
+			for (; from < out->n; from++)
+				out->ends[from] += at;
+		}
+	} while (k == WORDS);
 	return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "libcore/base/json.h"
 #include "libcore/text/joins.h"
 #include "libcore/text/merges.h"
+#include "libcore/text/pieces.h"
 #include "libcore/text/ready.h"
 #include "libcore/text/vocab.h"
 #include "libcore/text/words.h"
@@ -31,6 +32,7 @@ struct qz_bpe {
 	uint32_t unk; /* or QZ_ID_NONE */
 	bool cuts;    /* no merge joins U+2581 to what is before it, and nothing is unknown: a piece
 	                     may be cut before each U+2581 that follows something else */
+	uint64_t *whole;        /* ignore_merges: by hash of a token's bytes, 0 where no token is */
 	struct qz_joins *joins; /* where else it may be cut, or NULL */
 	bool merges_bytes;      /* there is a merge of a byte that was fallen back to */
 	char letters[256][2]; /* bytes: the UTF-8 of a byte's character, of n_letters[byte] bytes */
@@ -62,9 +64,9 @@ int qz_bpe_load_ready(
 int qz_bpe_use_bytes(struct qz_bpe *b, bool wanted, struct qz_err *e);
 void qz_bpe_clear(struct qz_bpe *b);
 
-/* Appends the ids of one piece, with their ends in it. */
-int qz_bpe_encode(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
-    struct qz_ids *out, struct qz_err *e);
+/* Appends the ids of pieces of a text, with their ends in it. */
+int qz_bpe_encode(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s,
+    const struct qz_piece *piece, size_t n, struct qz_ids *out, struct qz_err *e);
 void qz_bpe_work_clear(struct qz_bpe_work *w);
 
 #endif

@@ -49,6 +49,18 @@ piece_bytes(const int16_t *byte, const char *s, size_t n, struct qz_buf *bytes)
 	return out;
 }
 
+static void
+add_text(struct qz_bpe *b, const char *s, size_t n)
+{
+	qz_joins_add(b->joins, s, n);
+	if (b->whole && n && n <= QZ_WORD_BYTES) {
+		struct qz_word_key k = qz_word_key(s, n);
+		uint64_t bit = qz_word_hash(&k, n) >> (64 - BPE_WHOLE_BITS);
+
+		b->whole[bit / 64] |= (uint64_t)1 << bit % 64;
+	}
+}
+
 /* Only where every character becomes tokens of its own, whatever stands beside it. */
 static int
 load_joins(struct qz_bpe *b, struct qz_err *e)
@@ -66,13 +78,15 @@ load_joins(struct qz_bpe *b, struct qz_err *e)
 	b->joins = qz_joins_new(e);
 	if (!b->joins)
 		return -1;
+	if (b->ignore_merges && !(b->whole = calloc((1 << BPE_WHOLE_BITS) / 64, sizeof *b->whole)))
+		return qz_nomem(e, (1 << BPE_WHOLE_BITS) / 8);
 	for (uint32_t id = 0; id < v->size; id++) {
 		const char *s = qz_vocab_get(v, id, &n);
 
 		if (s && !b->bytes)
-			qz_joins_add(b->joins, s, n);
+			add_text(b, s, n);
 		else if (s && piece_bytes(byte, s, n, &bytes))
-			qz_joins_add(b->joins, bytes.data, bytes.n);
+			add_text(b, bytes.data, bytes.n);
 	}
 	n = bytes.failed;
 	qz_buf_free(&bytes);

@@ -20,6 +20,14 @@ bpe_joins_under(const char *left, size_t n, const char *right, size_t n_right)
 	       !(n >= m && !memcmp(left + n - m, under, m));
 }
 
+enum { BPE_WHOLE_BITS = 20 }; /* log2 of the bits of b->whole */
+
+/* Room for n symbols. */
+int bpe_reserve(struct qz_bpe_work *w, size_t n, struct qz_err *e);
+/* A word of any length, by merges alone. */
+int bpe_merge(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s, size_t n,
+    struct qz_ids *out, struct qz_err *e);
+
 /* Whether every byte has its id. */
 static inline bool
 bpe_complete(const uint32_t id[256])

@@ -340,6 +340,7 @@ qz_bpe_clear(struct qz_bpe *b)
 	qz_merges_clear(&b->merges);
 	free(b->duo);
 	free(b->joins);
+	free(b->whole);
 	free(b->chars);
 	memset(b, 0, sizeof *b);
 }

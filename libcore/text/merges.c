@@ -33,7 +33,7 @@ qz_merges_new(struct qz_merges *m, size_t n, size_t n_ranks, uint32_t n_ids, str
 	m->shift = 65 - bits_of(slots);
 	m->mask = slots - 1;
 	m->slots = qz_big(slots * sizeof *m->slots);
-	m->bits = calloc((1 << QZ_MERGES_BITS) / 64, sizeof *m->bits);
+	m->bits = calloc(1 << QZ_MERGES_BITS, sizeof *m->bits);
 	m->to = calloc(n_ranks + 1, sizeof *m->to);
 	if (!m->slots || !m->to || !m->bits)
 		return qz_nomem(e, slots * sizeof *m->slots);
@@ -64,9 +64,9 @@ void
 qz_merges_put(struct qz_merges *m, uint32_t left, uint32_t right, uint32_t index, uint32_t to)
 {
 	uint64_t key = (uint64_t)left << m->id_bits | right, h = qz_merges_hash(key),
-		 i = h >> m->shift, bit = h >> (64 - QZ_MERGES_BITS);
+		 i = h >> m->shift, at = h >> (64 - QZ_MERGES_BITS);
 
-	m->bits[bit / 64] |= (uint64_t)1 << bit % 64;
+	m->bits[at] |= (uint64_t)1 << (h >> 43 & 63) | (uint64_t)1 << (h >> 37 & 63);
 	while (m->slots[i] != UINT64_MAX && m->slots[i] >> m->rank_bits != key)
 		i = (i + 1) & m->mask;
 	m->slots[i] = key << m->rank_bits | index;

@@ -403,35 +403,24 @@ put_id(struct qz_ids *ids, uint32_t id, size_t end, struct qz_err *e)
 	return 0;
 }
 
-static int
-encode_piece(const struct job *j, const char *s, size_t n, struct qz_err *e)
-{
-	const struct qz_tokenizer *t = j->t;
-
-	if (t->unigram.vocab)
-		return qz_unigram_encode(&t->unigram, &j->w->unigram, s, n, j->ids, e);
-	return qz_bpe_encode(&t->bpe, &j->w->bpe, s, n, j->ids, e);
-}
-
 /* Normalized text without added tokens. */
 static int
 encode_plain(const struct job *j, const struct qz_text *t, bool first, struct qz_err *e)
 {
 	struct qz_cuts *c = &j->w->cuts;
 	struct qz_ids *ids = j->ids;
+	size_t k = ids->n;
 
 	c->t = *t;
 	if (qz_pretokenizer_run(&j->t->pretokenizer, j->t->classes, j->w->match, first, c, e) < 0)
 		return -1;
-	for (size_t i = 0; i < c->pieces.n; i++) {
-		struct qz_piece v = c->pieces.v[i];
-		size_t k = ids->n;
-
-		if (encode_piece(j, c->t.s + v.at, v.n, e) < 0)
-			return -1;
-		for (; k < ids->n; k++)
-			ids->ends[k] = qz_text_end(&c->t, v.at + ids->ends[k] - 1);
-	}
+	if ((j->t->unigram.vocab ? qz_unigram_encode(&j->t->unigram, &j->w->unigram, c->t.s,
+				       c->pieces.v, c->pieces.n, ids, e)
+				 : qz_bpe_encode(&j->t->bpe, &j->w->bpe, c->t.s, c->pieces.v,
+				       c->pieces.n, ids, e)) < 0)
+		return -1;
+	for (; k < ids->n; k++)
+		ids->ends[k] = qz_text_end(&c->t, ids->ends[k] - 1);
 	return 0;
 }
 

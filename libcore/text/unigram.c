@@ -155,20 +155,14 @@ encode(const struct qz_unigram *u, struct qz_unigram_work *w, const char *s, siz
 	return 0;
 }
 
-int
-qz_unigram_encode(const struct qz_unigram *u, struct qz_unigram_work *w, const char *s, size_t n,
+static int
+encode_cached(const struct qz_unigram *u, struct qz_unigram_work *w, const char *s, size_t n,
     struct qz_ids *out, struct qz_err *e)
 {
 	size_t from = out->n;
 	struct qz_word_key k;
 	struct qz_word *c;
 
-	if (!w->words && !(w->words = qz_words_new(e)))
-		return -1;
-	if (qz_ids_room(out, n + QZ_WORD_IDS, e) < 0)
-		return -1;
-	if (!n || !u->trie.n_nodes)
-		return 0;
 	if (n > QZ_WORD_BYTES)
 		return encode(u, w, s, n, out, e);
 	k = qz_word_key(s, n);
@@ -178,6 +172,24 @@ qz_unigram_encode(const struct qz_unigram *u, struct qz_unigram_work *w, const c
 	if (encode(u, w, s, n, out, e) < 0)
 		return -1;
 	qz_word_keep(c, &k, n, out, from);
+	return 0;
+}
+
+int
+qz_unigram_encode(const struct qz_unigram *u, struct qz_unigram_work *w, const char *s,
+    const struct qz_piece *piece, size_t n, struct qz_ids *out, struct qz_err *e)
+{
+	if (!w->words && !(w->words = qz_words_new(e)))
+		return -1;
+	for (size_t i = 0; i < n && u->trie.n_nodes; i++) {
+		size_t from = out->n;
+
+		if (qz_ids_room(out, piece[i].n + QZ_WORD_IDS, e) < 0 ||
+		    encode_cached(u, w, s + piece[i].at, piece[i].n, out, e) < 0)
+			return -1;
+		for (; from < out->n; from++)
+			out->ends[from] += piece[i].at;
+	}
 	return 0;
 }
 

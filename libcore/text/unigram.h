@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "libcore/base/json.h"
+#include "libcore/text/pieces.h"
 #include "libcore/text/trie.h"
 #include "libcore/text/vocab.h"
 #include "libcore/text/words.h"
@@ -39,9 +40,9 @@ int qz_unigram_load(
 void qz_unigram_find_bytes(struct qz_unigram *u);
 void qz_unigram_clear(struct qz_unigram *u);
 
-/* Appends the ids of one piece of text, with their ends in it. */
+/* Appends the ids of pieces of a text, with their ends in it. */
 int qz_unigram_encode(const struct qz_unigram *u, struct qz_unigram_work *w, const char *s,
-    size_t n, struct qz_ids *out, struct qz_err *e);
+    const struct qz_piece *piece, size_t n, struct qz_ids *out, struct qz_err *e);
 void qz_unigram_work_clear(struct qz_unigram_work *w);
 
 #endif

@@ -79,15 +79,27 @@ qz_word_key(const char *s, size_t n)
 	return k;
 }
 
-static inline struct qz_word *
-qz_words_slot(struct qz_word *words, const struct qz_word_key *k, size_t n)
+static inline uint64_t
+qz_word_hash(const struct qz_word_key *k, size_t n)
 {
 	uint64_t h = (k->v[0] ^ n) * 0x9e3779b97f4a7c15u;
 
 	h = (h ^ h >> 32 ^ k->v[1]) * 0xd6e8feb86659fd93u;
 	if (n > 16)
 		h = (h ^ h >> 32 ^ k->v[2] ^ (k->v[3] << 29 | k->v[3] >> 35)) * 0xa0761d6478bd642fu;
-	return &words[h >> (64 - QZ_WORDS_BITS)];
+	return h;
+}
+
+static inline struct qz_word *
+qz_words_at(struct qz_word *words, uint64_t hash)
+{
+	return &words[hash >> (64 - QZ_WORDS_BITS)];
+}
+
+static inline struct qz_word *
+qz_words_slot(struct qz_word *words, const struct qz_word_key *k, size_t n)
+{
+	return qz_words_at(words, qz_word_hash(k, n));
 }
 
 /* Appends the word's ids when the slot holds it.  Room is for QZ_WORD_IDS more. */
