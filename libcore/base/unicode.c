@@ -151,6 +151,13 @@ combining_class(uint32_t c)
 	return utf8proc_get_property((utf8proc_int32_t)c)->combining_class;
 }
 
+/* Hangul vowels and finals, Kirat Rai vowels. */
+static bool
+is_vowel(uint32_t c)
+{
+	return (c >= 0x1160 && c <= 0x11ff) || (c >= 0x16d63 && c <= 0x16d6a);
+}
+
 /* All that composes with what stands before it is a mark, a Hangul vowel or final, or a Kirat Rai
  * vowel (Unicode 16). */
 static bool
@@ -158,18 +165,34 @@ may_join(uint32_t c)
 {
 	enum qz_category k = qz_unicode_category(c);
 
-	return k == QZ_MN || k == QZ_MC || k == QZ_ME || (c >= 0x1160 && c <= 0x11ff) ||
-	       (c >= 0x16d63 && c <= 0x16d6a) || combining_class(c);
+	return k == QZ_MN || k == QZ_MC || k == QZ_ME || is_vowel(c) || combining_class(c);
 }
 
 enum { LONGEST = 32 }; /* U+FDFA decomposes to 18 code points */
 enum { HANGUL = 0xac00, HANGUL_END = 0xd7a4, NO_SEQUENCE = UINT16_MAX };
 
+static bool
+is_hangul(uint32_t c)
+{
+	return c >= HANGUL && c < HANGUL_END;
+}
+
+const void *
+qz_unicode_kind(uint32_t c)
+{
+	const utf8proc_property_t *p = utf8proc_get_property((utf8proc_int32_t)c);
+	bool sure = p->category != QZ_CN || c > recent[sizeof recent / sizeof *recent - 1].last;
+
+	if (!sure || p->decomp_seqindex != NO_SEQUENCE || is_vowel(c))
+		return NULL;
+	return (const char *)p + is_hangul(c);
+}
+
 /* Most have no decomposition of any kind, which their entry tells. */
 static bool
 decomposes(uint32_t c)
 {
-	return (c >= HANGUL && c < HANGUL_END) ||
+	return is_hangul(c) ||
 	       utf8proc_get_property((utf8proc_int32_t)c)->decomp_seqindex != NO_SEQUENCE;
 }
 

@@ -173,22 +173,25 @@ qz_ready_make(enum qz_text_file kind, const char *s, size_t n, struct qz_buf *ou
 	return ret;
 }
 
-/* Texts that are none would be read past their ends. */
+/* Texts that are none would be read past their ends: all of them are one text, cut between characters. */
 static int
 check_texts(const struct qz_ready *r, struct qz_err *e)
 {
-	size_t at = 0;
+	size_t at = 0, valid = qz_utf8_valid(r->text, r->n_text);
+	const char *nul = memchr(r->text, 0, valid);
 
+	if (nul)
+		valid = (size_t)(nul - r->text);
 	for (uint32_t id = 0; id < r->n_ids; id++) {
 		size_t n = le32_get(r->lengths + 4 * (size_t)id);
 
 		if (n > r->n_text - at)
 			return qz_fail(
 			    e, QZ_EDATA, "the text of id %lu is cut off", (unsigned long)id);
-		if (qz_utf8_valid(r->text + at, n) < n || memchr(r->text + at, 0, n))
+		at += n;
+		if (at > valid || (at < valid && ((unsigned char)r->text[at] & 0xc0) == 0x80))
 			return qz_fail(
 			    e, QZ_EDATA, "the text of id %lu is none", (unsigned long)id);
-		at += n;
 	}
 	return at == r->n_text
 		   ? 0

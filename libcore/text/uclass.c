@@ -9,6 +9,8 @@ enum { N_BLOCKS = 0x110000 / 256 };
 static int
 is_space(uint32_t c)
 {
+	if (c > 0x3000)
+		return 0;
 	return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
 	       (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
 	       c == 0x205f || c == 0x3000;
@@ -49,11 +51,25 @@ static const uint32_t by_category[] = {
 	[QZ_CO] = 0,
 };
 
+/* What follows from the character's properties. */
 static unsigned
-class_of(uint32_t c, unsigned forms)
+properties_of(uint32_t c, unsigned forms)
 {
 	unsigned k = by_category[qz_unicode_category(c)];
 
+	for (unsigned f = 0; forms >> f; f++) {
+		if (forms >> f & 1 && qz_unicode_plain((enum qz_form)f, c))
+			k |= (unsigned)QZ_U_PLAIN << f;
+		if (forms >> f & 1 && qz_unicode_starts((enum qz_form)f, c))
+			k |= (unsigned)QZ_U_STARTS << f;
+	}
+	return k;
+}
+
+/* The rest; k: its properties. */
+static unsigned
+class_of(uint32_t c, unsigned k)
+{
 	if (is_space(c))
 		k |= QZ_U_SPACE;
 	if (c == '\r' || c == '\n')
@@ -64,13 +80,37 @@ class_of(uint32_t c, unsigned forms)
 		k |= QZ_U_WORD;
 	if (c > 0x20 && c < 0x7f && !(k & (QZ_U_LETTER | QZ_U_NUMBER)))
 		k |= QZ_U_PUNCT;
-	for (unsigned f = 0; forms >> f; f++) {
-		if (forms >> f & 1 && qz_unicode_plain((enum qz_form)f, c))
-			k |= (unsigned)QZ_U_PLAIN << f;
-		if (forms >> f & 1 && qz_unicode_starts((enum qz_form)f, c))
-			k |= (unsigned)QZ_U_STARTS << f;
-	}
 	return k;
+}
+
+/* Neighbours are mostly alike, and asking that is quicker. */
+static void
+fill_block(uint32_t *cells, uint32_t first, unsigned forms)
+{
+	const void *last = NULL;
+	unsigned k = 0;
+
+	for (uint32_t c = first; c < first + 256; c++) {
+		const void *kind = qz_unicode_kind(c);
+
+		if (!kind || kind != last)
+			k = properties_of(c, forms);
+		cells[c - first] = class_of(c, k);
+		last = kind;
+	}
+}
+
+/* The first block that is equal to the last of used + 1; it may be that one.  last: what was found before. */
+static unsigned
+find_equal(uint32_t (*cells)[256], unsigned used, unsigned last)
+{
+	unsigned found = 0;
+
+	if (last < used && !memcmp(cells[last], cells[used], sizeof *cells))
+		return last;
+	while (found < used && memcmp(cells[found], cells[used], sizeof *cells))
+		found++;
+	return found;
 }
 
 /* Planes 4 to 13 and the private ones have no characters. */
@@ -84,7 +124,7 @@ struct qz_uclass *
 qz_uclass_new(unsigned forms, struct qz_err *e)
 {
 	struct qz_uclass *u = calloc(1, sizeof *u);
-	unsigned used = 0, found;
+	unsigned used = 0, found = 0;
 	uint32_t(*cells)[256] = calloc(N_BLOCKS, sizeof *cells); /* touched as far as used */
 
 	if (!u || !cells) {
@@ -98,11 +138,8 @@ qz_uclass_new(unsigned forms, struct qz_err *e)
 			u->block[b] = u->block[0x3fe]; /* U+3FE00 to U+3FEFF: unassigned too */
 			continue;
 		}
-		for (uint32_t i = 0; i < 256; i++)
-			cells[used][i] = class_of(b << 8 | i, forms);
-		for (found = 0; found < used; found++)
-			if (!memcmp(cells[found], cells[used], sizeof *cells))
-				break;
+		fill_block(cells[used], b << 8, forms);
+		found = find_equal(cells, used, found);
 		u->block[b] = (uint16_t)found;
 		used += found == used;
 	}
