@@ -5,7 +5,10 @@
 #include "libcore/base/utf8.h"
 #include "libcore/text/bpe_impl.h"
 
-enum { BATCH = 64 }; /* merges looked up at once */
+enum {
+	BATCH = 64, /* merges looked up at once */
+	AHEAD = 16,
+};
 
 /* One merge: "left right", or ["left", "right"], whose parts may hold spaces. */
 static int
@@ -103,8 +106,11 @@ load_ready(struct qz_bpe *b, const struct qz_ready *r, struct qz_err *e)
 	if (qz_merges_new(&b->merges, r->n_merges, (size_t)last + 1, b->vocab->size, e) < 0)
 		return -1;
 	for (uint32_t i = 0; i < r->n_merges; i++) {
-		struct qz_ready_merge m = qz_ready_merge(r, i);
+		struct qz_ready_merge m = qz_ready_merge(r, i),
+				      later = qz_ready_merge(
+					  r, i + AHEAD < r->n_merges ? i + AHEAD : i);
 
+		qz_merges_expect(&b->merges, later.left, later.right);
 		if (m.rank < before || m.rank > last || !is_piece(b->vocab, m.left) ||
 		    !is_piece(b->vocab, m.right) || !is_piece(b->vocab, m.both))
 			return qz_fail(e, QZ_EDATA,
@@ -181,6 +187,7 @@ put_batch(struct qz_bpe *b, struct merge *m, size_t n, uint32_t rank, uint32_t *
 		m[i].right.id = q[2 * i + 1].id;
 		if (m[i].left.id == QZ_ID_NONE || m[i].right.id == QZ_ID_NONE)
 			return unknown_piece(&m[i], e), qz_at(e, "merge %zu", rank + i);
+		qz_merges_expect(&b->merges, m[i].left.id, m[i].right.id);
 	}
 	if (find_both(b, m, n, last, both, e) < 0)
 		return -1;

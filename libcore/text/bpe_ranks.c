@@ -6,7 +6,8 @@
 #include "libcore/text/bpe_impl.h"
 
 enum {
-	ASKS = 256,       /* ways to cut pieces, looked up at once */
+	ASKS = 256, /* ways to cut pieces, looked up at once */
+	AHEAD = 16,
 	PIECE_MAX = 4096, /* bytes of a piece that is cut every way */
 };
 
@@ -144,7 +145,9 @@ put_cuts(struct qz_bpe *b, const struct cuts *c, const uint32_t *rank, uint32_t 
 		return -1;
 	for (size_t i = 0; i < c->n; i++) {
 		uint32_t r = rank[c->v[i].whole], index = tied ? (uint32_t)i : r;
+		const struct cut *later = &c->v[i + AHEAD < c->n ? i + AHEAD : i];
 
+		qz_merges_expect(&b->merges, later->left, later->right);
 		qz_merges_put(&b->merges, c->v[i].left, c->v[i].right, index, c->v[i].whole);
 		if (tied)
 			b->merges.rank[i] = r;

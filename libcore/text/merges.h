@@ -57,6 +57,16 @@ qz_merges_hash(uint64_t key)
 	return key * 0x9e3779b97f4a7c15u;
 }
 
+/* Has the memory fetched that a pair to be put soon needs. */
+static inline void
+qz_merges_expect(const struct qz_merges *m, uint32_t left, uint32_t right)
+{
+	uint64_t h = qz_merges_hash((uint64_t)left << m->id_bits | right);
+
+	__builtin_prefetch(&m->slots[h >> m->shift], 1);
+	__builtin_prefetch(&m->bits[h >> (64 - QZ_MERGES_BITS)], 1);
+}
+
 /* Whether a pair of this hash may be there. */
 static inline uint64_t
 qz_merges_may(const uint64_t *bits, uint64_t h)

@@ -60,13 +60,18 @@ put_specials(struct qz_tokenizer *t, const struct qz_json *list, int64_t n, stru
 	return 0;
 }
 
+/* A byte's character. */
+struct letter {
+	char utf8[4];
+	size_t n;
+};
+
 /* A token's bytes in the characters of the byte-level alphabet. */
 static int
 put_token(struct qz_tokenizer *t, const struct qz_json *j, int64_t first, int64_t n_tokens,
-    struct qz_buf *bytes, struct qz_buf *text, struct qz_err *e)
+    const struct letter *letters, struct qz_buf *bytes, struct qz_buf *text, struct qz_err *e)
 {
 	const char *base64 = qz_json_string(qz_json_get(j, "token_bytes"), NULL);
-	char utf8[4];
 	int64_t rank;
 
 	if (qz_json_int(qz_json_get(j, "rank"), 0, QZ_ID_MAX - first, &rank, e) < 0)
@@ -79,9 +84,11 @@ put_token(struct qz_tokenizer *t, const struct qz_json *j, int64_t first, int64_
 	qz_buf_clear(text);
 	if (qz_base64_decode(base64, strlen(base64), bytes, e) < 0)
 		return qz_at(e, "token_bytes");
-	for (size_t i = 0; i < bytes->n; i++)
-		qz_buf_add(text, utf8,
-		    (size_t)qz_utf8_put(qz_byte_char((unsigned char)bytes->data[i]), utf8));
+	for (size_t i = 0; i < bytes->n; i++) {
+		const struct letter *l = &letters[(unsigned char)bytes->data[i]];
+
+		qz_buf_add(text, l->utf8, l->n);
+	}
 	if (qz_buf_ok(text, e) < 0)
 		return -1;
 	return qz_vocab_put(&t->vocab, text->data ? text->data : "", text->n,
@@ -93,16 +100,19 @@ put_tokens(
     struct qz_tokenizer *t, const struct qz_json *vocab, int64_t first, int64_t n, struct qz_err *e)
 {
 	struct qz_buf bytes = { 0 }, text = { 0 };
+	struct letter letters[256];
 	size_t i = 0;
 	int ret = qz_json_is(vocab, QZ_JSON_ARRAY)
 		      ? 0
 		      : qz_fail(e, QZ_EDATA, "vocab: is %s, not an array",
 			    qz_json_kind_name(qz_json_kind(vocab)));
 
+	for (unsigned b = 0; b < 256; b++)
+		letters[b].n = (size_t)qz_utf8_put(qz_byte_char((unsigned char)b), letters[b].utf8);
 	if (!ret)
 		ret = qz_vocab_reserve(&t->vocab, qz_json_count(vocab) + (size_t)first, 1, e);
 	for (const struct qz_json *c = qz_json_first(vocab); c && !ret; c = qz_json_next(c), i++)
-		if (put_token(t, c, first, n, &bytes, &text, e) < 0)
+		if (put_token(t, c, first, n, letters, &bytes, &text, e) < 0)
 			ret = qz_at(e, "vocab[%zu]", i);
 	qz_buf_free(&bytes);
 	qz_buf_free(&text);
