@@ -217,6 +217,22 @@ qz_template_render(const struct qz_template *t, const struct qz_chat_vars *v,
 	return ret;
 }
 
+int
+qz_rendering_add(struct qz_rendering *r, struct qz_segment s, struct qz_err *e)
+{
+	if (r->n_segments == r->cap) {
+		size_t cap = r->cap ? r->cap * 2 : 16;
+		struct qz_segment *more = realloc(r->segments, cap * sizeof *more);
+
+		if (!more)
+			return qz_nomem(e, cap * sizeof *more);
+		r->segments = more;
+		r->cap = cap;
+	}
+	r->segments[r->n_segments++] = s;
+	return 0;
+}
+
 void
 qz_rendering_free(struct qz_rendering *r)
 {

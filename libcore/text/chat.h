@@ -74,6 +74,8 @@ struct qz_chat_vars {
  * free with qz_rendering_free. */
 int qz_template_render(const struct qz_template *t, const struct qz_chat_vars *v,
     struct qz_rendering *r, struct qz_err *e);
+/* Appends a segment; its text goes into r->text by itself. */
+int qz_rendering_add(struct qz_rendering *r, struct qz_segment s, struct qz_err *e);
 void qz_rendering_free(struct qz_rendering *r);
 
 #endif

@@ -317,24 +317,14 @@ mark_turns(struct mask *m)
 static int
 add_segment(struct qz_rendering *r, struct qz_segment s, struct qz_err *e)
 {
-	struct qz_segment *last = r->n_segments ? &r->segments[r->n_segments - 1] : NULL, *more;
+	struct qz_segment *last = r->n_segments ? &r->segments[r->n_segments - 1] : NULL;
 
 	if (last && last->from_data == s.from_data && last->trained == s.trained &&
 	    last->message == s.message) {
 		last->n += s.n;
 		return 0;
 	}
-	if (r->n_segments == r->cap) {
-		size_t cap = r->cap ? r->cap * 2 : 16;
-
-		more = realloc(r->segments, cap * sizeof *more);
-		if (!more)
-			return qz_nomem(e, cap * sizeof *more);
-		r->segments = more;
-		r->cap = cap;
-	}
-	r->segments[r->n_segments++] = s;
-	return 0;
+	return qz_rendering_add(r, s, e);
 }
 
 static int

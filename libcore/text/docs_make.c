@@ -57,22 +57,14 @@ static int
 add(struct qz_maker *d, const char *s, size_t n, bool from_data, bool trained, struct qz_err *e)
 {
 	struct qz_rendering *r = &d->r;
-	struct qz_segment *more;
+	struct qz_segment segment = {
+		.at = r->text.n, .n = n, .from_data = from_data, .trained = trained, .message = -1
+	};
 
 	if (!n)
 		return 0;
-	if (r->n_segments == r->cap) {
-		size_t cap = r->cap ? r->cap * 2 : 16;
-
-		more = realloc(r->segments, cap * sizeof *more);
-		if (!more)
-			return qz_nomem(e, cap * sizeof *more);
-		r->segments = more;
-		r->cap = cap;
-	}
-	r->segments[r->n_segments++] = (struct qz_segment){
-		.at = r->text.n, .n = n, .from_data = from_data, .trained = trained, .message = -1
-	};
+	if (qz_rendering_add(r, segment, e) < 0)
+		return -1;
 	qz_buf_add(&r->text, s, n);
 	return qz_buf_ok(&r->text, e);
 }
