@@ -12,7 +12,7 @@ tiktoken, xxhash.  THREADS="1 2".  Programs: qz-tokenize beside a script with en
 Then what it takes to start (one line of input, from the folder and from a model shard), and the memory for 1 GB of JSON
 lines, from a file and from a pipe.  ONLY=mistral runs what has the word in its line's first two columns; MB=20 is the size
 of each text.  CLOCK=cpu counts the processor's time instead of the clock's: for one thread, on a machine with others."""
-import collections, glob, gzip, json, os, random, re, statistics, struct, subprocess, sys, tempfile, time
+import base64, collections, glob, gzip, json, os, random, re, statistics, struct, subprocess, sys, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SHARED = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] != "--peer" else os.environ.get("QZ_SHARED", "../shared")
@@ -135,6 +135,14 @@ def digest(lists):
     return len(ids), xxhash.xxh3_64_hexdigest(ids.tobytes())
 
 
+def byte_ranks(j):
+    """The tokens of a byte-level tokenizer.json as bytes, and their ids."""
+    printable = [b for b in range(256) if 0x21 <= b <= 0x7E or 0xA1 <= b <= 0xFF and b != 0xAD]
+    others = [b for b in range(256) if b not in printable]
+    byte = {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+    return {bytes(byte[c] for c in t): i for t, i in j["model"]["vocab"].items()}
+
+
 def tiktoken_of(path):
     """A byte-level tokenizer.json as tiktoken wants it, or None."""
     import tiktoken
@@ -142,13 +150,22 @@ def tiktoken_of(path):
     pre = j["pre_tokenizer"]
     if j["model"]["type"] != "BPE" or not pre or pre.get("type") != "Sequence" or "Regex" not in str(pre):
         return None
-    printable = [b for b in range(256) if 0x21 <= b <= 0x7E or 0xA1 <= b <= 0xFF and b != 0xAD]
-    others = [b for b in range(256) if b not in printable]
-    byte = {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
     # tiktoken merges by rank of the result; so do these models' ids.
-    ranks = {bytes(byte[c] for c in t): i for t, i in j["model"]["vocab"].items()}
     pattern = pre["pretokenizers"][0]["pattern"]["Regex"]
-    return tiktoken.Encoding("x", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    return tiktoken.Encoding("x", pat_str=pattern, mergeable_ranks=byte_ranks(j), special_tokens={})
+
+
+def put_tekken(source, folder):
+    """A tekken.json of 130072 pieces, bytes first, of a byte-level tokenizer.json, in place of the tokenizer there."""
+    j = json.load(open(os.path.join(source, "tokenizer.json")))
+    ranks = byte_ranks(j)
+    tokens = sorted(ranks, key=lambda t: (len(t) > 1, t if len(t) == 1 else b"", ranks[t]))[:130072]
+    vocab = [{"rank": i, "token_bytes": base64.b64encode(t).decode(), "token_str": t.decode("utf-8", "replace")} for i, t in enumerate(tokens)]
+    config = {"pattern": j["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"], "default_vocab_size": 131072, "default_num_special_tokens": 1000, "version": "v3"}
+    for f in glob.glob(folder + "/tokenizer*"):
+        os.unlink(f)
+    with open(folder + "/tekken.json", "w") as f:
+        json.dump({"config": config, "vocab": vocab}, f, ensure_ascii=False, indent=1)
 
 
 def peer(kind, path, texts_file, threads, runs):
@@ -261,8 +278,8 @@ def took_and_rss(args, stdin=None):
     return took, usage.ru_maxrss / 1024
 
 
-def start_up(model):
-    """A model of one small layer around the tokenizer's folder, and its shard."""
+def start_up(model, tekken=False):
+    """A model of one small layer around the tokenizer's folder, and its shard; tekken: its pieces as tekken.json."""
     source = os.path.join(SHARED, "models", model)
     tool = os.path.join(ROOT, "build/bin/qz-tokenize")
     with tempfile.TemporaryDirectory() as d:
@@ -270,11 +287,13 @@ def start_up(model):
         subprocess.run(["perl", ROOT + "/tests/cli/tiny-llama.pl", folder, "vocab=152064", "hidden=64", "heads=2", "kv=2", "ffn=64", "layers=1", "tied=1"], check=True)
         for f in glob.glob(source + "/*.json"):
             open(os.path.join(folder, os.path.basename(f)), "wb").write(open(f, "rb").read())
+        if tekken:
+            put_tekken(source, folder)
         subprocess.run([os.path.join(ROOT, "build/bin/qz-quantize"), "-q", "-o", shard, folder], check=True)
         open(line, "w").write('{"text":"Hello"}\n')
         for name, m in ("folder", folder), ("shard", shard):
             took = sorted(1e3 * took_and_rss([tool, "-q", "-m", m, "-f", "text", "-j", "1", "-o", d + "/a.qz", line])[0] for _ in range(4 * RUNS))
-            print("| %-22s | %-7s | 1 | start-up      | %.1f ms (%.1f to %.1f) | | |" % (model, name, statistics.median(took), took[0], took[-1]), flush=True)
+            print("| %-22s | %-7s | 1 | start-up      | %.1f ms (%.1f to %.1f) | | |" % ("tekken.json" if tekken else model, name, statistics.median(took), took[0], took[-1]), flush=True)
 
 
 def memory(model, names):
@@ -303,6 +322,8 @@ def main():
                 programs(model, os.path.join(WORK, name + ".jsonl"))
         if only in model + " start":
             start_up(model)
+    if only in "tekken start":
+        start_up("qwen2-tokenizer", tekken=True)
     if only in "qwen2-tokenizer memory":
         memory("qwen2-tokenizer", names)
 
