@@ -215,6 +215,22 @@ refuse() {
 	[[ $output == *"qz-train: step "*": the "*" is not a finite number: row "* ]]
 }
 
+@test "a failure after a checkpoint names it and says how to go on" {
+	local breaks=(-q -b model -r 4 --lr 1000 --schedule constant --clip 0 --steps 60)
+	run --separate-stderr qz-train "${breaks[@]}" --save-every 1 --checkpoint last.ckpt -o never.qz train.qz
+	[ "$status" -eq 3 ]
+	echo "$stderr"
+	[[ ${stderr_lines[0]} == "qz-train: step "*" is not a finite number: row "* ]]
+	[[ ${stderr_lines[1]} =~ ^"qz-train: the checkpoint of step "[1-9][0-9]*" of 60 is whole; to go on:"$ ]]
+	[[ ${stderr_lines[2]} == "qz-train --resume last.ckpt -q -b model "*" --lr 1000 "* ]]
+	[ ! -e never.qz ]
+	qz-show last.ckpt | grep -q checkpoint
+	# Without one there is nothing to say.
+	run --separate-stderr qz-train "${breaks[@]}" -o never.qz train.qz
+	[ "$status" -eq 3 ]
+	[[ $stderr != *"to go on"* ]]
+}
+
 @test "what does not fit is refused with a change that would" {
 	run qz-train -b model --batch 8 --memory 9M --dry-run train.qz
 	[ "$status" -eq 1 ]

@@ -172,21 +172,40 @@ one_step(struct run *r, struct qz_err *e)
 	return OPT.eval_every && r->train.step % OPT.eval_every == 0 ? evaluate(r, e) : 0;
 }
 
-/* A checkpoint, and the command that goes on from it. */
-static int
-stopped(struct run *r, struct qz_err *e)
+/* What has ended the run, and the command that goes on from its checkpoint. */
+static void
+tell(struct run *r, const struct qz_err *e)
 {
 	struct qz_buf command = { 0 };
 
-	if (train_save(r, e) < 0)
-		return -1;
 	train_command(r, &command);
-	qz_fail(e, QZ_EIO, "stopped by signal %d after step %lld of %lld", train_stop,
-	    (long long)r->train.step, (long long)r->train.steps);
 	qz_warn("%s; to go on:", e->msg);
 	fprintf(stderr, "%s\n", command.data ? command.data : "");
 	qz_buf_free(&command);
 	r->said = true;
+}
+
+static int
+stopped(struct run *r, struct qz_err *e)
+{
+	if (train_save(r, e) < 0)
+		return -1;
+	qz_fail(e, QZ_EIO, "stopped by signal %d after step %lld of %lld", train_stop,
+	    (long long)r->train.step, (long long)r->train.steps);
+	tell(r, e);
+	return -1;
+}
+
+/* A device that is lost, a full disk, a loss that is not finite: the last checkpoint is still whole. */
+static int
+broke(struct run *r, struct qz_err *e)
+{
+	if (r->saved && !r->said) {
+		qz_warn("%s", e->msg);
+		qz_fail(e, e->code, "the checkpoint of step %lld of %lld is whole",
+		    (long long)r->saved, (long long)r->train.steps);
+		tell(r, e);
+	}
 	return -1;
 }
 
@@ -224,7 +243,7 @@ run(struct run *r, char **files, int n, struct qz_err *e)
 		return -1;
 	train_catch_signals();
 	if (steps(r, e) < 0)
-		return -1;
+		return broke(r, e);
 	train_show_end(r);
 	return 0;
 }

@@ -155,7 +155,10 @@ train_save(struct run *r, struct qz_err *e)
 	if (o && (ret = qz_checkpoint_write(&r->train, r->settings.data, r->chain.data, o, e)) == 0)
 		ret = qz_out_commit(o, e);
 	qz_out_close(o);
-	return ret < 0 ? qz_at(e, "checkpoint") : 0;
+	if (ret < 0)
+		return qz_at(e, "checkpoint");
+	r->saved = r->train.step;
+	return 0;
 }
 
 /* A word as a shell reads it back. */

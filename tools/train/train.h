@@ -50,6 +50,7 @@ struct run {
 	char **argv;
 	int argc;
 	bool said;       /* the failure has been told */
+	int64_t saved;   /* the step of the checkpoint that this run has written, 0: none */
 	double seconds;  /* in steps */
 	uint64_t tokens; /* in them */
 };
