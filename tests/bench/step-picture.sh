@@ -13,9 +13,9 @@ sed -n 's/^{"part":"\([^"]*\)","calls":[^,]*,"ms":\([0-9.]*\)}$/\2\t\1/p' "$trac
 	awk -F '\t' '{ ms[$2] += $1; all += $1 }
 		END {
 			if (all <= 0) exit 1
-			for (p in ms) if (ms[p] >= all / 100) printf "%.2f\t%s\n", ms[p], p; else rest += ms[p]
-			if (rest) printf "%.2f\t%s\n", rest, "all below 1 %"
-		}' | sort -n >"$table" || { echo "step-picture.sh: $trace: no parts of a step" >&2; exit 3; }
+			for (p in ms) if (ms[p] >= all / 100) printf "1\t%.2f\t%s\n", ms[p], p; else rest += ms[p]
+			if (rest) printf "0\t%.2f\t%s\n", rest, "all below 1 %"
+		}' | sort -n -k 1,1 -k 2,2 | cut -f 2- >"$table" || { echo "step-picture.sh: $trace: no parts of a step" >&2; exit 3; }
 [ -s "$table" ] || { echo "step-picture.sh: $trace: no parts of a step" >&2; exit 3; }
 sum=$(awk '{ s += $1 } END { printf "%.0f", s }' "$table")
 n=$(wc -l <"$table")
