@@ -55,7 +55,8 @@ struct qz_report {
 	double scale; /* what the loss was multiplied with; grad_norm is without it */
 	bool skipped; /* a gradient was not finite, and the adapter is as it was */
 	uint64_t tokens, trained;
-	double queued; /* seconds until the host had queued the step's ops, of which it waits for none */
+	double
+	    queued; /* seconds until the host had queued the step's ops, of which it waits for none */
 };
 
 /* Steps and rows of a run, before there is a net. */

@@ -304,7 +304,7 @@ keys() { qz-show "$1" | sed -n "s/^  key  *[a-z0-9]*  *\\($2.*\\)/\\1/p"; }
 	[ "$(templates named)" = "$all" ]
 	tar -cf named.tar named
 	[ "$(templates named.tar)" = "$all" ]
-	(cd named && tar -cf ../late.tar config.json model.safetensors additional_chat_templates *emplate.jinja tok*)
+	(cd named && tar -cf ../late.tar config.json model.safetensors additional_chat_templates -- *emplate.jinja tok*)
 	[ "$(templates - <late.tar)" = "$all" ]
 	qz-quantize -q -t bf16 -o named.qz named
 	[ "$(templates named.qz)" = "$all" ]
