@@ -358,7 +358,7 @@ one_pair(struct qz_dev *d, const struct qz_cuda_gemm *g)
 void
 qz_cuda_gemm(struct qz_dev *d, const struct qz_cuda_gemm *g)
 {
-	struct qz_cuda_gemm narrow = *g, rest = *g;
+	struct qz_cuda_gemm narrow, rest;
 
 	if (g->k2 < 1) {
 		one_pair(d, g);
@@ -366,14 +366,7 @@ qz_cuda_gemm(struct qz_dev *d, const struct qz_cuda_gemm *g)
 	}
 	if (g->m > 0 && g->n > 0 && qz_cuda_gemm_90(d, g, false))
 		return;
-	narrow.k = g->k2;
-	narrow.alpha = g->alpha2;
-	narrow.a = g->a2;
-	narrow.lda = g->lda2;
-	narrow.b = g->b2;
-	narrow.ldb = g->ldb2;
-	rest.plus = g->c;
-	narrow.k2 = rest.k2 = 0;
+	qz_cuda_gemm_split(g, &narrow, &rest);
 	one_pair(d, &narrow);
 	one_pair(d, &rest);
 }

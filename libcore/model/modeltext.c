@@ -151,10 +151,10 @@ read_rows(struct qz_model_text *m, const char *path, struct qz_err *e)
 static int
 open_templates(struct qz_model_text *m, const char *path, struct qz_err *e)
 {
-	static const char *const fixed[] = { "chat_template.jinja", "tokenizer_config.json",
-		"chat_template.json" };
+	static const char *const fixed[] = { "chat_template.jinja", "chat_template.json" };
 	enum { FIXED = sizeof fixed / sizeof *fixed, MOST = FIXED + QZ_TEMPLATES_MAX };
-	struct qz_source_file files[MOST];
+	const struct qz_buf *config = &m->files[QZ_TEXT_CONFIG];
+	struct qz_source_file files[MOST + 1];
 	struct qz_buf data[MOST] = { { 0 } };
 	char **more;
 	size_t n_more, n = 0;
@@ -167,6 +167,9 @@ open_templates(struct qz_model_text *m, const char *path, struct qz_err *e)
 		if (data[i].n)
 			files[n++] = (struct qz_source_file){ name, data[i].data, data[i].n };
 	}
+	if (config->n)
+		files[n++] = (struct qz_source_file){ qz_text_file_names[QZ_TEXT_CONFIG],
+			config->data, config->n };
 	if (ret == 0)
 		ret = load_templates(m, files, n, e);
 	for (size_t i = 0; i < MOST; i++)

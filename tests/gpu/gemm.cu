@@ -1,54 +1,18 @@
 /* gemm_90 on a GPU: products of two pairs against float64 of the same numbers, the same bits twice; then its times beside two
  * products of cuBLASLt.  TAP first, a table after it.  Links the plugin's own objects. */
 #include <cmath>
-#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "kernels/cuda/gemm_90.cuh"
-
-extern "C" const struct qz_backend qz_backend_v1;
-
-static int n_tests, n_bad;
-
-static void
-ok(bool good, const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("%sok %d - ", good ? "" : "not ", ++n_tests);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	putchar('\n');
-	fflush(stdout);
-	n_bad += !good;
-}
+#include "tests/gpu/tap.cuh"
 
 static __device__ inline float
 number(uint16_t x)
 {
 	return __uint_as_float(static_cast<uint32_t>(x) << 16);
-}
-
-static __global__ void
-fill(uint16_t *x, int64_t n, uint32_t seed, float scale)
-{
-	int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-	uint64_t h = (static_cast<uint64_t>(i) + 1) * 0x9e3779b97f4a7c15ull ^ static_cast<uint64_t>(seed) << 40;
-	float sum = -6;
-
-	if (i >= n)
-		return;
-	for (int k = 0; k < 12; k++) {
-		h ^= h >> 27;
-		h *= 0x94d049bb133111ebull;
-		h ^= h >> 31;
-		sum += static_cast<float>(h >> 40) * 0x1p-24f;
-	}
-	x[i] = static_cast<uint16_t>(__float_as_uint(sum * scale) >> 16);
 }
 
 static uint16_t *
@@ -173,19 +137,12 @@ enum { RUNS = 200 };
 static float
 time_of(struct qz_dev *d, const struct work *w, bool own)
 {
-	struct qz_cuda_gemm narrow = w->g, rest = w->g;
+	struct qz_cuda_gemm narrow, rest;
 	cudaEvent_t from, to;
 	struct qz_err e = {};
 	float ms = -1;
 
-	narrow.k = w->g.k2;
-	narrow.alpha = w->g.alpha2;
-	narrow.a = w->g.a2;
-	narrow.lda = w->g.lda2;
-	narrow.b = w->g.b2;
-	narrow.ldb = w->g.ldb2;
-	rest.plus = w->g.c;
-	narrow.k2 = rest.k2 = 0;
+	qz_cuda_gemm_split(&w->g, &narrow, &rest);
 	cudaEventCreate(&from);
 	cudaEventCreate(&to);
 	for (int i = -3; i < RUNS; i++) {

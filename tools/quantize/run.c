@@ -96,6 +96,14 @@ nonfinite(const struct job *j, const struct qz_piece *c, int64_t at, struct qz_e
 	    (unsigned long long)((uint64_t)at % c->cols));
 }
 
+/* *bad: the first of n values, where the device has them, that is not finite, or -1. */
+static int
+look(struct job *j, const void *x, enum qz_dtype type, uint64_t n, int64_t *bad, struct qz_err *e)
+{
+	j->d->k->find_nonfinite(j->d, bad, x, type, (int64_t)n);
+	return j->d->k->sync(j->d, e);
+}
+
 /* Sections of a tensor that stays as it is; f32 ones may not hold NaN or infinity. */
 static int
 keep_scaled(struct job *j, struct result *r, const struct qz_piece *c, struct qz_err *e)
@@ -117,8 +125,7 @@ keep_scaled(struct job *j, struct result *r, const struct qz_piece *c, struct qz
 			j->d->k->copy_in(j->d, m->p, data, (size_t)s->nbytes);
 			x = m->p;
 		}
-		j->d->k->find_nonfinite(j->d, &bad, x, QZ_F32, (int64_t)(s->nbytes / 4));
-		if (j->d->k->sync(j->d, e) < 0)
+		if (look(j, x, QZ_F32, s->nbytes / 4, &bad, e) < 0)
 			return -1;
 		if (bad >= 0)
 			return qz_fail(e, QZ_EDATA,
@@ -187,23 +194,21 @@ check(struct job *j, const struct qz_piece *c, const void *x, enum qz_dtype type
 {
 	int64_t bad;
 
-	j->d->k->find_nonfinite(j->d, &bad, x, type, (int64_t)(c->n_rows * c->cols));
-	if (j->d->k->sync(j->d, e) < 0)
+	if (look(j, x, type, c->n_rows * c->cols, &bad, e) < 0)
 		return -1;
 	return bad < 0 ? 0 : nonfinite(j, c, bad, e);
 }
 
-/* Where a value is not finite its block's absmax is not: a pass over 1 in 64 numbers, mostly the only one. */
-static bool
-all_finite(const float *absmax, uint64_t n)
+/* Where a value is not finite its block's absmax is not: a look at 1 in 64 numbers, mostly the only one. */
+static int
+check_blocks(struct job *j, const struct qz_piece *c, const void *x, enum qz_dtype type,
+    const float *absmax, uint64_t blocks, struct qz_err *e)
 {
-	uint32_t most = 0, bits;
+	int64_t bad;
 
-	for (uint64_t i = 0; i < n; i++) {
-		memcpy(&bits, &absmax[i], sizeof bits);
-		most = bits > most ? bits : most;
-	}
-	return most < 0x7f800000;
+	if (look(j, j->host ? absmax : j->scales.p, QZ_F32, blocks, &bad, e) < 0)
+		return -1;
+	return bad < 0 ? 0 : check(j, c, x, type, e);
 }
 
 /* The sections behind the codes of a whole 4-bit tensor, from its block constants. */
@@ -276,8 +281,7 @@ quantize4(struct job *j, struct result *r, const struct qz_piece *c, struct qz_e
 		j->d->k->copy_out(j->d, r->data.p, j->out.p, (size_t)qz_ceil_div(n, 2));
 		j->d->k->copy_out(j->d, absmax, j->scales.p, (size_t)blocks * sizeof *absmax);
 	}
-	if (j->d->k->sync(j->d, e) < 0 ||
-	    (!all_finite(absmax, blocks) && check(j, c, x, type, e) < 0))
+	if (check_blocks(j, c, x, type, absmax, blocks, e) < 0)
 		return -1;
 	give(r, QZ_SEC_DATA, r->data.p, (size_t)qz_ceil_div(n, 2));
 	return c->last ? put_constants(j, r, e) : 0;
