@@ -48,13 +48,14 @@ CPU(linear_prepare)(struct qz_dev *d, struct job *j, const char *op)
 	char *ws;
 
 	j->cols = j->l->w.cols;
+	j->threads = CPU(threads)(d);
 	for (int i = 0; i < j->n_l; i++) {
 		if (!CPU(can_decode)(d, &j->l[i].w, op))
 			return false;
 		j->room = max64(j->room, room_for(j, j->l[i].rank));
 		ranks += j->backward ? j->l[i].rank : 0;
 	}
-	ws = CPU(ws)(d, linear_bytes(CPU(threads)(d), j->room, j->t * ranks), op);
+	ws = CPU(ws)(d, linear_bytes(j->threads, j->room, j->t * ranks), op);
 	if (!ws)
 		return false;
 	j->panels = (real *)(void *)ws;
@@ -122,15 +123,13 @@ begin_tile(real *y, const real *plus, int64_t ld, int64_t t, int64_t n)
 		memcpy(y + i * ld, plus + i * ld, (size_t)n * sizeof *y);
 }
 
+/* Tokens from t0 on, columns c0 .. c0+len of a slice, which are in panels at w. */
 static void
-y_part(const struct job *j, const struct slice *s, int part, int thread)
+y_tile(const struct job *j, const struct slice *s, int64_t t0, int64_t c0, int64_t len,
+    const real *w, int thread)
 {
 	const struct qz_linear *l = s->l;
-	int64_t width = tile_width(j, s->rows), ldy = l->w.rows;
-	int down = n_parts(j->t, TOKENS);
-	int64_t t0 = (int64_t)(part % down) * TOKENS, n = min64(TOKENS, j->t - t0);
-	int64_t c0 = part / down * width, len = min64(width, s->rows - c0);
-	const real *w = j->panels + s->at + c0 * s->height;
+	int64_t ldy = l->w.rows, n = min64(TOKENS, j->t - t0);
 	real *y = (real *)l->y + t0 * ldy + s->row0 + c0;
 
 	if (l->plus)
@@ -146,17 +145,43 @@ y_part(const struct job *j, const struct slice *s, int part, int thread)
 		add_bias(y, ldy, l->bias + s->row0 + c0, n, len);
 }
 
+static void
+y_part(const struct job *j, const struct slice *s, int part, int thread)
+{
+	int64_t width = tile_width(j, s->rows);
+	int down = n_parts(j->t, TOKENS);
+	int64_t c0 = part / down * width;
+
+	y_tile(j, s, (int64_t)(part % down) * TOKENS, c0, min64(width, s->rows - c0),
+	    j->panels + s->at + c0 * s->height, thread);
+}
+
+/* OWN columns of all tokens. */
+static void
+y_own(const struct job *j, const struct slice *s, int part, int thread)
+{
+	int64_t c0 = (int64_t)part * OWN, len = min64(OWN, s->rows - c0);
+	real *w = own_panels(j, thread);
+
+	for (int64_t c = 0; c < len; c += PANEL)
+		CPU(pack_forward)(j, s, (int)((c0 + c) / PANEL), w + c * s->height);
+	for (int64_t t = 0; t < j->t; t += TOKENS)
+		y_tile(j, s, t, c0, len, w, thread);
+}
+
 /* Kinds of parts: panels of each slice, then s of each. */
 static void
 before_y(void *arg, int part, int thread)
 {
 	const struct job *j = arg;
 	int kind = CPU(linear_kind)(j, &part);
+	const struct slice *s = &j->slices[kind % j->n_slices];
 
-	if (kind < j->n_slices)
-		CPU(pack_forward)(j, &j->slices[kind], part);
+	if (kind >= j->n_slices)
+		s_part(j, s->l, part, thread);
 	else
-		s_part(j, j->slices[kind - j->n_slices].l, part, thread);
+		CPU(pack_forward)
+	(j, s, part, j->panels + s->at + (int64_t)part * PANEL * s->height);
 }
 
 static void
@@ -165,10 +190,10 @@ during_y(void *arg, int part, int thread)
 	const struct job *j = arg;
 	int kind = CPU(linear_kind)(j, &part);
 
-	y_part(j, &j->slices[kind], part, thread);
+	(j->own ? y_own : y_part)(j, &j->slices[kind], part, thread);
 }
 
-/* The next rows, as many as there is room for; false behind the last. */
+/* The next rows, as many as there is room for, all if threads have their own; false behind the last. */
 static bool
 next_batch(struct job *j)
 {
@@ -178,8 +203,10 @@ next_batch(struct job *j)
 		struct slice *s = &j->slices[j->n_slices];
 		const struct qz_linear *l = &j->l[j->next_l];
 		int64_t row0 = j->next_row, height = slots(j->cols) + slots(l->rank);
-		int64_t rows = min64(l->w.rows - row0, (j->room - at) / (height * PANEL) * PANEL);
+		int64_t rows = l->w.rows - row0;
 
+		if (!j->own)
+			rows = min64(rows, (j->room - at) / (height * PANEL) * PANEL);
 		if (rows < 1)
 			break;
 		*s = (struct slice){
@@ -207,6 +234,45 @@ few(struct qz_dev *d, struct job *j)
 	}
 }
 
+static void
+set_before(struct job *j)
+{
+	int n = j->n_slices;
+
+	j->n_kinds = 2 * n;
+	for (int i = 0; i < n; i++) {
+		const struct slice *s = &j->slices[i];
+
+		j->parts[i] = j->own ? 0 : n_parts(s->rows, PANEL);
+		j->parts[n + i] = s->first && s->l->rank ? n_parts(j->t, TOKENS) : 0;
+	}
+}
+
+static void
+set_during(struct job *j)
+{
+	j->n_kinds = j->n_slices;
+	for (int i = 0; i < j->n_slices; i++) {
+		int64_t rows = j->slices[i].rows;
+
+		j->parts[i] = j->own ? n_parts(rows, OWN)
+				     : n_parts(j->t, TOKENS) * n_parts(rows, tile_width(j, rows));
+	}
+}
+
+/* Blocks of OWN columns, and the highest panels. */
+static bool
+can_own(const struct job *j)
+{
+	int64_t blocks = 0, rank = 0;
+
+	for (int i = 0; OWN && i < j->n_l; i++) {
+		blocks += n_parts(j->l[i].w.rows, OWN);
+		rank = max64(rank, j->l[i].rank);
+	}
+	return own(j, blocks, slots(j->cols) + slots(rank));
+}
+
 void
 CPU(linear)(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x, int64_t t)
 {
@@ -218,23 +284,11 @@ CPU(linear)(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *
 		few(d, &j);
 		return;
 	}
+	j.own = can_own(&j);
 	while (next_batch(&j)) {
-		int n = j.n_slices, down = n_parts(t, TOKENS);
-
-		j.n_kinds = 2 * n;
-		for (int i = 0; i < n; i++) {
-			const struct slice *s = &j.slices[i];
-
-			j.parts[i] = n_parts(s->rows, PANEL);
-			j.parts[n + i] = s->first && s->l->rank ? down : 0;
-		}
+		set_before(&j);
 		CPU(linear_run)(d, &j, before_y);
-		j.n_kinds = n;
-		for (int i = 0; i < n; i++) {
-			int64_t rows = j.slices[i].rows;
-
-			j.parts[i] = down * n_parts(rows, tile_width(&j, rows));
-		}
+		set_during(&j);
 		CPU(linear_run)(d, &j, during_y);
 	}
 }

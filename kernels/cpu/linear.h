@@ -2,11 +2,13 @@
  *
  * Projections of one input are worked on in batches of whole rows of their weights: a batch is decoded
  * into panels in the workspace by all threads, then tiles of the results are computed from them by all
- * threads.  The adapter's low-rank product is a few more rows of the panels, behind the weight's:
- * forward, of each panel of output columns, cols + rank rows; backward, of each panel of input columns,
- * for each slice its rows and, with the projection's last rows and without dropout, rank more.
+ * threads.  Or, where threads are few, each decodes OWN columns at a time into panels of its own and
+ * multiplies all tokens with them: no panel goes from one processor's cache to another's.
+ * The adapter's low-rank product is a few more rows of the panels, behind the weight's: forward, of each
+ * panel of output columns, cols + rank rows; backward, of each panel of input columns, for each slice its
+ * rows and, with the projection's last rows and without dropout, rank more.
  * (In slots, see product.h: all heights, and a slice's row of the panels.)
- * Batches, tiles and the order of sums depend on the shapes alone. */
+ * Batches and the order of sums depend on the shapes alone, so that bits do not depend on the way. */
 #ifndef QZ_CPU_LINEAR_H
 #define QZ_CPU_LINEAR_H
 
@@ -15,6 +17,7 @@
 enum {
 	TOKENS = PRODUCT_ROWS / STEP * STEP, /* of a tile of the result */
 	WIDTH = 192,                         /* its columns; a multiple of every PANEL */
+	OWN = PAIR == 1 ? WIDTH / 2 : 0,     /* columns that a thread packs for itself; 0: never */
 	FEW = 8,                             /* tokens that are multiplied without gemm */
 	GROUP = 1 << 20,    /* elements of a batch's panels, if they hold one of the widest */
 	SPAN = 256 * WIDTH, /* scratch of a thread, reals */
@@ -40,6 +43,7 @@ struct job {
 	int64_t t, cols;
 	bool backward;
 	bool add; /* dx holds something */
+	bool own; /* panels are each thread's */
 
 	int next_l; /* behind the batch */
 	int64_t next_row;
@@ -51,6 +55,7 @@ struct job {
 	int parts[3 * SLICES + 1]; /* of each kind, see run_parts() */
 	int n_kinds;
 
+	int threads;
 	int64_t room; /* reals in panels */
 	real *panels, *p, *scratch;
 };
@@ -66,10 +71,16 @@ int CPU(linear_kind)(const struct job *j, int *part);
 
 /* linear_pack.c */
 
-/* Panel `index` of a slice, forward; rows of index .. of one, backward, and the adapter's. */
-void CPU(pack_forward)(const struct job *j, const struct slice *s, int index);
-void CPU(pack_backward)(const struct job *j, const struct slice *s, int index);
-void CPU(pack_adapter)(const struct job *j, const struct slice *s);
+/* Panels of columns from .. to of dx, height slots each: a slice's begin at slot `at`. */
+struct place {
+	real *panels;
+	int64_t height, at, from, to;
+};
+
+/* Panel `index` of a slice to y, forward; rows of index .. of one, backward, and the adapter's. */
+void CPU(pack_forward)(const struct job *j, const struct slice *s, int index, real *y);
+void CPU(pack_backward)(const struct slice *s, int index, const struct place *to);
+void CPU(pack_adapter)(const struct job *j, const struct slice *s, const struct place *to);
 enum { ROWS_PACKED = 16 }; /* of a part of pack_backward */
 
 /* linear_few.c: y of one projection of at most FEW tokens, s being there. */
@@ -79,6 +90,19 @@ static inline real *
 scratch(const struct job *j, int thread)
 {
 	return j->scratch + (size_t)thread * (ws_bytes(SPAN) / sizeof(real));
+}
+
+/* Are there enough of n blocks of columns for every thread to have its own panels of so many slots? */
+static inline bool
+own(const struct job *j, int64_t n, int64_t height)
+{
+	return OWN && n >= 3 * j->threads && j->threads * OWN * height <= j->room;
+}
+
+static inline real *
+own_panels(const struct job *j, int thread)
+{
+	return j->panels + j->room / j->threads / PANEL * PANEL * thread;
 }
 
 _Static_assert((int)SPAN >= (int)PRODUCT_SCRATCH && SPAN >= TOKENS * WIDTH, "scratch holds a tile");

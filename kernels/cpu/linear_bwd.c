@@ -14,21 +14,22 @@ p_part(const struct job *j, const struct slice *s, int tile)
 	    false, s->p + t0 * l->rank, l->rank);
 }
 
-/* dx (+)= dy W over a slice's rows, and the adapter's share. */
+/* dx (+)= dy W over a slice's rows, and the adapter's share: tokens from t0 on, the columns in panels. */
 static void
-dx_slice(const struct job *j, const struct slice *s, bool add, int64_t t0, int64_t n, int64_t c0,
-    int64_t len, real *tile)
+dx_tile(const struct job *j, const struct slice *s, bool add, int64_t t0, const struct place *in,
+    real *tile)
 {
 	const struct qz_linear *l = s->l;
-	const real *panels = j->panels + c0 * j->height + s->at * PANEL, *p = s->p + t0 * l->rank;
+	const real *panels = in->panels + in->at * PANEL, *p = s->p + t0 * l->rank;
+	int64_t n = min64(TOKENS, j->t - t0), c0 = in->from, len = in->to - c0;
 	real *dx = j->dx + t0 * j->cols + c0;
 
 	CPU(product)
 	(n, len, s->rows, (const real *)l->dy + t0 * l->w.rows + s->row0, l->w.rows, panels,
-	    j->height, add, dx, j->cols, tile);
+	    in->height, add, dx, j->cols, tile);
 	if (s->tail) {
 		CPU(product)
-		(n, len, s->tail, p, l->rank, panels + slots(s->rows) * PANEL, j->height, true, dx,
+		(n, len, s->tail, p, l->rank, panels + slots(s->rows) * PANEL, in->height, true, dx,
 		    j->cols, tile);
 	} else if (l->rank && s->last) {
 		CPU(gemm)
@@ -43,11 +44,34 @@ dx_part(const struct job *j, int part, int thread)
 {
 	int64_t width = tile_width(j, j->cols);
 	int down = n_parts(j->t, TOKENS);
-	int64_t t0 = (int64_t)(part % down) * TOKENS, n = min64(TOKENS, j->t - t0);
-	int64_t c0 = part / down * width, len = min64(width, j->cols - c0);
+	int64_t c0 = part / down * width;
 
-	for (int i = 0; i < j->n_slices; i++)
-		dx_slice(j, &j->slices[i], j->add || i > 0, t0, n, c0, len, scratch(j, thread));
+	for (int i = 0; i < j->n_slices; i++) {
+		struct place in = { j->panels + c0 * j->height, j->height, j->slices[i].at, c0,
+			min64(c0 + width, j->cols) };
+
+		dx_tile(j, &j->slices[i], j->add || i > 0, (int64_t)(part % down) * TOKENS, &in,
+		    scratch(j, thread));
+	}
+}
+
+/* OWN columns of all tokens, slice by slice. */
+static void
+dx_own(const struct job *j, int part, int thread)
+{
+	int64_t c0 = (int64_t)part * OWN;
+
+	for (int i = 0; i < j->n_slices; i++) {
+		const struct slice *s = &j->slices[i];
+		struct place own = { own_panels(j, thread), slots(s->rows) + slots(s->tail), 0, c0,
+			min64(c0 + OWN, j->cols) };
+
+		for (int r = 0; r < n_parts(s->rows, ROWS_PACKED); r++)
+			CPU(pack_backward)(s, r, &own);
+		CPU(pack_adapter)(j, s, &own);
+		for (int64_t t = 0; t < j->t; t += TOKENS)
+			dx_tile(j, s, j->add || i > 0, t, &own, scratch(j, thread));
+	}
 }
 
 /* da += scale p^T drop(x), a range of columns. */
@@ -93,14 +117,15 @@ before_dx(void *arg, int part, int thread)
 	const struct job *j = arg;
 	int kind = CPU(linear_kind)(j, &part);
 	const struct slice *s = &j->slices[kind % j->n_slices];
+	struct place to = { j->panels, j->height, s->at, 0, j->cols };
 
 	(void)thread;
 	if (kind < j->n_slices)
-		CPU(pack_backward)(j, s, part);
+		CPU(pack_backward)(s, part, &to);
 	else if (kind < 2 * j->n_slices)
 		p_part(j, s, part);
 	else
-		CPU(pack_adapter)(j, s);
+		CPU(pack_adapter)(j, s, &to);
 }
 
 /* Kinds: tiles of dx, then columns of each slice's da, rows of its db. */
@@ -111,7 +136,7 @@ during_dx(void *arg, int part, int thread)
 	int kind = CPU(linear_kind)(j, &part), n = j->n_slices;
 
 	if (kind == 0)
-		dx_part(j, part, thread);
+		(j->own ? dx_own : dx_part)(j, part, thread);
 	else if (kind <= n)
 		da_part(j, &j->slices[kind - 1], part, thread);
 	else
@@ -146,6 +171,16 @@ next_batch(struct job *j)
 	return j->n_slices > 0;
 }
 
+/* A block that is wider than OWN columns would be decoded for each of them. */
+static bool
+can_own(const struct job *j)
+{
+	for (int i = 0; OWN && i < j->n_slices; i++)
+		if (qz_dtype(j->slices[i].l->w.type)->block > OWN)
+			return false;
+	return own(j, n_parts(j->cols, max64(OWN, 1)), j->height);
+}
+
 static void
 set_before(struct job *j)
 {
@@ -155,9 +190,9 @@ set_before(struct job *j)
 	for (int i = 0; i < n; i++) {
 		const struct slice *s = &j->slices[i];
 
-		j->parts[i] = j->dx ? n_parts(s->rows, ROWS_PACKED) : 0;
+		j->parts[i] = j->dx && !j->own ? n_parts(s->rows, ROWS_PACKED) : 0;
 		j->parts[n + i] = s->first && s->l->rank ? n_parts(j->t, TOKENS) : 0;
-		j->parts[2 * n + i] = j->dx && s->tail;
+		j->parts[2 * n + i] = j->dx && !j->own && s->tail;
 	}
 }
 
@@ -167,9 +202,12 @@ set_during(struct job *j)
 	int n = j->n_slices;
 
 	j->n_kinds = 1 + 2 * n;
-	j->parts[0] = n_parts(j->t, TOKENS) * n_parts(j->cols, tile_width(j, j->cols));
 	if (!j->dx)
 		j->parts[0] = 0;
+	else if (j->own)
+		j->parts[0] = n_parts(j->cols, OWN);
+	else
+		j->parts[0] = n_parts(j->t, TOKENS) * n_parts(j->cols, tile_width(j, j->cols));
 	for (int i = 0; i < n; i++) {
 		const struct slice *s = &j->slices[i];
 		bool done = s->last && s->l->rank;
@@ -190,6 +228,7 @@ CPU(linear_bwd)(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_a
 	if (t < 1 || !CPU(linear_prepare)(d, &j, "linear_bwd"))
 		return;
 	while (next_batch(&j)) {
+		j.own = can_own(&j);
 		set_before(&j);
 		CPU(linear_run)(d, &j, before_dx);
 		set_during(&j);

@@ -28,11 +28,11 @@ scale_rows(real *y, const real *x, int64_t ldx, int64_t n, int64_t len, real sca
 }
 
 void
-CPU(pack_forward)(const struct job *j, const struct slice *s, int index)
+CPU(pack_forward)(const struct job *j, const struct slice *s, int index, real *y)
 {
 	const struct qz_linear *l = s->l;
 	int64_t r0 = (int64_t)index * PANEL, n = min64(PANEL, s->rows - r0), row = s->row0 + r0, ld;
-	real *y = j->panels + s->at + r0 * s->height, rows[PANEL * PIECE];
+	real rows[PANEL * PIECE];
 
 	for (int64_t c = 0; c < j->cols; c += PIECE) {
 		int64_t len = min64(PIECE, j->cols - c);
@@ -52,30 +52,31 @@ CPU(pack_forward)(const struct job *j, const struct slice *s, int index)
 
 /* n rows of x, columns c .. c+len, into the panels from row `at` of slots on. */
 static void
-place(
-    const struct job *j, int64_t at, int64_t c, const real *x, int64_t ldx, int64_t n, int64_t len)
+place(const struct place *to, int64_t at, int64_t c, const real *x, int64_t ldx, int64_t n,
+    int64_t len)
 {
+	real *y = to->panels + (c - to->from) * to->height + (to->at + at) * PANEL;
+
 	for (int64_t i = 0; i < len; i += PANEL)
-		CPU(product_copy)
-	(j->panels + (c + i) * j->height + at * PANEL, x + i, ldx, min64(PANEL, len - i), n);
+		CPU(product_copy)(y + i * to->height, x + i, ldx, min64(PANEL, len - i), n);
 }
 
 void
-CPU(pack_backward)(const struct job *j, const struct slice *s, int index)
+CPU(pack_backward)(const struct slice *s, int index, const struct place *to)
 {
 	int64_t r0 = (int64_t)index * ROWS_PACKED, n = min64(ROWS_PACKED, s->rows - r0), ld;
 	real rows[ROWS_PACKED * PIECE];
 
-	for (int64_t c = 0; c < j->cols; c += PIECE) {
-		int64_t len = min64(PIECE, j->cols - c);
+	for (int64_t c = to->from; c < to->to; c += PIECE) {
+		int64_t len = min64(PIECE, to->to - c);
 		const real *x = rows_of(&s->l->w, s->row0 + r0, n, c, len, rows, &ld);
 
-		place(j, s->at + slots(r0), c, x, ld, n, len);
+		place(to, slots(r0), c, x, ld, n, len);
 	}
 }
 
 void
-CPU(pack_adapter)(const struct job *j, const struct slice *s)
+CPU(pack_adapter)(const struct job *j, const struct slice *s, const struct place *to)
 {
 	const real *a = s->l->a;
 	real rows[ROWS_PACKED * PIECE];
@@ -83,11 +84,11 @@ CPU(pack_adapter)(const struct job *j, const struct slice *s)
 	for (int64_t r = 0; r < s->tail; r += ROWS_PACKED) {
 		int64_t n = min64(ROWS_PACKED, s->tail - r);
 
-		for (int64_t c = 0; c < j->cols; c += PIECE) {
-			int64_t len = min64(PIECE, j->cols - c);
+		for (int64_t c = to->from; c < to->to; c += PIECE) {
+			int64_t len = min64(PIECE, to->to - c);
 
 			scale_rows(rows, a + r * j->cols + c, j->cols, n, len, s->l->scale);
-			place(j, s->at + slots(s->rows) + slots(r), c, rows, PIECE, n, len);
+			place(to, slots(s->rows) + slots(r), c, rows, PIECE, n, len);
 		}
 	}
 }

@@ -410,6 +410,12 @@ main(void)
 		{ "linear", linear, { 61, 704, 96, 6, QZ_NF4, TRIO | BIAS }, 2e-6, 4e-3 },
 		{ "linear", linear, { 2, 50000, 3, 1, QZ_BF16, 0 }, 2e-6,
 		    4e-3 }, /* a row in pieces */
+		/* columns enough for each of two threads to have its own */
+		{ "linear", linear, { 140, 500, 530, 16, QZ_NF4, PAIR | DROPOUT | BIAS }, 2e-6,
+		    4e-3 },
+		{ "linear", linear, { 130, 544, 200, 8, QZ_Q8_0, TRIO | PLUS }, 2e-6, 4e-3 },
+		{ "linear", linear, { 20, 512, 2400, 6, QZ_Q4_K, PAIR }, 2e-6, 4e-3 },
+		{ "linear", linear, { 20, 490, 2400, 6, QZ_F16, PAIR }, 2e-6, 4e-3 },
 		{ "head", head, { 1, 64, 255, 0, QZ_BF16, 0 }, 2e-6, 4e-3 },
 		{ "head", head, { 65, 63, 257, 0, QZ_F32, 0 }, 2e-6, 4e-3 },
 		{ "head", head, { 300, 64, 300, 0, QZ_NF4, 0 }, 2e-6, 4e-3 },
