@@ -3,6 +3,17 @@
 
 enum { PIECE = PRODUCT_PIECE }; /* columns: a block of every type */
 
+/* Asks for n numbers from i on, for when they are wanted. */
+static void
+fetch(const struct qz_mat *w, int64_t i, int64_t n)
+{
+	const struct qz_dtype_info *t = qz_dtype(w->type);
+	int64_t from = i / t->block * t->bytes, to = (i + n) / t->block * t->bytes;
+
+	for (; from < to; from += 64)
+		__builtin_prefetch((const char *)w->data + from, 0, 2);
+}
+
 /* Columns c .. c+len of n rows from `row` on, *ld apart: where they stand, or decoded to `to`. */
 static const real *
 rows_of(
@@ -13,8 +24,11 @@ rows_of(
 		*ld = w->cols;
 		return (const real *)w->data + row * w->cols + c;
 	}
-	for (int64_t i = 0; i < n; i++)
+	for (int64_t i = 0; i < n; i++) {
+		if (row + n + i < w->rows)
+			fetch(w, (row + n + i) * w->cols + c, len);
 		CPU(decode_real)(to + i * PIECE, w, (row + i) * w->cols + c, len);
+	}
 	return to;
 }
 
