@@ -65,7 +65,9 @@ CPU(panel_turn)(real *y, const real *x, int64_t ldx, int64_t n, int64_t k)
 void
 CPU(panel_copy)(real *y, const real *x, int64_t ldx, int64_t n, int64_t k)
 {
-	for (int64_t p = 0; p < k; p++)
+	for (int64_t p = 0; n == PANEL && p < k; p++)
+		memcpy(y + p * PANEL, x + p * ldx, PANEL * sizeof *y);
+	for (int64_t p = 0; n < PANEL && p < k; p++)
 		memcpy(y + p * PANEL, x + p * ldx, (size_t)n * sizeof *y);
 	clear_behind(y, n, k);
 }
