@@ -7,7 +7,7 @@
 #include "libcore/base/memory.h"
 #include "libcore/base/num.h"
 
-enum { CHUNK_MIN = 1024, CHUNKS = 10, HOST_PARTS = 4 };
+enum { CHUNK_MIN = 1024, CHUNKS = 10, HOST_PARTS = 4, MORE_LOGITS = 4 };
 /* Host memory that no plan takes: the tool's own, a window of the base, what the driver pins. */
 static const uint64_t HOST_LEFT = 256 << 20;
 
@@ -153,6 +153,24 @@ fill_cache(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz_pla
 	return 0;
 }
 
+/* What is left holds more rows of logits: the head is decoded for each lot of them, forward and backward. */
+static int
+more_logits(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz_plan_ask *ask,
+    struct qz_err *e)
+{
+	struct qz_net_shape more = *shape;
+	struct qz_plan p;
+
+	more.logits_bytes *= MORE_LOGITS;
+	if (count(&p, &more, ask, e) < 0)
+		return -1;
+	if (p.total > ask->budget)
+		return 0;
+	*plan = p;
+	*shape = more;
+	return 0;
+}
+
 /* Compares ways by time where it is known; else the first that fits stays. */
 struct search {
 	const struct qz_plan_ask *ask;
@@ -260,6 +278,8 @@ qz_plan_choose(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz
 	shape->policy = s.found ? s.policy : s.any ? s.least_policy : s.far_policy;
 	if (more_host)
 		*more_host = !s.found && s.far_fits ? s.far.host : 0;
+	if (s.found && !ask->rates && more_logits(plan, shape, ask, e) < 0)
+		return -1;
 	return s.found;
 }
 

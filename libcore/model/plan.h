@@ -2,7 +2,7 @@
  *
  * Ways differ in what the backward pass finds in memory and where it lies (struct qz_policy).  On a device
  * whose rates are known the one that is predicted to take least time is chosen; without rates the one
- * that computes least again. */
+ * that computes least again, and with what is left over the one that decodes the head least often. */
 #ifndef QZ_PLAN_H
 #define QZ_PLAN_H
 
@@ -27,7 +27,7 @@ struct qz_plan_ask {
 int qz_plan_ask_device(struct qz_plan_ask *ask, struct qz_rates *rates,
     const struct qz_net_shape *shape, uint64_t memory, uint64_t loaded, struct qz_err *e);
 
-/* Sets shape->policy, and plan to what it takes.  1: it fits; 0: none does, and plan is the smallest that host memory
+/* Sets shape->policy, and plan to what it takes; without rates, when there is memory left, shape->logits_bytes too.  1: it fits; 0: none does, and plan is the smallest that host memory
  * suffices for, or where there is not enough for any, the one that takes least of it; -1: failure.  more_host, or NULL:
  * where none fits for want of host memory, the least that would do, else 0. */
 int qz_plan_choose(struct qz_plan *plan, struct qz_net_shape *shape, const struct qz_plan_ask *ask,

@@ -64,6 +64,38 @@ check_budgets(void)
 	ok(fits == 1, "the least does");
 }
 
+/* The rows of logits that a plan has memory for, and whether it is within the budget. */
+static uint64_t
+logits(uint64_t budget, bool *within)
+{
+	struct qz_net_shape shape = shape_of(256);
+	struct qz_plan p;
+	struct qz_err e;
+	struct qz_plan_ask ask = {
+		.dev = dev, .config = &config, .lora = &lora, .weights = 1000, .budget = budget
+	};
+
+	shape.logits_bytes = 20 * (uint64_t)config.vocab * sizeof(float);
+	*within = qz_plan_choose(&p, &shape, &ask, NULL, &e) == 1 && p.total <= budget &&
+		  !shape.policy.no_mlp;
+	return p.bytes[QZ_USE_LOGITS] / ((uint64_t)config.vocab * sizeof(float));
+}
+
+static void
+check_logits(void)
+{
+	struct qz_policy policy;
+	bool many, few;
+	int fits;
+	uint64_t all = choose(UINT64_MAX, &policy, &fits).total, rows = logits(UINT64_MAX, &many);
+	uint64_t less = logits(all - 200 * (uint64_t)config.vocab * sizeof(float), &few);
+
+	ok(many && rows >= 80 && rows < 256, "memory that is left holds more logits: %llu rows",
+	    (unsigned long long)rows);
+	ok(few && less >= 20 && less < 40, "but not instead of what is kept: %llu rows",
+	    (unsigned long long)less);
+}
+
 /* The CPU with a workspace that parts of the heads take, as on a GPU. */
 static size_t
 workspace(struct qz_dev *d, const struct qz_need *need)
@@ -305,6 +337,7 @@ main(void)
 	if (!dev || qz_lora_uniform(&lora, &config, 4, 8, 0, QZ_PROJ_ALL, &e) < 0)
 		return ok(0, "%s", e.msg), done();
 	check_budgets();
+	check_logits();
 	check_parts();
 	check_ways();
 	check_host();

@@ -43,6 +43,7 @@ set_length(struct bench *b, int64_t length)
 	b->length = length;
 	b->shape.room = (struct qz_extent){ rows * length, rows, rows * (length - 1), length };
 	b->shape.losses = rows * (length - 1);
+	b->shape.logits_bytes = QZ_LOGITS_BYTES;
 }
 
 static int
@@ -132,8 +133,7 @@ set_options(struct bench *b, struct qz_err *e)
 		.weight_decay = 0.01,
 		.clip = 1,
 		.seed = (uint64_t)o->seed };
-	b->shape = (struct qz_net_shape){ .logits_bytes = QZ_LOGITS_BYTES,
-		.train = true,
+	b->shape = (struct qz_net_shape){ .train = true,
 		.any_order = o->any_order,
 		.optim = (enum qz_optim)qz_optim_by_name(o->optim),
 		.states_host = o->optim_offload };
