@@ -1,9 +1,11 @@
-/* few: a block takes 32 rows of a weight, its warps share out the columns, 256 at a time, and add up in order.
+/* few: a block takes a group of rows of a weight after another; its warps share out the columns, 256 at a time, and add up
+ * in order.  While a warp computes, the codes that it takes next are on their way, those of the next group too.  Groups are
+ * of R times 16 rows: 16 for up to 16 tokens, so that there are many warps, 32 for more, so that x is read less often.
  *
  * A byte of codes becomes a pair of activations by one lookup in a table that has a copy in each bank.  The
  * table holds the map alone: the block constant multiplies what 64 columns of a row give.  A product runs over
  * columns, whose order is free: of 64 columns lane 4 g + t has 16 t .. 16 t + 16, eight bytes of codes of the
- * rows g, g + 8, g + 16 and g + 24 and 32 bytes of x of the tokens g, g + 8, ... */
+ * rows g, g + 8, ... and 32 bytes of x of the tokens g, g + 8, ... */
 #include <cstring>
 
 #include "kernels/cuda/few.cuh"
@@ -11,7 +13,7 @@
 
 ACT_BEGIN
 
-enum { ROWS = 32, BLOCK = 64, BLOCKS = 4, TILE = 8 /* tokens */ };
+enum { ROWS = 16, BLOCK = 64, BLOCKS = 4, TILE = 8 /* tokens */, WARPS = 8 };
 
 /* One projection. */
 struct part {
@@ -23,21 +25,20 @@ struct part {
 	const uint16_t *plus, *s, *b;
 	uint16_t *y;
 	int64_t rows, lds;
-	int rank, begin; /* the first of its blocks of threads */
+	int rank, begin; /* the first of its groups of rows */
 };
 
 struct job {
 	struct part l[FEW_GROUP];
 	const uint16_t *x;
 	int64_t cols;
-	int n, t;
+	int n, t, groups, blocks; /* of rows, of all; of 64 columns */
 };
 
+template <int R>
 struct shared {
-	union {
-		uint32_t table[256][32];
-		float sum[16][ROWS][TILE + 1]; /* of the warps, when the table has done its work */
-	};
+	uint32_t table[256][32];
+	float sum[WARPS][R * ROWS][TILE + 1];
 	float nested[256];
 };
 
@@ -51,64 +52,107 @@ load_codes(const uint8_t *p)
 	return v;
 }
 
-/* What a lane reads of a chunk of columns: codes of four rows in each block; and the constants of block t of the
+/* What a lane reads of a chunk of columns: codes of 2 R rows in each block; and what makes the constants of block t of the
  * chunk for these rows, which it hands to its neighbours. */
+template <int R>
 struct chunk {
-	uint2 codes[BLOCKS][4];
-	float constant[4];
+	uint2 codes[BLOCKS][2 * R];
+	float scale[2 * R]; /* the constant, or of the nested block */
+	uint8_t code[2 * R];
 };
 
-/* Where a lane reads: rows g + 8 i, or the last one there is. */
+/* A warp's chunk, and where a lane reads it: rows g + 8 i of the group, or the last one there is. */
+template <int R>
 struct place {
-	const uint8_t *codes[4]; /* of the chunk's first block */
-	uint32_t first[4];       /* 64 columns of the weight before the row */
-	int blocks;              /* of a row */
+	int group, which, block;
+	const uint8_t *codes[2 * R]; /* of the chunk's first block */
+	uint32_t first[2 * R];       /* 64 columns of the weight before the row */
 };
 
-static __device__ inline struct place
-place_of(const struct part &l, int64_t row0, int64_t cols, int block)
+template <int R>
+static __device__ inline void
+find_rows(struct place<R> &p, const struct job &g)
 {
 	int lane = threadIdx.x % 32;
-	struct place p;
 
-	p.blocks = static_cast<int>(cols / BLOCK);
+	while (p.which + 1 < g.n && p.group >= g.l[p.which + 1].begin)
+		p.which++;
+	const struct part &l = g.l[p.which];
 #pragma unroll
-	for (int i = 0; i < 4; i++) {
-		int64_t row = row0 + lane / 4 + 8 * i < l.rows ? row0 + lane / 4 + 8 * i : l.rows - 1;
+	for (int i = 0; i < 2 * R; i++) {
+		int64_t row = static_cast<int64_t>(p.group - l.begin) * R * ROWS + lane / 4 + 8 * i;
 
-		p.first[i] = static_cast<uint32_t>(row * p.blocks);
-		p.codes[i] = l.codes + (row * p.blocks + block) * (BLOCK / 2) + lane % 4 * 8;
+		row = row < l.rows ? row : l.rows - 1;
+		p.first[i] = static_cast<uint32_t>(row * g.blocks);
+		p.codes[i] = l.codes + (row * g.blocks + p.block) * (BLOCK / 2) + lane % 4 * 8;
 	}
-	return p;
+}
+
+static __device__ inline int
+first_block(void)
+{
+	return static_cast<int>(threadIdx.x) / 32 * BLOCKS;
+}
+
+/* The warp's next chunk of the row, or its first of the block's next group. */
+template <int R>
+static __device__ inline void
+go_on(struct place<R> &p, const struct job &g)
+{
+	int step = static_cast<int>(blockDim.x) / 32 * BLOCKS;
+
+	p.block += step;
+	if (p.block < g.blocks) {
+#pragma unroll
+		for (int i = 0; i < 2 * R; i++)
+			p.codes[i] += step * (BLOCK / 2);
+		return;
+	}
+	p.group += static_cast<int>(gridDim.x);
+	p.block = first_block();
+	if (p.group < g.groups)
+		find_rows(p, g);
 }
 
 /* Block j of the chunk, when it is one of the row's. */
+template <int R>
 static __device__ inline void
-read_block(uint2 codes[4], const struct place &p, int j, bool there)
+read_block(uint2 codes[2 * R], const struct place<R> &p, const struct job &g, int j)
 {
+	bool there = p.group < g.groups && p.block + j < g.blocks;
+
 #pragma unroll
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 2 * R; i++)
 		if (there)
 			codes[i] = load_codes(p.codes[i] + j * (BLOCK / 2));
 }
 
+template <int R>
 static __device__ inline void
-read_constants(float constant[4], const struct shared *m, const struct part &l, const struct place &p,
-    int block)
+read_constants(float scale[2 * R], uint8_t code[2 * R], const struct place<R> &p, const struct job &g)
 {
+	const struct part &l = g.l[p.which];
+	int block = p.block + static_cast<int>(threadIdx.x) % 4;
+
 #pragma unroll
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 2 * R; i++) {
 		uint32_t at = (p.first[i] + static_cast<uint32_t>(block)) >> l.block;
 
-		constant[i] = 0;
-		if (block >= p.blocks)
+		if (p.group >= g.groups || block >= g.blocks)
 			continue;
-		if (l.nested_block < 0)
-			constant[i] = static_cast<const float *>(l.absmax)[at];
-		else
-			constant[i] = fmaf(m->nested[static_cast<const uint8_t *>(l.absmax)[at]],
-			    l.nested[at >> l.nested_block], l.offset);
+		if (l.nested_block < 0) {
+			scale[i] = static_cast<const float *>(l.absmax)[at];
+		} else {
+			code[i] = static_cast<const uint8_t *>(l.absmax)[at];
+			scale[i] = l.nested[at >> l.nested_block];
+		}
 	}
+}
+
+static __device__ inline float
+constant_of(const float nested[256], const struct part &l, float scale, uint8_t code)
+{
+	return l.nested_block < 0 ? scale : fmaf(nested[code], scale, l.offset);
 }
 
 /* Byte i of a lane's codes as two numbers; at: the address of the lane's first entry in the table. */
@@ -122,11 +166,12 @@ pair_of(uint32_t at, uint2 codes, int i)
 	return r;
 }
 
+template <int R>
 static __device__ inline void
-decode(uint32_t a[2][4][4], uint32_t at, const uint2 codes[4])
+decode(uint32_t a[R][4][4], uint32_t at, const uint2 codes[2 * R])
 {
 #pragma unroll
-	for (int r = 0; r < 2; r++)
+	for (int r = 0; r < R; r++)
 #pragma unroll
 		for (int k = 0; k < 4; k++)
 #pragma unroll
@@ -134,38 +179,76 @@ decode(uint32_t a[2][4][4], uint32_t at, const uint2 codes[4])
 				a[r][k][i] = pair_of(at, codes[2 * r + i % 2], 2 * k + i / 2);
 }
 
-/* y += constants times a x of a block of columns; x at the lane's columns of token g. */
+/* A lane's columns of a block of x, of each eighth token. */
+template <int TILES>
+struct numbers {
+	uint4 low[TILES], high[TILES];
+};
+
+/* x at the lane's columns of token g. */
 template <int TILES>
 static __device__ inline void
-multiply(float y[2][TILES][4], const uint32_t a[2][4][4], const float constant[4], const uint16_t *x,
-    int64_t cols, int t)
+read_numbers(struct numbers<TILES> &x, const uint16_t *at, int64_t cols, int t)
 {
 	int token = threadIdx.x % 32 / 4;
 
 #pragma unroll
-	for (int n = 0; n < TILES; n++, token += TILE, x += TILE * cols) {
-		uint4 u = make_uint4(0, 0, 0, 0), v = u;
-		float c[2][4] = {};
-
+	for (int n = 0; n < TILES; n++, token += TILE, at += TILE * cols) {
+		x.low[n] = x.high[n] = make_uint4(0, 0, 0, 0);
 		if (token < t) {
-			u = reinterpret_cast<const uint4 *>(x)[0];
-			v = reinterpret_cast<const uint4 *>(x)[1];
-		}
-#pragma unroll
-		for (int r = 0; r < 2; r++) {
-			mma(c[r], a[r][0], u.x, u.y);
-			mma(c[r], a[r][1], u.z, u.w);
-			mma(c[r], a[r][2], v.x, v.y);
-			mma(c[r], a[r][3], v.z, v.w);
-#pragma unroll
-			for (int i = 0; i < 4; i++)
-				y[r][n][i] = fmaf(constant[2 * r + i / 2], c[r][i], y[r][n][i]);
+			x.low[n] = reinterpret_cast<const uint4 *>(at)[0];
+			x.high[n] = reinterpret_cast<const uint4 *>(at)[1];
 		}
 	}
 }
 
+/* y += constants times a x of a block of columns and eight tokens. */
 static __device__ inline void
-fill_tables(struct shared *m, const struct part &l)
+multiply(float y[4], const uint32_t a[4][4], const float constant[2], uint4 low, uint4 high)
+{
+	float c[4] = {};
+
+	mma(c, a[0], low.x, low.y);
+	mma(c, a[1], low.z, low.w);
+	mma(c, a[2], high.x, high.y);
+	mma(c, a[3], high.z, high.w);
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		y[i] = fmaf(constant[i / 2], c[i], y[i]);
+}
+
+/* The same of all tokens: of few x is read before the codes become numbers, of many, for which there are not the registers,
+ * tile by tile after that. */
+template <int TILES, int R>
+static __device__ inline void
+multiply_block(float y[R][TILES][4], uint32_t table, uint2 codes[2 * R], const struct place<R> &next, const struct job &g,
+    int j, bool there, const float constant[2 * R], const uint16_t *x)
+{
+	constexpr int EARLIER = TILES <= 2 ? TILES : 1;
+	struct numbers<EARLIER> v;
+	uint32_t a[R][4][4];
+
+	if (TILES == EARLIER)
+		read_numbers(v, x, g.cols, there ? g.t : 0);
+	decode<R>(a, table, codes);
+	read_block(codes, next, g, j);
+	if (!there)
+		return;
+#pragma unroll
+	for (int n = 0; n < TILES; n++) {
+		int at = TILES == EARLIER ? n : 0;
+
+		if (TILES != EARLIER)
+			read_numbers(v, x + n * TILE * g.cols, g.cols, g.t - n * TILE);
+#pragma unroll
+		for (int r = 0; r < R; r++)
+			multiply(y[r][n], a[r], constant + 2 * r, v.low[at], v.high[at]);
+	}
+}
+
+template <int R>
+static __device__ inline void
+fill_tables(struct shared<R> *m, const struct part &l)
 {
 	float value = l.map[threadIdx.x % 16];
 
@@ -179,19 +262,20 @@ fill_tables(struct shared *m, const struct part &l)
 }
 
 /* The sum over the warps, and what is added to it; i counts rows, then tokens. */
+template <int R>
 static __device__ inline void
-put(const struct shared *m, const struct part &l, int64_t row0, int i, int first, int t)
+put(const struct shared<R> *m, const struct part &l, int64_t row0, int i, int first, int t)
 {
-	int token = first + i / ROWS;
-	int64_t row = row0 + i % ROWS;
+	int token = first + i / (R * ROWS);
+	int64_t row = row0 + i % (R * ROWS);
 	float sum = 0, low = 0;
 
 	if (row >= l.rows || token >= t)
 		return;
-#pragma unroll 1
-	for (unsigned w = 0; w < blockDim.x / 32; w++)
-		sum += m->sum[w][i % ROWS][i / ROWS];
-#pragma unroll 1
+#pragma unroll
+	for (unsigned w = 0; w < WARPS; w++)
+		sum += w < blockDim.x / 32 ? m->sum[w][i % (R * ROWS)][i / (R * ROWS)] : 0;
+#pragma unroll 8
 	for (int k = 0; k < l.rank; k++)
 		low = fmaf(act_load(l.s[token * l.lds + k]), act_load(l.b[row * l.rank + k]), low);
 	sum = fmaf(l.scale, low, sum);
@@ -202,93 +286,102 @@ put(const struct shared *m, const struct part &l, int64_t row0, int i, int first
 	l.y[token * l.rows + row] = act_round(sum);
 }
 
-template <int TILES>
+/* What the warps have of a group of rows; y begins again. */
+template <int TILES, int R>
 static __device__ inline void
-add_up(const float y[2][TILES][4], struct shared *m, const struct part &l, int64_t row0, int t)
+add_up(float y[R][TILES][4], struct shared<R> *m, const struct part &l, int64_t row0, int t)
 {
 	int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
 
 #pragma unroll
 	for (int n = 0; n < TILES; n++) {
 		if (n * TILE >= t)
-			return;
+			break;
 		__syncthreads();
 #pragma unroll
-		for (int r = 0; r < 2; r++)
+		for (int r = 0; r < R; r++)
 #pragma unroll
-			for (int i = 0; i < 4; i++)
+			for (int i = 0; i < 4; i++) {
 				m->sum[warp][16 * r + lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2] = y[r][n][i];
+				y[r][n][i] = 0;
+			}
 		__syncthreads();
 #pragma unroll 1
-		for (int i = threadIdx.x; i < ROWS * TILE; i += blockDim.x)
+		for (int i = threadIdx.x; i < R * ROWS * TILE; i += blockDim.x)
 			put(m, l, row0, i, n * TILE, t);
 	}
 }
 
-template <int TILES, int WARPS>
-static __global__ void __launch_bounds__(32 * WARPS)
+template <int TILES, int R, int EACH>
+static __global__ void __launch_bounds__(32 * WARPS, EACH)
 few(const __grid_constant__ struct job g)
 {
-	__shared__ struct shared memory;
-	struct shared *m = &memory;
+	start_early();
+
+	__shared__ struct shared<R> memory;
+	struct shared<R> *m = &memory;
 	int lane = threadIdx.x % 32, which = 0;
-	int step = static_cast<int>(blockDim.x) / 32 * BLOCKS, block = static_cast<int>(threadIdx.x) / 32 * BLOCKS;
-	float y[2][TILES][4] = {};
-	struct chunk c = {};
-
-	while (which + 1 < g.n && static_cast<int>(blockIdx.x) >= g.l[which + 1].begin)
-		which++;
-	const struct part &l = g.l[which];
-	int64_t row0 = (static_cast<int64_t>(blockIdx.x) - l.begin) * ROWS;
-	struct place p = place_of(l, row0, g.cols, block);
+	float y[R][TILES][4] = {};
+	struct place<R> p = { static_cast<int>(blockIdx.x), 0, first_block(), {}, {} };
+	struct chunk<R> c = {};
 	uint32_t table = shared_address(&m->table[0][lane]);
-	const uint16_t *x = g.x + lane / 4 * g.cols + block * BLOCK + lane % 4 * 16;
 
+	find_rows(p, g);
 #pragma unroll
 	for (int j = 0; j < BLOCKS; j++)
-		read_block(c.codes[j], p, j, block + j < p.blocks);
-	fill_tables(m, l);
+		read_block(c.codes[j], p, g, j);
+	read_constants(c.scale, c.code, p, g);
+	which = p.which;
+	fill_tables(m, g.l[which]);
 	__syncthreads();
-	read_constants(c.constant, m, l, p, block + lane % 4);
-#pragma unroll 1
-	for (; block < p.blocks; block += step, x += step * BLOCK) {
-		float next[4];
+	while (p.group < g.groups) {
+		const struct part &l = g.l[which];
+		int group = p.group, block = p.block;
+		const uint16_t *x = g.x + lane / 4 * g.cols + block * BLOCK + lane % 4 * 16;
+		float constants[2 * R];
 
-		read_constants(next, m, l, p, block + step + lane % 4);
 #pragma unroll
-		for (int i = 0; i < 4; i++)
-			p.codes[i] += step * (BLOCK / 2);
+		for (int i = 0; i < 2 * R; i++)
+			constants[i] = constant_of(m->nested, l, c.scale[i], c.code[i]);
+		go_on(p, g);
+		read_constants(c.scale, c.code, p, g);
 #pragma unroll
 		for (int j = 0; j < BLOCKS; j++) {
-			float constant[4];
-			uint32_t a[2][4][4];
+			float constant[2 * R];
 
-			if (block + j >= p.blocks)
-				break;
-			decode(a, table, c.codes[j]);
-			read_block(c.codes[j], p, j, block + step + j < p.blocks);
 #pragma unroll
-			for (int i = 0; i < 4; i++)
-				constant[i] = __shfl_sync(0xffffffff, c.constant[i], (lane & ~3) + j);
-			multiply<TILES>(y, a, constant, x + j * BLOCK, g.cols, g.t);
+			for (int i = 0; i < 2 * R; i++)
+				constant[i] = __shfl_sync(0xffffffff, constants[i], (lane & ~3) + j);
+			multiply_block<TILES, R>(y, table, c.codes[j], p, g, j, block + j < g.blocks, constant, x + j * BLOCK);
 			if (TILES > 2) /* the next block's x waits, or there are not the registers */
 				__syncwarp();
 		}
-#pragma unroll
-		for (int i = 0; i < 4; i++)
-			c.constant[i] = next[i];
+		if (p.group == group)
+			continue;
+		add_up<TILES, R>(y, m, l, static_cast<int64_t>(group - l.begin) * R * ROWS, g.t);
+		if (p.which != which && p.group < g.groups) {
+			which = p.which;
+			fill_tables(m, g.l[which]);
+			__syncthreads();
+		}
 	}
-	add_up<TILES>(y, m, l, row0, g.t);
 }
 
-/* Warps of a block: no more rounds than WARPS would need, and no warp idle in the last one if it can be. */
-template <int TILES, int WARPS>
+/* Warps of a block: no more rounds than WARPS would need, and no warp idle in the last one if it can be.  EACH: blocks on a
+ * multiprocessor, at least. */
+template <int TILES, int R, int EACH>
 static void
-start(struct qz_dev *d, const struct job &g, int blocks)
+start(struct qz_dev *d, struct job *g)
 {
-	int64_t chunks = ceil_div(g.cols, BLOCK * BLOCKS), warps = ceil_div(chunks, ceil_div(chunks, WARPS));
+	int64_t chunks = ceil_div(g->blocks, BLOCKS), warps = ceil_div(chunks, ceil_div(chunks, WARPS));
+	int threads = static_cast<int>(32 * warps);
+	auto kernel = few<TILES, R, EACH>;
 
-	launch(d, few<TILES, WARPS>, dim3(static_cast<unsigned>(blocks)), static_cast<unsigned>(32 * warps), 0, g);
+	for (int i = 0; i < g->n; i++) {
+		g->l[i].begin = g->groups;
+		g->groups += static_cast<int>(ceil_div(g->l[i].rows, R * ROWS));
+	}
+	launch<EARLY>(d, kernel, qz_cuda_grid(d, kernel, threads, g->groups), static_cast<unsigned>(threads), 0, *g);
 }
 
 static int
@@ -310,7 +403,6 @@ qz_cuda_few_fits(struct qz_dev *d, const struct qz_linear *l, const qz_act *x, i
 void
 qz_cuda_few(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, int64_t t)
 {
-	int blocks = 0;
 	struct job g;
 
 	memset(&g, 0, sizeof g);
@@ -321,23 +413,22 @@ qz_cuda_few(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x,
 			w->map, l[i].bias, w->offset, l[i].scale, shift_of(w->block) - 6,
 			w->nested_block ? shift_of(w->nested_block) : -1, static_cast<const uint16_t *>(l[i].plus),
 			static_cast<const uint16_t *>(l[i].s), static_cast<const uint16_t *>(l[i].b),
-			static_cast<uint16_t *>(l[i].y), w->rows, l[i].lds ? l[i].lds : l[i].rank, l[i].rank,
-			blocks };
-		blocks += static_cast<int>(ceil_div(w->rows, ROWS));
+			static_cast<uint16_t *>(l[i].y), w->rows, l[i].lds ? l[i].lds : l[i].rank, l[i].rank, 0 };
 	}
 	g.n = n;
 	g.x = static_cast<const uint16_t *>(x);
 	g.cols = l->w.cols;
+	g.blocks = static_cast<int>(g.cols / BLOCK);
 	g.t = static_cast<int>(t);
 	qz_cuda_part(d, "x W from codes");
 	if (t <= TILE)
-		start<1, 16>(d, g, blocks);
+		start<1, 1, 3>(d, &g);
 	else if (t <= 2 * TILE)
-		start<2, 8>(d, g, blocks);
+		start<2, 1, 2>(d, &g);
 	else if (t <= 4 * TILE)
-		start<4, 8>(d, g, blocks);
+		start<4, 2, 1>(d, &g);
 	else
-		start<8, 8>(d, g, blocks);
+		start<8, 2, 1>(d, &g);
 }
 
 ACT_END
