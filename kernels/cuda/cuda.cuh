@@ -63,6 +63,7 @@ struct qz_cuda_dev {
 	cudaStream_t side[2];        /* copies beside the ops; made when first used */
 	cudaEvent_t main_done, side_done[2];
 	struct qz_cuda_sdpas *sdpas; /* NULL until cuDNN is asked for */
+	int clusters[4];             /* of gemm_90's kernels: how many are at work at once; 0: not asked yet, -1: none */
 	pthread_t ahead;             /* with is_ahead */
 	bool is_ahead;
 };

@@ -291,20 +291,24 @@ on16(const void *p)
 	return reinterpret_cast<uintptr_t>(p) % 16 == 0;
 }
 
-/* Clusters that are at work at once; 0: none can be. */
+/* Clusters that are at work at once; 0: none can be.  Asked once a device; from then on the kernel may take its memory. */
 template <bool ALONG, int NARROW>
 static int
 clusters(struct qz_dev *d)
 {
 	struct cudaLaunchConfig_st c = {};
-	int n = 0;
+	int *known = &cuda_dev(d)->clusters[ALONG * 2 + (NARROW > 1)], n = 0;
 
-	if (cudaFuncSetAttribute(multiply<ALONG, NARROW>, cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED) != cudaSuccess)
-		return 0;
+	if (*known)
+		return *known < 0 ? 0 : *known;
 	c.gridDim = dim3(static_cast<unsigned>(cuda_dev(d)->sms / BLOCKS * BLOCKS));
 	c.blockDim = dim3((WARPGROUPS + 1) * WARPGROUP);
 	c.dynamicSmemBytes = SHARED;
-	return cudaOccupancyMaxActiveClusters(&n, multiply<ALONG, NARROW>, &c) == cudaSuccess ? n : 0;
+	if (cudaFuncSetAttribute(multiply<ALONG, NARROW>, cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED) != cudaSuccess ||
+	    cudaOccupancyMaxActiveClusters(&n, multiply<ALONG, NARROW>, &c) != cudaSuccess)
+		n = 0;
+	*known = n > 0 ? n : -1;
+	return n;
 }
 
 /* Shapes of which the last round of tiles is nearly full: others are the library's, which cuts them smaller. */
@@ -348,7 +352,7 @@ start(struct qz_dev *d, const struct qz_cuda_gemm *g, bool any_shape)
 	    (!qz_cuda_map(&m.a2, g->a2, g->k2, 1, g->m, g->lda2, DEPTH, ROWS) ||
 	        !qz_cuda_map(&m.b2, g->b2, ALONG ? g->n : g->k2, 1, ALONG ? g->k2 : g->n, g->ldb2, PANEL, box)))
 		return false;
-	launch_large<EARLY>(d, multiply<ALONG, NARROW>, dim3(static_cast<unsigned>(BLOCKS * (tiles < at_once ? tiles : at_once))),
+	launch<EARLY>(d, multiply<ALONG, NARROW>, dim3(static_cast<unsigned>(BLOCKS * (tiles < at_once ? tiles : at_once))),
 	    (WARPGROUPS + 1) * WARPGROUP, SHARED, m, p);
 	return true;
 }
