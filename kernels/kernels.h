@@ -152,7 +152,7 @@ enum { QZ_PARTS_MAX = 8 };
 
 struct qz_upload;
 
-#define QZ_KERNELS_ABI 6
+#define QZ_KERNELS_ABI 7
 
 struct qz_backend {
 	uint32_t abi,

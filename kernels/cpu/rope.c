@@ -2,11 +2,11 @@
 #include "kernels/cpu/cpu.h"
 
 struct rope {
-	real *x;
+	real *q, *k;
 	const real *table;
 	const int32_t *positions;
 	int64_t t;
-	int heads, head_dim;
+	int heads, kv_heads, head_dim;
 	real sign; /* -1 rotates back */
 };
 
@@ -21,29 +21,43 @@ rotate(real *restrict lo, real *restrict hi, const real *restrict cs, int half, 
 	}
 }
 
+/* The heads of one token. */
+static void
+rotate_heads(const struct rope *r, real *x, int heads, const real *cs)
+{
+	int half = r->head_dim / 2;
+
+	for (int h = 0; h < heads; h++, x += r->head_dim)
+		rotate(x, x + half, cs, half, r->sign);
+}
+
+static int64_t
+width(const struct rope *r)
+{
+	return (int64_t)(r->heads + r->kv_heads) * r->head_dim;
+}
+
 static void
 rope_part(void *arg, int part, int thread)
 {
 	const struct rope *r = arg;
-	int64_t width = (int64_t)r->heads * r->head_dim, per = rows_a_part(width);
-	int64_t end = min64((part + 1) * per, r->t);
-	int half = r->head_dim / 2;
+	int64_t per = rows_a_part(width(r)), end = min64((part + 1) * per, r->t);
 
 	(void)thread;
 	for (int64_t t = part * per; t < end; t++) {
-		real *x = r->x + t * width;
+		const real *cs = r->table + (int64_t)r->positions[t] * r->head_dim;
 
-		for (int h = 0; h < r->heads; h++, x += r->head_dim)
-			rotate(x, x + half, r->table + (int64_t)r->positions[t] * r->head_dim, half,
-			    r->sign);
+		rotate_heads(r, r->q + t * r->heads * r->head_dim, r->heads, cs);
+		if (r->kv_heads)
+			rotate_heads(r, r->k + t * r->kv_heads * r->head_dim, r->kv_heads, cs);
 	}
 }
 
 void
-CPU(rope)(struct qz_dev *d, qz_act *x, const qz_par *table, const int32_t *positions, int64_t t,
-    int heads, int head_dim, bool inverse)
+CPU(rope)(struct qz_dev *d, qz_act *q, qz_act *k, const qz_par *table, const int32_t *positions,
+    int64_t t, int heads, int kv_heads, int head_dim, bool inverse)
 {
-	struct rope r = { x, table, positions, t, heads, head_dim, inverse ? -1 : 1 };
+	struct rope r = { q, k, table, positions, t, heads, kv_heads, head_dim, inverse ? -1 : 1 };
 
-	CPU(run)(d, n_parts(t, rows_a_part((int64_t)heads * head_dim)), rope_part, &r);
+	CPU(run)(d, n_parts(t, rows_a_part(width(&r))), rope_part, &r);
 }

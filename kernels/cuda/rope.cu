@@ -3,29 +3,31 @@
 
 ACT_BEGIN
 
-enum { THREADS = 256, HEADS = 4 /* of a token, that a thread turns by the same angles */ };
+enum { THREADS = 512, HEADS = 4 /* of a token, that a thread turns by the same angles */ };
 
 struct rope {
-	uint16_t *x;
+	uint16_t *x[2]; /* q, k */
 	const float *table;
 	const int32_t *positions;
 	int64_t tokens;
-	int heads, half, pieces, groups; /* pieces of eight pairs; groups of heads */
+	int heads[2], groups[2]; /* groups of heads */
+	int half, pieces;        /* pieces of eight pairs */
 	float sign;
 };
 
-/* Eight pairs from `first` on of the heads `head`, head + groups, ..., HEADS of them or fewer. */
+/* Eight pairs of q (`of` 0) or k, from x on, of the heads `head`, head + groups, ..., HEADS of them or fewer. */
 static __device__ inline void
-turn8(const struct rope &r, uint16_t *x, const float *angles, int head)
+turn8(const struct rope &r, int of, uint16_t *x, const float *angles, int head)
 {
 	float4 cs[4];
 	uint4 lo[HEADS], hi[HEADS];
 	float a[VECTOR], b[VECTOR];
+	int heads = r.heads[of], groups = r.groups[of];
 
 #pragma unroll
 	for (int k = 0; k < HEADS; k++) {
-		uint16_t *at = x + static_cast<int64_t>(head + k * r.groups) * 2 * r.half;
-		bool in = head + k * r.groups < r.heads;
+		uint16_t *at = x + static_cast<int64_t>(head + k * groups) * 2 * r.half;
+		bool in = head + k * groups < heads;
 
 		lo[k] = in ? *reinterpret_cast<uint4 *>(at) : make_uint4(0, 0, 0, 0);
 		hi[k] = in ? *reinterpret_cast<uint4 *>(at + r.half) : make_uint4(0, 0, 0, 0);
@@ -35,9 +37,9 @@ turn8(const struct rope &r, uint16_t *x, const float *angles, int head)
 		cs[i] = reinterpret_cast<const float4 *>(angles)[i];
 #pragma unroll
 	for (int k = 0; k < HEADS; k++) {
-		uint16_t *at = x + static_cast<int64_t>(head + k * r.groups) * 2 * r.half;
+		uint16_t *at = x + static_cast<int64_t>(head + k * groups) * 2 * r.half;
 
-		if (head + k * r.groups >= r.heads)
+		if (head + k * groups >= heads)
 			break;
 		unpack8(a, lo[k]);
 		unpack8(b, hi[k]);
@@ -56,39 +58,41 @@ turn8(const struct rope &r, uint16_t *x, const float *angles, int head)
 
 /* tokens_each tokens a block: rows of whole vectors on 16 bytes. */
 static __global__ void __launch_bounds__(THREADS)
-rotate(struct rope r, int tokens_each)
+rotate(const __grid_constant__ struct rope r, int tokens_each)
 {
 	start_early();
 
-	int items = r.pieces * r.groups;
+	int items = r.pieces * (r.groups[0] + r.groups[1]);
 
-	for (int i = threadIdx.x; i < items * tokens_each; i += THREADS) {
+	for (int i = threadIdx.x; i < items * tokens_each; i += static_cast<int>(blockDim.x)) {
 		int64_t t = static_cast<int64_t>(blockIdx.x) * tokens_each + i / items;
-		int item = i % items, first = item % r.pieces * VECTOR;
+		int item = i % items, first = item % r.pieces * VECTOR, group = item / r.pieces;
+		int of = group >= r.groups[0];
 
 		if (t >= r.tokens)
 			return;
-		turn8(r, r.x + t * r.heads * 2 * r.half + first,
-		    r.table + (static_cast<int64_t>(r.positions[t]) * r.half + first) * 2, item / r.pieces);
+		turn8(r, of, r.x[of] + t * r.heads[of] * 2 * r.half + first,
+		    r.table + (static_cast<int64_t>(r.positions[t]) * r.half + first) * 2,
+		    of ? group - r.groups[0] : group);
 	}
 }
 
-/* The same for any head_dim and any place: one pair a thread. */
-static __global__ void __launch_bounds__(THREADS)
-rotate_any(struct rope r)
+/* The same for any head_dim and any place: one pair of q or k a thread. */
+static __global__ void
+rotate_any(const __grid_constant__ struct rope r, int of)
 {
 	start_early();
 
-	int64_t i = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x, head = i / r.half;
-	int at = static_cast<int>(i % r.half);
+	int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x, head = i / r.half;
+	int at = static_cast<int>(i % r.half), heads = r.heads[of];
 	const float *angle;
 	uint16_t *lo;
 	float a, b, s;
 
-	if (head >= r.tokens * r.heads)
+	if (head >= r.tokens * heads)
 		return;
-	angle = r.table + (static_cast<int64_t>(r.positions[head / r.heads]) * r.half + at) * 2;
-	lo = r.x + head * 2 * r.half + at;
+	angle = r.table + (static_cast<int64_t>(r.positions[head / heads]) * r.half + at) * 2;
+	lo = r.x[of] + head * 2 * r.half + at;
 	a = act_load(lo[0]);
 	b = act_load(lo[r.half]);
 	s = angle[1] * r.sign;
@@ -97,31 +101,29 @@ rotate_any(struct rope r)
 }
 
 void
-qz_cuda_rope(struct qz_dev *d, qz_act *x, const qz_par *table, const int32_t *positions, int64_t t,
-    int heads, int head_dim, bool inverse)
+qz_cuda_rope(struct qz_dev *d, qz_act *q, qz_act *k, const qz_par *table, const int32_t *positions,
+    int64_t t, int heads, int kv_heads, int head_dim, bool inverse)
 {
 	struct rope r = {};
 	int items, each;
 
-	qz_cuda_op(d, "rope", t, heads, head_dim);
-	r.x = static_cast<uint16_t *>(x);
-	r.table = static_cast<const float *>(table);
-	r.positions = positions;
-	r.tokens = t;
-	r.heads = heads;
-	r.half = head_dim / 2;
-	r.pieces = r.half / VECTOR;
-	r.groups = (heads + HEADS - 1) / HEADS;
-	r.sign = inverse ? -1.0f : 1.0f;
-	items = r.pieces * r.groups;
+	qz_cuda_op(d, "rope", t, heads + kv_heads, head_dim);
+	r = { { static_cast<uint16_t *>(q), static_cast<uint16_t *>(k) },
+		static_cast<const float *>(table), positions, t, { heads, kv_heads },
+		{ (heads + HEADS - 1) / HEADS, (kv_heads + HEADS - 1) / HEADS }, head_dim / 2,
+		head_dim / 2 / VECTOR, inverse ? -1.0f : 1.0f };
 	if (t < 1 || heads < 1 || r.half < 1)
 		return;
-	if (r.half % VECTOR || !aligned(x, 16) || !aligned(table, 16)) {
-		launch_flat<EARLY>(d, rotate_any, t * heads * r.half, 1, r);
+	if (r.half % VECTOR || !aligned(q, 16) || !aligned(k, 16) || !aligned(table, 16)) {
+		launch_flat<EARLY>(d, rotate_any, t * heads * r.half, 1, r, 0);
+		if (kv_heads > 0)
+			launch_flat<EARLY>(d, rotate_any, t * kv_heads * r.half, 1, r, 1);
 		return;
 	}
+	items = r.pieces * (r.groups[0] + r.groups[1]);
 	each = items < THREADS ? THREADS / items : 1;
-	launch<EARLY>(d, rotate, dim3(static_cast<unsigned>(ceil_div(t, each))), THREADS, 0, r, each);
+	launch<EARLY>(d, rotate, dim3(static_cast<unsigned>(ceil_div(t, each))),
+	    static_cast<unsigned>(items < THREADS ? items * each : THREADS), 0, r, each);
 }
 
 ACT_END

@@ -98,8 +98,8 @@ attn(struct qz_net *n, int layer, bool below)
 	a.dk = n->dk;
 	a.dv = n->dv;
 	n->k->attention_bwd(n->dev, &a);
-	n->k->rope(n->dev, n->dq, n->rope, n->pos, n->t, (int)c->heads, (int)c->head_dim, true);
-	n->k->rope(n->dev, n->dk, n->rope, n->pos, n->t, (int)c->kv_heads, (int)c->head_dim, true);
+	n->k->rope(n->dev, n->dq, n->dk, n->rope, n->pos, n->t, (int)c->heads, (int)c->kv_heads,
+	    (int)c->head_dim, true);
 	if (w->q_norm)
 		heads_bwd(n, layer, &dqkv[0], &dqkv[1]);
 	n->k->rmsnorm(n->dev, n->xn, l->rstd1, l->x, w->attn_norm, n->t, c->hidden, c->norm_eps);

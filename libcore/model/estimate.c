@@ -186,14 +186,15 @@ e_rmsnorm_bwd(struct qz_dev *d, qz_act *dx, const qz_act *dy, const qz_act *x, c
 }
 
 static void
-e_rope(struct qz_dev *d, qz_act *x, const qz_par *table, const int32_t *positions, int64_t t,
-    int heads, int head_dim, bool inverse)
+e_rope(struct qz_dev *d, qz_act *q, qz_act *k, const qz_par *table, const int32_t *positions,
+    int64_t t, int heads, int kv_heads, int head_dim, bool inverse)
 {
-	(void)x;
+	(void)q;
+	(void)k;
 	(void)table;
 	(void)positions;
 	(void)inverse;
-	stream(d, 2 * (double)(t * heads * head_dim) * clock_of(d)->act);
+	stream(d, 2 * (double)(t * (heads + kv_heads) * head_dim) * clock_of(d)->act);
 }
 
 static void

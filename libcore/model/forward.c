@@ -135,8 +135,8 @@ qz_net_attn_part(struct qz_net *n, int layer)
 	linears(n, layer, QZ_PROJ_Q, 3, qkv, NULL, n->xn, n->t);
 	if (normed)
 		norm_heads(n, layer, l->q, k);
-	n->k->rope(n->dev, l->q, n->rope, n->pos, n->t, (int)c->heads, (int)c->head_dim, false);
-	n->k->rope(n->dev, k, n->rope, n->pos, n->t, (int)c->kv_heads, (int)c->head_dim, false);
+	n->k->rope(n->dev, l->q, k, n->rope, n->pos, n->t, (int)c->heads, (int)c->kv_heads,
+	    (int)c->head_dim, false);
 	a = qz_net_attn(n, l);
 	n->k->attention(n->dev, &a);
 	linears(n, layer, QZ_PROJ_O, 1, &l->x2, l->x, l->o, n->t);

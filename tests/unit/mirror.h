@@ -299,12 +299,12 @@ MIRROR(rmsnorm_bwd,
        w = in(w, (size_t)cols * 4); ON_GPU(rmsnorm_bwd, dx, dy, x, rstd, w, rows, cols, add);)
 
 MIRROR(rope,
-       (struct qz_dev * d, qz_act *x, const qz_par *table, const int32_t *positions, int64_t t,
-	   int heads, int head_dim, bool inverse),
-       x = out(x, act(t *heads *head_dim));
+       (struct qz_dev * d, qz_act *q, qz_act *k, const qz_par *table, const int32_t *positions,
+	   int64_t t, int heads, int kv_heads, int head_dim, bool inverse),
+       q = out(q, act(t *heads *head_dim)); k = out(k, act(t *kv_heads *head_dim));
        table = in(table, par(largest_row(positions, t) * head_dim));
        positions = in(positions, (size_t)t * 4);
-       ON_GPU(rope, x, table, positions, t, heads, head_dim, inverse);)
+       ON_GPU(rope, q, k, table, positions, t, heads, kv_heads, head_dim, inverse);)
 
 MIRROR(linear, (struct qz_dev * d, const struct qz_linear *l, int n_l, const qz_act *x, int64_t t),
        struct qz_linear m[4];

@@ -24,21 +24,24 @@ rmsnorm(struct qz_dev *d, const int *s, struct out *o)
 	emit(o, sum, size, n);
 }
 
-/* Tokens, heads, head_dim; the table is made like a model's. */
+/* Tokens, heads, head_dim, heads of k; the table is made like a model's. */
 static void
 rope(struct qz_dev *d, const int *s, struct out *o)
 {
 	size_t size = d->k->act_size;
-	int64_t n = (int64_t)s[0] * s[1] * s[2];
-	void *x = reals(d, o, 1, n, 1), *table = pars(d, o, 2, 32LL * s[2], 1);
+	int64_t n = (int64_t)s[0] * s[1] * s[2], n_k = (int64_t)s[0] * s[3] * s[2];
+	void *x = reals(d, o, 1, n, 1), *k = s[3] ? reals(d, o, 3, n_k, 1) : NULL,
+	     *table = pars(d, o, 2, 32LL * s[2], 1);
 	int32_t *at = keep(o, need((size_t)s[0] * sizeof *at));
 
 	for (int t = 0; t < s[0]; t++)
 		at[t] = t * 7 % 32;
-	d->k->rope(d, x, table, at, s[0], s[1], s[2], false);
-	emit(o, x, size, n);
-	d->k->rope(d, x, table, at, s[0], s[1], s[2], true);
-	emit(o, x, size, n);
+	for (int i = 0; i < 2; i++) {
+		d->k->rope(d, x, k, table, at, s[0], s[1], s[3], s[2], i > 0);
+		emit(o, x, size, n);
+		if (k)
+			emit(o, k, size, n_k);
+	}
 }
 
 static void
@@ -193,7 +196,7 @@ turn_loss(void *arg)
 	struct turn *r = arg;
 
 	memcpy(r->y, r->x, sizeof r->y);
-	r->d->k->rope(r->d, r->y, r->table, r->at, 3, 2, 4, false);
+	r->d->k->rope(r->d, r->y, NULL, r->table, r->at, 3, 2, 0, 4, false);
 	return weighted(r->c, r->y, 24);
 }
 
@@ -214,16 +217,16 @@ turn_gradient(void)
 		r.x[i] = normal(1, (uint64_t)i);
 		dx[i] = r.c[i] = normal(2, (uint64_t)i);
 	}
-	r.d->k->rope(r.d, dx, r.table, r.at, 3, 2, 4, true);
+	r.d->k->rope(r.d, dx, NULL, r.table, r.at, 3, 2, 0, 4, true);
 	far = gradient(turn_loss, &r, r.x, dx, 24);
 	ok(far < 1e-6, "rope inverse against differences: %.1e", far);
 	turn_loss(&r);
-	r.d->k->rope(r.d, r.y, r.table, r.at, 3, 2, 4, true);
+	r.d->k->rope(r.d, r.y, NULL, r.table, r.at, 3, 2, 0, 4, true);
 	for (int i = 0; i < 24; i++)
 		off = fmax(off, fabs(r.y[i] - r.x[i]));
 	ok(off < 1e-14, "rope inverse undoes rope");
 	memcpy(r.y, r.x, sizeof r.y);
-	r.d->k->rope(r.d, r.y, r.table, r.at, 3, 2, 4, false);
+	r.d->k->rope(r.d, r.y, NULL, r.table, r.at, 3, 2, 0, 4, false);
 	ok(fabs(r.y[12] - (r.x[12] * cos(5) - r.x[14] * sin(5))) < 1e-14,
 	    "rope pairs i with i + head_dim/2");
 	qz_device_close(r.d);
@@ -245,8 +248,8 @@ main(void)
 		{ "rmsnorm", rmsnorm, { 3, 8192 }, 0, 4e-3 },
 		{ "rmsnorm", rmsnorm, { 3, 16384 }, 0, 4e-3 },
 		{ "rmsnorm", rmsnorm, { 3, 20000 }, 0, 4e-3 },
-		{ "rope", rope, { 2047, 8, 128 }, 0, 4e-3 },
-		{ "rope", rope, { 3, 40, 256 }, 0, 4e-3 },
+		{ "rope", rope, { 2047, 32, 128, 8 }, 0, 4e-3 },
+		{ "rope", rope, { 3, 40, 256, 5 }, 0, 4e-3 },
 		{ "rope", rope, { 63, 1, 80 }, 0, 4e-3 },
 		{ "swiglu", swiglu, { (1 << 20) + 3, 3, 1 }, 0, 4e-3 },
 		{ "rows", rows, { 127, 4096 }, 0, 4e-3 },
@@ -261,9 +264,9 @@ main(void)
 		{ "rmsnorm", rmsnorm, { 5, 255, 100 }, 1e-6, 4e-3 },
 		{ "rmsnorm", rmsnorm, { 40, 2048 }, 1e-6, 4e-3 },
 		{ "rope", rope, { 1, 1, 2 }, 1e-6, 4e-3 },
-		{ "rope", rope, { 7, 3, 6 }, 1e-6, 4e-3 },
-		{ "rope", rope, { 65, 9, 64 }, 1e-6, 4e-3 },
-		{ "rope", rope, { 33, 2, 128 }, 1e-6, 4e-3 },
+		{ "rope", rope, { 7, 3, 6, 1 }, 1e-6, 4e-3 },
+		{ "rope", rope, { 65, 9, 64, 3 }, 1e-6, 4e-3 },
+		{ "rope", rope, { 33, 2, 128, 2 }, 1e-6, 4e-3 },
 		{ "swiglu", swiglu, { 1, 1 }, 1e-6, 4e-3 },
 		{ "swiglu", swiglu, { 63, 1, 1 }, 1e-6, 4e-3 },
 		{ "swiglu", swiglu, { 1025, 10 }, 1e-6, 4e-3 },

@@ -237,34 +237,18 @@ r_rmsnorm_bwd(struct stream *s, void **at)
 }
 
 static int
-rope_of(const struct stream *s, struct stream_part *p, int64_t heads)
-{
-	PARTS({ STREAM_VALUES, ACT, T * heads * s->c->head_dim, 0, 2 },
-	    { STREAM_ANGLES, PAR, T * s->c->head_dim, 0, 1 }, { STREAM_PLACES, QZ_I32, T, 0, 1 });
-}
-
-static int
 p_rope(const struct stream *s, struct stream_part *p)
 {
-	return rope_of(s, p, s->c->heads);
-}
-
-static int
-p_rope_k(const struct stream *s, struct stream_part *p)
-{
-	return rope_of(s, p, s->c->kv_heads);
+	PARTS({ STREAM_VALUES, ACT, T * s->c->heads * s->c->head_dim, 0, 2 },
+	    { STREAM_VALUES, ACT, T * s->c->kv_heads * s->c->head_dim, 0, 2 },
+	    { STREAM_ANGLES, PAR, T * s->c->head_dim, 0, 1 }, { STREAM_PLACES, QZ_I32, T, 0, 1 });
 }
 
 static void
 r_rope(struct stream *s, void **at)
 {
-	s->k->rope(s->d, at[0], at[1], at[2], T, (int)s->c->heads, (int)s->c->head_dim, false);
-}
-
-static void
-r_rope_k(struct stream *s, void **at)
-{
-	s->k->rope(s->d, at[0], at[1], at[2], T, (int)s->c->kv_heads, (int)s->c->head_dim, false);
+	s->k->rope(s->d, at[0], at[1], at[2], at[3], T, (int)s->c->heads, (int)s->c->kv_heads,
+	    (int)s->c->head_dim, false);
 }
 
 static int
@@ -549,8 +533,7 @@ const struct stream_op bench_stream_ops[] = {
 	{ "rmsnorm", "hidden", 0, p_rmsnorm, r_rmsnorm },
 	{ "rmsnorm", "each head", 0, p_rmsnorm_head, r_rmsnorm_head },
 	{ "rmsnorm_bwd", "hidden, added", 0, p_rmsnorm_bwd, r_rmsnorm_bwd },
-	{ "rope", "heads", 0, p_rope, r_rope },
-	{ "rope", "kv heads", 0, p_rope_k, r_rope_k },
+	{ "rope", "q and k", 0, p_rope, r_rope },
 	{ "swiglu", "16 elements: a start", 0, p_start, r_start },
 	{ "swiglu", "ffn", 0, p_swiglu, r_swiglu },
 	{ "swiglu_bwd", "ffn", 0, p_swiglu_bwd, r_swiglu_bwd },
