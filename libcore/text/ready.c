@@ -12,20 +12,6 @@
 
 enum { VERSION = 1, HEAD = 40, MERGE = 16, AHEAD = 16 };
 
-static struct qz_digest
-digest_of(const char *s, size_t n)
-{
-	struct qz_hash *h = qz_hash_new();
-	struct qz_digest d = { 0 };
-
-	if (h) {
-		qz_hash_add(h, s, n);
-		d = qz_hash_get128(h);
-	}
-	qz_hash_free(h);
-	return d;
-}
-
 /* An object whose members are written by put(), one by one. */
 static void
 put_object(struct qz_buf *b, const struct qz_json *object,
@@ -163,7 +149,7 @@ qz_ready_make(enum qz_text_file kind, const char *s, size_t n, struct qz_buf *ou
 		merges = list_merges(&t->bpe.merges, &n_merges);
 		ret = merges ? make_rest(kind, s, n, &rest, e) : qz_nomem(e, 1);
 		if (!ret) {
-			put_all(t, merges, n_merges, &rest, digest_of(s, n), out);
+			put_all(t, merges, n_merges, &rest, t->digest, out);
 			ret = qz_buf_ok(out, e) < 0 ? -1 : 1;
 		}
 	}
@@ -199,18 +185,15 @@ check_texts(const struct qz_ready *r, struct qz_err *e)
 }
 
 int
-qz_ready_read(struct qz_ready *r, const void *data, size_t n, const char *file, size_t n_file,
-    struct qz_err *e)
+qz_ready_read(struct qz_ready *r, const void *data, size_t n, struct qz_digest d, struct qz_err *e)
 {
 	const uint8_t *p = data;
-	struct qz_digest d;
 	uint64_t need;
 
 	if (n < HEAD)
 		return qz_fail(e, QZ_EDATA, "%zu bytes, %d at least", n, HEAD);
 	if (le32_get(p) != VERSION)
 		return 0;
-	d = digest_of(file, n_file);
 	if (le64_get(p + 24) != d.lo || le64_get(p + 32) != d.hi)
 		return 0;
 	*r = (struct qz_ready){

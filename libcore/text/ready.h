@@ -33,9 +33,9 @@ struct qz_ready {
 /* Appends that of a file, QZ_TEXT_JSON or QZ_TEXT_TEKKEN: 1; 0 where it has no merges or does not load. */
 int qz_ready_make(
     enum qz_text_file kind, const char *s, size_t n, struct qz_buf *out, struct qz_err *e);
-/* 1 and what is there, its sizes checked; 0: it is not of this file, or of a later version. */
-int qz_ready_read(struct qz_ready *r, const void *data, size_t n, const char *file, size_t n_file,
-    struct qz_err *e);
+/* 1 and what is there, its sizes checked; 0: it is not of the file of this digest, or of a later version. */
+int qz_ready_read(
+    struct qz_ready *r, const void *data, size_t n, struct qz_digest file, struct qz_err *e);
 /* Puts its pieces into v. */
 int qz_ready_vocab(struct qz_vocab *v, const struct qz_ready *r, struct qz_err *e);
 /* One of its merges. */

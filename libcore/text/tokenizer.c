@@ -226,21 +226,6 @@ const char *const qz_text_file_names[QZ_TEXT_FILES] = { "tokenizer.json", "token
 	"tokenizer.model", "tekken.json" };
 
 static int
-digest_files(struct qz_tokenizer *t, const struct qz_text_files *f, struct qz_err *e)
-{
-	struct qz_hash *h = qz_hash_new();
-
-	if (!h)
-		return qz_nomem(e, 0);
-	for (int i = 0; i < QZ_TEXT_FILES; i++)
-		if (f->file[i].s)
-			qz_hash_add(h, f->file[i].s, f->file[i].n);
-	t->digest = qz_hash_get128(h);
-	qz_hash_free(h);
-	return 0;
-}
-
-static int
 load_json(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_file i,
     int (*load)(struct qz_tokenizer *t, const struct qz_json *j, struct qz_err *e),
     struct qz_err *e)
@@ -259,17 +244,15 @@ load_json(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_fi
 	return ret ? qz_at(e, "%s", qz_text_file_names[i]) : 0;
 }
 
-/* 1: file i is loaded from its ready form; 0: that is another file's, or there is none. */
+/* 1: the file is loaded from its ready form; 0: that is another file's, or there is none. */
 static int
-load_ready(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_file i,
+load_ready(struct qz_tokenizer *t, const struct qz_text_files *f,
     int (*load)(struct qz_tokenizer *t, const struct qz_json *j, struct qz_err *e),
     struct qz_err *e)
 {
 	struct qz_ready r;
 	struct qz_json *rest = NULL;
-	int ret = !f->ready.s
-		      ? 0
-		      : qz_ready_read(&r, f->ready.s, f->ready.n, f->file[i].s, f->file[i].n, e);
+	int ret = !f->ready.s ? 0 : qz_ready_read(&r, f->ready.s, f->ready.n, t->digest, e);
 
 	if (ret > 0) {
 		rest = qz_json_parse(r.rest, r.n_rest, e);
@@ -286,7 +269,7 @@ load_file(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_fi
     int (*load)(struct qz_tokenizer *t, const struct qz_json *j, struct qz_err *e),
     struct qz_err *e)
 {
-	int ready = load_ready(t, f, i, load, e);
+	int ready = load_ready(t, f, load, e);
 
 	return ready ? (ready < 0 ? -1 : 0) : load_json(t, f, i, load, e);
 }
@@ -295,12 +278,18 @@ load_file(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_fi
 static int
 load_first(struct qz_tokenizer *t, const struct qz_text_files *f, struct qz_err *e)
 {
-	if (f->file[QZ_TEXT_JSON].s)
-		return load_file(t, f, QZ_TEXT_JSON, load_tokenizer_json, e);
-	if (f->file[QZ_TEXT_TEKKEN].s)
-		return load_file(t, f, QZ_TEXT_TEKKEN, qz_tokenizer_from_tekken, e);
-	if (!f->file[QZ_TEXT_SPM].s)
+	static const enum qz_text_file order[] = { QZ_TEXT_JSON, QZ_TEXT_TEKKEN, QZ_TEXT_SPM };
+	size_t i = 0;
+
+	while (i < sizeof order / sizeof *order && !f->file[order[i]].s)
+		i++;
+	if (i == sizeof order / sizeof *order)
 		return qz_fail(e, QZ_EDATA, "no tokenizer.json, tekken.json or tokenizer.model");
+	t->digest = qz_hash128(f->file[order[i]].s, f->file[order[i]].n);
+	if (order[i] == QZ_TEXT_JSON)
+		return load_file(t, f, QZ_TEXT_JSON, load_tokenizer_json, e);
+	if (order[i] == QZ_TEXT_TEKKEN)
+		return load_file(t, f, QZ_TEXT_TEKKEN, qz_tokenizer_from_tekken, e);
 	if (qz_tokenizer_from_spm(t, f->file[QZ_TEXT_SPM].s, f->file[QZ_TEXT_SPM].n, e) < 0)
 		return qz_at(e, "tokenizer.model");
 	return 0;
@@ -317,9 +306,7 @@ qz_tokenizer_load(const struct qz_text_files *f, struct qz_err *e)
 		return NULL;
 	}
 	t->bos = t->eos = t->pad = t->unk = -1;
-	ret = digest_files(t, f, e);
-	if (!ret)
-		ret = load_first(t, f, e);
+	ret = load_first(t, f, e);
 	if (!ret && f->file[QZ_TEXT_CONFIG].s)
 		ret = load_json(t, f, QZ_TEXT_CONFIG, load_config, e);
 	if (!ret)
@@ -549,6 +536,12 @@ qz_decode(const struct qz_tokenizer *t, const uint32_t *ids, size_t n, bool skip
 		ret = qz_decoder_run(&t->decoder, &parts, out, e);
 	qz_parts_clear(&parts);
 	return ret;
+}
+
+struct qz_digest
+qz_tokenizer_digest(const struct qz_tokenizer *t)
+{
+	return t->digest;
 }
 
 uint32_t
