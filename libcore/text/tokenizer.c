@@ -47,10 +47,12 @@ load_bpe(struct qz_tokenizer *t, const struct qz_json *model, struct qz_err *e)
 {
 	int bytes;
 
-	if ((t->ready ? qz_ready_vocab(&t->vocab, t->ready, e) : load_bpe_vocab(t, model, e)) < 0 ||
+	if ((t->ready ? qz_vocab_load(&t->vocab, &t->ready->vocab, e)
+		      : load_bpe_vocab(t, model, e)) < 0 ||
 	    qz_bpe_load(&t->bpe, &t->vocab, model, t->ready, e) < 0)
 		return -1;
-	bytes = qz_bpe_use_bytes(&t->bpe, qz_pretokenizer_ends_in_bytes(&t->pretokenizer), e);
+	bytes = qz_bpe_use_bytes(
+	    &t->bpe, qz_pretokenizer_ends_in_bytes(&t->pretokenizer), t->ready, e);
 	t->pretokenizer.bytes = bytes > 0;
 	return bytes < 0 ? -1 : 0;
 }

@@ -36,7 +36,7 @@ struct qz_text_files {
 	struct {
 		const char *s;
 		size_t n;
-	} ready; /* what qz_ready_make() made of tokenizer.json, or NULL */
+	} ready; /* what qz_ready_make() made of tokenizer.json, or NULL; aligned to 8, it outlives the tokenizer */
 };
 
 /* NULL with a message that names the part that is wrong or not supported. */

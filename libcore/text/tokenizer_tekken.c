@@ -119,6 +119,19 @@ put_tokens(
 	return ret;
 }
 
+/* The same from the ready form. */
+static int
+load_tokens(struct qz_tokenizer *t, uint32_t first, struct qz_err *e)
+{
+	const struct qz_vocab_image *v = &t->ready->vocab;
+
+	for (uint32_t id = 0; id < first && id < v->n_ids; id++)
+		if (v->lengths[id])
+			return qz_fail(
+			    e, QZ_EDATA, "id %lu is a special token's", (unsigned long)id);
+	return qz_vocab_load(&t->vocab, v, e);
+}
+
 static int
 load_ranks(struct qz_tokenizer *t, uint32_t first, struct qz_err *e)
 {
@@ -141,7 +154,7 @@ load_bpe(struct qz_tokenizer *t, uint32_t first, struct qz_err *e)
 	t->bpe.unk = QZ_ID_NONE;
 	if ((t->ready ? qz_bpe_load_ready(&t->bpe, &t->vocab, t->ready, e)
 		      : load_ranks(t, first, e)) < 0 ||
-	    qz_bpe_use_bytes(&t->bpe, true, e) < 0)
+	    qz_bpe_use_bytes(&t->bpe, true, t->ready, e) < 0)
 		return -1;
 	for (int b = 0; b < 256; b++)
 		if (t->bpe.byte_id[b] == QZ_ID_NONE)
@@ -204,12 +217,11 @@ qz_tokenizer_from_tekken(struct qz_tokenizer *t, const struct qz_json *j, struct
 	if (!t->classes || load_cutting(t, pattern, e) < 0)
 		return -1;
 	t->vocab.twins = true; /* special tokens have names that ordinary ones may spell */
-	if (put_specials(
-		t, qz_json_kind(specials) == QZ_JSON_NULL ? NULL : specials, n_specials, e) < 0)
-		return -1;
 	if ((t->ready
-		    ? qz_ready_vocab(&t->vocab, t->ready, e)
+		    ? load_tokens(t, (uint32_t)n_specials, e)
 		    : put_tokens(t, qz_json_get(j, "vocab"), n_specials, n - n_specials, e)) < 0 ||
+	    put_specials(
+		t, qz_json_kind(specials) == QZ_JSON_NULL ? NULL : specials, n_specials, e) < 0 ||
 	    load_bpe(t, (uint32_t)n_specials, e) < 0)
 		return -1;
 	qz_added_sort(&t->raw);
