@@ -7,7 +7,7 @@
 #include "libcore/base/utf8.h"
 #include "libcore/text/tokenizer_impl.h"
 
-enum { TEXT_MAX = 1 << 30 };
+enum { TEXT_MAX = 1 << 30, AHEAD = 16 };
 
 struct qz_scratch {
 	struct qz_digest digest;
@@ -21,8 +21,8 @@ struct qz_scratch {
 static int
 load_bpe_vocab(struct qz_tokenizer *t, const struct qz_json *model, struct qz_err *e)
 {
-	const struct qz_json *vocab = qz_json_get(model, "vocab");
-	size_t n_bytes = 0;
+	const struct qz_json *vocab = qz_json_get(model, "vocab"), *later = qz_json_first(vocab);
+	size_t n_bytes = 0, n_later = 0;
 	int64_t id;
 
 	if (!qz_json_is(vocab, QZ_JSON_OBJECT) || !qz_json_count(vocab))
@@ -34,6 +34,9 @@ load_bpe_vocab(struct qz_tokenizer *t, const struct qz_json *model, struct qz_er
 	for (const struct qz_json *c = qz_json_first(vocab); c; c = qz_json_next(c)) {
 		const char *s = qz_json_key(c);
 
+		for (; later && n_later < AHEAD; later = qz_json_next(later), n_later++)
+			qz_vocab_expect(&t->vocab, qz_json_key(later), strlen(qz_json_key(later)));
+		n_later--;
 		if (qz_json_int(c, 0, QZ_ID_MAX, &id, e) < 0)
 			return qz_at(e, "vocab: the id of \"%.60s\"", s);
 		if (qz_vocab_put(&t->vocab, s, strlen(s), (uint32_t)id, QZ_V_MODEL, e) < 0)

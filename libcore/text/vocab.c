@@ -187,6 +187,13 @@ qz_vocab_load(struct qz_vocab *v, const struct qz_vocab_image *m, struct qz_err 
 }
 
 void
+qz_vocab_expect(const struct qz_vocab *v, const char *s, size_t n)
+{
+	if (v->slots)
+		__builtin_prefetch(&v->slots[(uint32_t)qz_hash64(s, n) & v->mask], 1);
+}
+
+void
 qz_vocab_find_many(const struct qz_vocab *v, struct qz_vocab_query *q, size_t n_queries)
 {
 	for (size_t i = 0; i < n_queries; i++) {

@@ -38,6 +38,8 @@ struct qz_vocab {
 /* Refused: an id above QZ_ID_MAX, an id or a text that is there already, an empty text. */
 int qz_vocab_put(
     struct qz_vocab *v, const char *s, size_t n, uint32_t id, unsigned flags, struct qz_err *e);
+/* Has the memory fetched that a text to be put soon needs. */
+void qz_vocab_expect(const struct qz_vocab *v, const char *s, size_t n);
 /* Or QZ_ID_NONE; of two the added one. */
 uint32_t qz_vocab_find(const struct qz_vocab *v, const char *s, size_t n);
 /* Many at once, whose waits for memory overlap; of two the model's. */
