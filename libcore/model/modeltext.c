@@ -52,8 +52,10 @@ drop_unread(struct qz_model_text *m)
 	bool found = false;
 
 	for (int i = 0; i < 3; i++) {
-		if (found)
-			m->files.file[order[i]].s = NULL, m->files.file[order[i]].n = 0;
+		if (found) {
+			m->files.file[order[i]].s = NULL;
+			m->files.file[order[i]].n = 0;
+		}
 		found |= m->files.file[order[i]].n > 0;
 	}
 }
