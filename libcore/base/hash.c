@@ -15,6 +15,14 @@ qz_hash64(const void *data, size_t n)
 	return XXH3_64bits(data, n);
 }
 
+struct qz_digest
+qz_hash128(const void *data, size_t n)
+{
+	XXH128_hash_t v = XXH3_128bits(data, n);
+
+	return (struct qz_digest){ v.high64, v.low64 };
+}
+
 struct qz_hash *
 qz_hash_new(void)
 {

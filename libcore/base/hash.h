@@ -11,6 +11,7 @@ struct qz_digest { /* 128 bits; printed as 32 hex digits, hi first (XXH3's canon
 };
 
 uint64_t qz_hash64(const void *data, size_t n);
+struct qz_digest qz_hash128(const void *data, size_t n);
 
 /* A running hash gives both widths of the same bytes. */
 struct qz_hash;

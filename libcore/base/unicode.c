@@ -177,17 +177,6 @@ is_hangul(uint32_t c)
 	return c >= HANGUL && c < HANGUL_END;
 }
 
-const void *
-qz_unicode_kind(uint32_t c)
-{
-	const utf8proc_property_t *p = utf8proc_get_property((utf8proc_int32_t)c);
-	bool sure = p->category != QZ_CN || c > recent[sizeof recent / sizeof *recent - 1].last;
-
-	if (!sure || p->decomp_seqindex != NO_SEQUENCE || is_vowel(c))
-		return NULL;
-	return (const char *)p + is_hangul(c);
-}
-
 /* Most have no decomposition of any kind, which their entry tells. */
 static bool
 decomposes(uint32_t c)

@@ -61,9 +61,6 @@ enum qz_form { QZ_NFC, QZ_NFD, QZ_NFKC, QZ_NFKD };
  * joins or passes what is before it.  A part that is one `plain` character is its own form. */
 bool qz_unicode_starts(enum qz_form f, uint32_t c);
 bool qz_unicode_plain(enum qz_form f, uint32_t c);
-/* The same for code points of one category that start and are plain in the same forms; NULL for those
- * that are asked one by one. */
-const void *qz_unicode_kind(uint32_t c);
 /* Appends the form of s[0..n), valid UTF-8, in time linear in n. */
 int qz_unicode_normalize(
     enum qz_form f, const char *s, size_t n, struct qz_buf *out, struct qz_err *e);

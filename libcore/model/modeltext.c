@@ -52,27 +52,21 @@ drop_unread(struct qz_model_text *m)
 	bool found = false;
 
 	for (int i = 0; i < 3; i++) {
-		if (found)
-			qz_buf_free(&m->files[order[i]]);
-		found |= m->files[order[i]].n > 0;
+		if (found) {
+			m->files.file[order[i]].s = NULL;
+			m->files.file[order[i]].n = 0;
+		}
+		found |= m->files.file[order[i]].n > 0;
 	}
 }
 
-/* s: where the files come from, or NULL. */
 static int
-load(struct qz_model_text *m, const struct qz_source *s, struct qz_err *e)
+load(struct qz_model_text *m, struct qz_err *e)
 {
-	struct qz_text_files f = { 0 };
 	const struct qz_tokenizer *t;
 
 	drop_unread(m);
-	for (int i = 0; i < QZ_TEXT_FILES; i++) {
-		f.file[i].s = m->files[i].data;
-		f.file[i].n = m->files[i].n;
-	}
-	if (s)
-		f.ready.s = qz_source_ready(s, &f.ready.n);
-	m->tokenizer = qz_tokenizer_load(&f, e);
+	m->tokenizer = qz_tokenizer_load(&m->files, e);
 	if (!m->tokenizer)
 		return -1;
 	t = m->tokenizer;
@@ -85,15 +79,6 @@ load(struct qz_model_text *m, const struct qz_source *s, struct qz_err *e)
 	return 0;
 }
 
-static void
-keep(struct qz_buf *b, const struct qz_source *s, const char *name)
-{
-	const struct qz_source_file *f = qz_source_file(s, name);
-
-	if (f)
-		qz_buf_add(b, f->data, f->n);
-}
-
 int
 qz_model_text_load(struct qz_model_text *m, const struct qz_source *s, struct qz_err *e)
 {
@@ -102,11 +87,18 @@ qz_model_text_load(struct qz_model_text *m, const struct qz_source *s, struct qz
 	int ret;
 
 	*m = (struct qz_model_text){ 0 };
-	for (int i = 0; i < QZ_TEXT_FILES; i++)
-		keep(&m->files[i], s, qz_text_file_names[i]);
+	for (int i = 0; i < QZ_TEXT_FILES; i++) {
+		const struct qz_source_file *f = qz_source_file(s, qz_text_file_names[i]);
+
+		if (f) {
+			m->files.file[i].s = f->data;
+			m->files.file[i].n = f->n;
+		}
+	}
+	m->files.ready.s = qz_source_ready(s, &m->files.ready.n);
 	ret = load_templates(m, files, n, e);
 	if (ret == 0)
-		ret = load(m, s, e);
+		ret = load(m, e);
 	m->rows = qz_source_config(s) ? qz_source_config(s)->vocab : -1;
 	return ret < 0 ? qz_at(e, "%s", qz_source_name(s)) : 0;
 }
@@ -153,7 +145,7 @@ open_templates(struct qz_model_text *m, const char *path, struct qz_err *e)
 {
 	static const char *const fixed[] = { "chat_template.jinja", "chat_template.json" };
 	enum { FIXED = sizeof fixed / sizeof *fixed, MOST = FIXED + QZ_TEMPLATES_MAX };
-	const struct qz_buf *config = &m->files[QZ_TEXT_CONFIG];
+	const struct qz_buf *config = &m->folder[QZ_TEXT_CONFIG];
 	struct qz_source_file files[MOST + 1];
 	struct qz_buf data[MOST] = { { 0 } };
 	char **more;
@@ -188,11 +180,15 @@ open_folder(struct qz_model_text *m, const char *path, struct qz_err *e)
 	*m = (struct qz_model_text){ 0 };
 	ret = read_rows(m, path, e);
 	for (int i = 0; i < QZ_TEXT_FILES && !ret; i++)
-		ret = read_file(path, qz_text_file_names[i], &m->files[i], e);
+		ret = read_file(path, qz_text_file_names[i], &m->folder[i], e);
+	for (int i = 0; i < QZ_TEXT_FILES; i++) {
+		m->files.file[i].s = m->folder[i].data;
+		m->files.file[i].n = m->folder[i].n;
+	}
 	if (!ret)
 		ret = open_templates(m, path, e);
 	if (!ret)
-		ret = load(m, NULL, e);
+		ret = load(m, e);
 	return ret < 0 ? qz_at(e, "%s", path) : 0;
 }
 
@@ -210,7 +206,7 @@ qz_model_text_open(struct qz_model_text *m, const char *path, struct qz_err *e)
 	if (!s)
 		return -1;
 	ret = qz_model_text_load(m, s, e);
-	qz_source_close(s);
+	m->source = s;
 	return ret;
 }
 
@@ -259,7 +255,8 @@ qz_model_text_free(struct qz_model_text *m)
 	qz_template_free(m->template);
 	qz_template_free(m->tool_template);
 	for (int i = 0; i < QZ_TEXT_FILES; i++)
-		qz_buf_free(&m->files[i]);
+		qz_buf_free(&m->folder[i]);
+	qz_source_close(m->source);
 	free(m->bos);
 	free(m->eos);
 	free(m->pad);

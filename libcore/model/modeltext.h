@@ -11,13 +11,14 @@
 struct qz_model_text {
 	struct qz_tokenizer *tokenizer;
 	struct qz_template *template, *tool_template; /* NULL: the model has none */
-	struct qz_buf
-	    files[QZ_TEXT_FILES];    /* as the model has them; of the tokenizer, those in use */
-	int64_t rows;                /* of the embedding, -1: not known here */
+	struct qz_text_files files; /* as the model has them; of the tokenizer, those in use */
+	struct qz_buf folder[QZ_TEXT_FILES]; /* whose they are */
+	struct qz_source *source;            /* or whose, NULL: not ours */
+	int64_t rows;                        /* of the embedding, -1: not known here */
 	char *bos, *eos, *pad, *unk; /* texts of the special tokens, "" where there is none */
 };
 
-/* From an open source; every file that matters must have been seen (qz_source_files). */
+/* From an open source, which outlives it; every file that matters must have been seen (qz_source_files). */
 int qz_model_text_load(struct qz_model_text *m, const struct qz_source *s, struct qz_err *e);
 /* From a path: any MODEL, or a folder that holds tokenizer files only. */
 int qz_model_text_open(struct qz_model_text *m, const char *path, struct qz_err *e);

@@ -219,6 +219,10 @@ qz_source_close(struct qz_source *s)
 		s->ops->close(s);
 	source_spool_close(s);
 	qz_hash_free(s->hash);
+	for (size_t i = 0; i < s->n_files; i++)
+		qz_buf_free(&s->files_data[i]);
+	free(s->files_data);
+	free(s->files);
 	qz_buf_free(&s->ready);
 	qz_arena_free(&s->arena);
 	free(s->seen);

@@ -144,11 +144,11 @@ by_name(const void *a, const void *b)
 }
 
 static int
-give(struct qz_source *s, const struct beside_file *f, const char *folder, struct qz_err *e)
+give(struct qz_source *s, struct beside_file *f, const char *folder, struct qz_err *e)
 {
 	if (strcmp(f->folder, folder))
 		return 0;
-	if (source_add_file(s, f->name, f->data.data, f->data.n, e) < 0)
+	if (source_add_file(s, f->name, &f->data, e) < 0)
 		return qz_at(e, "%s: archive: %s%s", s->name, f->folder, f->name);
 	return 0;
 }

@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <string.h>
 
 #include "libcore/model/source_impl.h"
@@ -104,37 +105,52 @@ add_config(struct qz_source *s, const char *data, size_t n, struct qz_buf *b, st
 	return qz_buf_ok(b, e);
 }
 
+/* Room for one file more. */
+static int
+grow(struct qz_source *s, struct qz_err *e)
+{
+	size_t n = s->n_files + 1;
+	struct qz_source_file *f = realloc(s->files, n * sizeof *f);
+	struct qz_buf *data;
+
+	if (!f)
+		return qz_nomem(e, n * sizeof *f);
+	s->files = f;
+	data = realloc(s->files_data, n * sizeof *data);
+	if (!data)
+		return qz_nomem(e, n * sizeof *data);
+	s->files_data = data;
+	return 0;
+}
+
 int
-source_add_file(struct qz_source *s, const char *name, const void *data, size_t n, struct qz_err *e)
+source_add_file(struct qz_source *s, const char *name, struct qz_buf *data, struct qz_err *e)
 {
 	struct qz_buf config = { 0 };
-	struct qz_source_file *f;
-	char *copy;
+	const char *own;
 
 	if (qz_source_file(s, name))
 		return qz_fail(e, QZ_EDATA, "the file is there twice");
 	if (s->n_files == FILES_MAX)
 		return qz_fail(e, QZ_EDATA, "more than %d files beside the weights", FILES_MAX);
 	if (!strcmp(name, "config.json")) {
-		if (add_config(s, data, n, &config, e) < 0) {
+		if (add_config(s, data->data, data->n, &config, e) < 0) {
 			qz_buf_free(&config);
 			return -1;
 		}
-		data = config.data;
-		n = config.n;
+		qz_buf_free(data);
+		*data = config;
 	}
-	s->files_nbytes += n;
-	f = qz_arena_alloc(&s->arena, (s->n_files + 1) * sizeof *f);
-	copy = qz_arena_strndup(&s->arena, data ? data : "", n);
-	if (f && s->n_files)
-		memcpy(f, s->files, s->n_files * sizeof *f);
-	qz_buf_free(&config);
-	if (!f || !copy)
-		return qz_nomem(e, n);
-	s->files = f;
-	f[s->n_files] = (struct qz_source_file){ qz_arena_strdup(&s->arena, name), copy, n };
-	if (!f[s->n_files++].name)
+	qz_buf_room(data, 0); /* an empty file has no memory yet */
+	own = qz_arena_strdup(&s->arena, name);
+	if (qz_buf_ok(data, e) < 0 || grow(s, e) < 0)
+		return -1;
+	if (!own)
 		return qz_nomem(e, strlen(name));
+	s->files_nbytes += data->n;
+	s->files[s->n_files] = (struct qz_source_file){ own, data->data, data->n };
+	s->files_data[s->n_files++] = *data;
+	*data = (struct qz_buf){ 0 };
 	if (s->files_nbytes > SOURCE_FILES_MAX)
 		return qz_fail(e, QZ_EDATA, "the files beside the weights have more than %d bytes",
 		    SOURCE_FILES_MAX);

@@ -67,7 +67,7 @@ add_file(struct qz_source *s, const char *path, const char *name, struct qz_err 
 		return -1;
 	if (!source_file_optional(name) || qz_in_size(in) <= (int64_t)source_file_max(name)) {
 		ret = qz_in_all(in, &data, source_file_max(name), e);
-		if (ret == 0 && source_add_file(s, name, data.data, data.n, e) < 0)
+		if (ret == 0 && source_add_file(s, name, &data, e) < 0)
 			ret = qz_at(e, "%s", path);
 	}
 	qz_in_close(in);

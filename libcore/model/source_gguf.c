@@ -274,7 +274,7 @@ make_config(struct qz_source *s, struct gguf_source *g, struct qz_err *e)
 	qz_config_put(&c, &text);
 	ret = qz_buf_ok(&text, e);
 	if (ret == 0)
-		ret = source_add_file(s, "config.json", text.data, text.n, e);
+		ret = source_add_file(s, "config.json", &text, e);
 	qz_buf_free(&text);
 	return ret;
 }
@@ -286,9 +286,9 @@ make_text(struct qz_source *s, struct gguf_source *g, struct qz_err *e)
 	int ret = source_gguf_text(&g->files.parts[0].g, &tokenizer, &config, e);
 
 	if (ret > 0)
-		ret = source_add_file(s, "tokenizer.json", tokenizer.data, tokenizer.n, e);
+		ret = source_add_file(s, "tokenizer.json", &tokenizer, e);
 	if (ret == 0 && config.n)
-		ret = source_add_file(s, "tokenizer_config.json", config.data, config.n, e);
+		ret = source_add_file(s, "tokenizer_config.json", &config, e);
 	qz_buf_free(&tokenizer);
 	qz_buf_free(&config);
 	return ret;

@@ -39,6 +39,7 @@ struct qz_source {
 	struct qz_config config;
 	bool has_config;
 	struct qz_source_file *files;
+	struct qz_buf *files_data; /* theirs */
 	size_t n_files;
 	uint64_t files_nbytes;
 	struct qz_buf ready;
@@ -74,9 +75,9 @@ size_t source_file_max(const char *name);
 const char *source_file_name(size_t i);
 /* Is it a file that may be left out when it is larger than that? */
 bool source_file_optional(const char *name);
-/* Copies; config.json is parsed, and loses its quantization_config: tensors say how they are stored. */
-int source_add_file(
-    struct qz_source *s, const char *name, const void *data, size_t n, struct qz_err *e);
+/* Takes what is in data; config.json is parsed, and loses its quantization_config: tensors say how they are
+ * stored. */
+int source_add_file(struct qz_source *s, const char *name, struct qz_buf *data, struct qz_err *e);
 
 /* ---- names ---- */
 

@@ -44,7 +44,7 @@ take_blob(struct qz_source *s, struct shard *h, struct qz_err *e)
 	if (!most || qz_source_file(s, h->rec->name))
 		return 0;
 	ret = read_blob(s, h, most, &b, e);
-	if (ret == 0 && source_add_file(s, h->rec->name, b.data, b.n, e) < 0)
+	if (ret == 0 && source_add_file(s, h->rec->name, &b, e) < 0)
 		ret = qz_at(e, "%s: blob %s", s->name, h->rec->name);
 	qz_buf_free(&b);
 	return ret;
@@ -64,7 +64,7 @@ take_config(struct qz_source *s, struct shard *h, struct qz_err *e)
 		return qz_fail(e, QZ_EDATA, "%s: has no config.json", s->name);
 	qz_json_put(&b, config, 2);
 	ret = qz_buf_ok(&b, e);
-	if (ret == 0 && source_add_file(s, "config.json", b.data, b.n, e) < 0)
+	if (ret == 0 && source_add_file(s, "config.json", &b, e) < 0)
 		ret = qz_at(e, "%s: config in the head", s->name);
 	qz_buf_free(&b);
 	return ret;

@@ -32,9 +32,11 @@ struct qz_bpe {
 	uint32_t unk; /* or QZ_ID_NONE */
 	bool cuts;    /* no merge joins U+2581 to what is before it, and nothing is unknown: a piece
 	                     may be cut before each U+2581 that follows something else */
-	uint64_t *whole;        /* ignore_merges: by hash of a token's bytes, 0 where no token is */
-	struct qz_joins *joins; /* where else it may be cut, or NULL */
-	bool merges_bytes;      /* there is a merge of a byte that was fallen back to */
+	const uint64_t *whole; /* ignore_merges: by hash of a token's bytes, 0 where no token is */
+	const struct qz_joins *joins; /* where else it may be cut, or NULL */
+	uint64_t *own_whole;          /* those that are not borrowed */
+	struct qz_joins *own_joins;
+	bool merges_bytes;    /* there is a merge of a byte that was fallen back to */
 	char letters[256][2]; /* bytes: the UTF-8 of a byte's character, of n_letters[byte] bytes */
 	uint8_t n_letters[256];
 };
@@ -60,8 +62,8 @@ int qz_bpe_load_ranks(struct qz_bpe *b, const struct qz_vocab *v, const uint32_t
 int qz_bpe_load_ready(
     struct qz_bpe *b, const struct qz_vocab *v, const struct qz_ready *r, struct qz_err *e);
 /* The last step of loading.  wanted: pieces be bytes, where every byte has its character in the vocabulary
- * (or unknown ones are dropped): 1 so it is, 0 pieces are characters. */
-int qz_bpe_use_bytes(struct qz_bpe *b, bool wanted, struct qz_err *e);
+ * (or unknown ones are dropped): 1 so it is, 0 pieces are characters.  ready: as above, or NULL. */
+int qz_bpe_use_bytes(struct qz_bpe *b, bool wanted, const struct qz_ready *ready, struct qz_err *e);
 void qz_bpe_clear(struct qz_bpe *b);
 
 /* Appends the ids of pieces of a text, with their ends in it. */

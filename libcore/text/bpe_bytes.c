@@ -52,34 +52,41 @@ piece_bytes(const int16_t *byte, const char *s, size_t n, struct qz_buf *bytes)
 static void
 add_text(struct qz_bpe *b, const char *s, size_t n)
 {
-	qz_joins_add(b->joins, s, n);
-	if (b->whole && n && n <= QZ_WORD_BYTES) {
+	qz_joins_add(b->own_joins, s, n);
+	if (b->own_whole && n && n <= QZ_WORD_BYTES) {
 		struct qz_word_key k = qz_word_key(s, n);
 		uint64_t bit = qz_word_hash(&k, n) >> (64 - BPE_WHOLE_BITS);
 
-		b->whole[bit / 64] |= (uint64_t)1 << bit % 64;
+		b->own_whole[bit / 64] |= (uint64_t)1 << bit % 64;
 	}
 }
 
 /* Only where every character becomes tokens of its own, whatever stands beside it. */
 static int
-load_joins(struct qz_bpe *b, struct qz_err *e)
+load_joins(struct qz_bpe *b, const struct qz_ready *ready, struct qz_err *e)
 {
 	const struct qz_vocab *v = b->vocab;
 	struct qz_buf bytes = { 0 };
 	int16_t byte[N_LETTERS];
 	size_t n;
 
-	for (uint32_t c = 0; c < N_LETTERS; c++)
-		byte[c] = (int16_t)qz_byte_of_char(c);
 	if (b->bytes ? !bpe_complete(b->byte_id)
 		     : !b->byte_fallback || !bpe_complete(b->fallback_id) || b->merges_bytes)
 		return 0;
-	b->joins = qz_joins_new(e);
+	if (ready && ready->joins && (ready->whole || !b->ignore_merges)) {
+		b->joins = ready->joins;
+		b->whole = b->ignore_merges ? ready->whole : NULL;
+		return 0;
+	}
+	b->joins = b->own_joins = qz_joins_new(e);
 	if (!b->joins)
 		return -1;
-	if (b->ignore_merges && !(b->whole = calloc((1 << BPE_WHOLE_BITS) / 64, sizeof *b->whole)))
+	if (b->ignore_merges)
+		b->whole = b->own_whole = calloc((1 << BPE_WHOLE_BITS) / 64, sizeof *b->whole);
+	if (b->ignore_merges && !b->whole)
 		return qz_nomem(e, (1 << BPE_WHOLE_BITS) / 8);
+	for (uint32_t c = 0; c < N_LETTERS; c++)
+		byte[c] = (int16_t)qz_byte_of_char(c);
 	for (uint32_t id = 0; id < v->size; id++) {
 		const char *s = qz_vocab_get(v, id, &n);
 
@@ -94,7 +101,7 @@ load_joins(struct qz_bpe *b, struct qz_err *e)
 }
 
 int
-qz_bpe_use_bytes(struct qz_bpe *b, bool wanted, struct qz_err *e)
+qz_bpe_use_bytes(struct qz_bpe *b, bool wanted, const struct qz_ready *ready, struct qz_err *e)
 {
 	b->bytes = wanted &&
 		   (bpe_complete(b->byte_id) || (!b->byte_fallback && b->unk == QZ_ID_NONE));
@@ -104,5 +111,5 @@ qz_bpe_use_bytes(struct qz_bpe *b, bool wanted, struct qz_err *e)
 		b->n_letters[byte] = (uint8_t)qz_utf8_put(qz_byte_char((unsigned char)byte), utf8);
 		memcpy(b->letters[byte], utf8, 2);
 	}
-	return load_duo(b, e) < 0 || load_joins(b, e) < 0 ? -1 : b->bytes;
+	return load_duo(b, e) < 0 || load_joins(b, ready, e) < 0 ? -1 : b->bytes;
 }

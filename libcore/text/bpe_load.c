@@ -8,6 +8,7 @@
 enum {
 	BATCH = 64, /* merges looked up at once */
 	AHEAD = 16,
+	LONGEST = 6, /* bytes of a symbol's text: "<0x0A>" */
 };
 
 /* One merge: "left right", or ["left", "right"], whose parts may hold spaces. */
@@ -92,34 +93,12 @@ put_merge(struct qz_bpe *b, uint32_t left, uint32_t right, uint32_t rank, uint32
 	qz_merges_put(&b->merges, left, right, rank, both);
 }
 
-static bool
-is_piece(const struct qz_vocab *v, uint32_t id)
+static void
+take_ready(struct qz_bpe *b, const struct qz_ready *r)
 {
-	return id < v->size && v->entry[id].n;
-}
-
-static int
-load_ready(struct qz_bpe *b, const struct qz_ready *r, struct qz_err *e)
-{
-	uint32_t last = r->n_merges ? qz_ready_merge(r, r->n_merges - 1).rank : 0, before = 0;
-
-	if (qz_merges_new(&b->merges, r->n_merges, (size_t)last + 1, b->vocab->size, e) < 0)
-		return -1;
-	for (uint32_t i = 0; i < r->n_merges; i++) {
-		struct qz_ready_merge m = qz_ready_merge(r, i),
-				      later = qz_ready_merge(
-					  r, i + AHEAD < r->n_merges ? i + AHEAD : i);
-
-		qz_merges_expect(&b->merges, later.left, later.right);
-		if (m.rank < before || m.rank > last || !is_piece(b->vocab, m.left) ||
-		    !is_piece(b->vocab, m.right) || !is_piece(b->vocab, m.both))
-			return qz_fail(e, QZ_EDATA,
-			    "merge %lu is out of order, or of an id without a piece",
-			    (unsigned long)i);
-		put_merge(b, m.left, m.right, m.rank, m.both);
-		before = m.rank;
-	}
-	return 0;
+	b->merges = r->merges;
+	b->merges_bytes = r->merges_bytes;
+	b->cuts &= r->cuts;
 }
 
 /* Whether a merge makes exactly this piece. */
@@ -274,7 +253,7 @@ bpe_load_symbols(struct qz_bpe *b, struct qz_err *e)
 		int byte;
 
 		s = qz_vocab_get(v, id, &n);
-		if (!s)
+		if (!s || n > LONGEST)
 			continue;
 		byte = byte_of_text(s, n);
 		if (byte >= 0)
@@ -330,7 +309,10 @@ qz_bpe_load(struct qz_bpe *b, const struct qz_vocab *v, const struct qz_json *j,
 	if (bpe_load_symbols(b, e) < 0)
 		return -1;
 	b->cuts = b->byte_fallback && bpe_complete(b->fallback_id) && !b->ignore_merges;
-	return ready ? load_ready(b, ready, e) : load_merges(b, qz_json_get(j, "merges"), e);
+	if (!ready)
+		return load_merges(b, qz_json_get(j, "merges"), e);
+	take_ready(b, ready);
+	return 0;
 }
 
 int
@@ -338,7 +320,10 @@ qz_bpe_load_ready(
     struct qz_bpe *b, const struct qz_vocab *v, const struct qz_ready *r, struct qz_err *e)
 {
 	b->vocab = v;
-	return bpe_load_symbols(b, e) < 0 ? -1 : load_ready(b, r, e);
+	if (bpe_load_symbols(b, e) < 0)
+		return -1;
+	take_ready(b, r);
+	return 0;
 }
 
 void
@@ -346,8 +331,8 @@ qz_bpe_clear(struct qz_bpe *b)
 {
 	qz_merges_clear(&b->merges);
 	free(b->duo);
-	free(b->joins);
-	free(b->whole);
+	free(b->own_joins);
+	free(b->own_whole);
 	free(b->chars);
 	memset(b, 0, sizeof *b);
 }

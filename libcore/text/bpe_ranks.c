@@ -2,11 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcore/base/pool.h"
 #include "libcore/base/utf8.h"
 #include "libcore/text/bpe_impl.h"
 
 enum {
-	ASKS = 256, /* ways to cut pieces, looked up at once */
+	ASKS = 48, /* texts looked up at once */
 	AHEAD = 16,
 	PIECE_MAX = 4096, /* bytes of a piece that is cut every way */
 };
@@ -54,64 +55,129 @@ add_cut(struct cuts *c, struct cut cut, struct qz_err *e)
 	return 0;
 }
 
-/* Ways to cut pieces in two that are to be looked up, many at once. */
+/* From each text to the longest other one that it begins with, and that it ends with: of all of these, one leads
+ * to the next. */
 struct finder {
 	const struct qz_vocab *v;
 	const uint32_t *rank;
 	struct cuts *out;
-	bool under_joins; /* found so far */
-	struct qz_vocab_query left[ASKS], right[ASKS];
-	uint32_t whole[ASKS];
-	size_t n;
+	bool under_joins;           /* found so far */
+	uint32_t *prefix, *suffix;  /* (v->size) or QZ_ID_NONE */
+	uint32_t begins[PIECE_MAX]; /* scratch */
 };
 
-/* Most left parts are no symbols: then the right one is not asked for. */
-static int
-look_up(struct finder *f, struct qz_err *e)
+static bool
+continues(char c)
 {
-	size_t k = 0;
+	return ((unsigned char)c & 0xc0) == 0x80;
+}
 
-	qz_vocab_find_many(f->v, f->left, f->n);
-	for (size_t i = 0; i < f->n; i++)
-		if (f->left[i].id != QZ_ID_NONE && is_symbol(f->v, f->rank, f->left[i].id)) {
-			f->left[k] = f->left[i];
-			f->right[k] = f->right[i];
-			f->whole[k++] = f->whole[i];
+/* One character less at the end; false: there is no other. */
+static bool
+shorter_prefix(struct qz_vocab_query *q)
+{
+	do
+		q->n--;
+	while (q->n && continues(q->s[q->n]));
+	return q->n;
+}
+
+static bool
+shorter_suffix(struct qz_vocab_query *q)
+{
+	do {
+		q->n--;
+		q->s++;
+	} while (q->n && continues(*q->s));
+	return q->n;
+}
+
+static void
+find_longest(const struct qz_vocab *v, bool (*shorten)(struct qz_vocab_query *q), uint32_t *longest)
+{
+	struct qz_vocab_query q[ASKS];
+	uint32_t of[ASKS], next = 0;
+	size_t n = 0, k;
+
+	do {
+		for (; next < v->size && n < ASKS; next++) {
+			longest[next] = QZ_ID_NONE;
+			q[n].s = qz_vocab_get(v, next, &q[n].n);
+			of[n] = next;
+			n += q[n].s && q[n].n <= PIECE_MAX && shorten(&q[n]);
 		}
-	f->n = 0;
-	qz_vocab_find_many(f->v, f->right, k);
-	for (size_t i = 0; i < k; i++) {
-		const struct qz_vocab_query *l = &f->left[i], *r = &f->right[i];
-
-		if (r->id == QZ_ID_NONE || !is_symbol(f->v, f->rank, r->id))
-			continue;
-		f->under_joins |= bpe_joins_under(l->s, l->n, r->s, r->n);
-		if (add_cut(f->out, (struct cut){ l->id, r->id, f->whole[i] }, e) < 0)
-			return -1;
-	}
-	return 0;
+		qz_vocab_find_many(v, q, n);
+		k = 0;
+		for (size_t i = 0; i < n; i++) {
+			longest[of[i]] = q[i].id;
+			if (q[i].id == QZ_ID_NONE && shorten(&q[i])) {
+				q[k] = q[i];
+				of[k++] = of[i];
+			}
+		}
+		n = k;
+	} while (n || next < v->size);
 }
 
 /* Every way to cut a piece into two. */
 static int
 find_cuts(struct finder *f, uint32_t id, struct qz_err *e)
 {
-	size_t n;
-	const char *s = qz_vocab_get(f->v, id, &n);
+	const struct qz_vocab_entry *entry = f->v->entry;
+	const char *text = f->v->blob.data;
+	uint32_t l, r, n = entry[id].n;
+	size_t k = 0;
 
 	if (n > PIECE_MAX)
-		return qz_fail(
-		    e, QZ_EDATA, "\"%.60s...\" has %zu bytes, at most %d", s, n, PIECE_MAX);
-	for (size_t i = 1; i < n; i++) {
-		if (((unsigned char)s[i] & 0xc0) == 0x80)
+		return qz_fail(e, QZ_EDATA, "\"%.60s...\" has %lu bytes, at most %d",
+		    text + entry[id].at, (unsigned long)n, PIECE_MAX);
+	for (l = f->prefix[id]; l != QZ_ID_NONE; l = f->prefix[l])
+		f->begins[k++] = l;
+	for (r = f->suffix[id]; r != QZ_ID_NONE && k; r = f->suffix[r]) {
+		while (k && entry[f->begins[k - 1]].n < n - entry[r].n)
+			k--;
+		l = k ? f->begins[k - 1] : QZ_ID_NONE;
+		if (!k || entry[l].n + entry[r].n != n || !is_symbol(f->v, f->rank, l) ||
+		    !is_symbol(f->v, f->rank, r))
 			continue;
-		f->left[f->n] = (struct qz_vocab_query){ .s = s, .n = i };
-		f->right[f->n] = (struct qz_vocab_query){ .s = s + i, .n = n - i };
-		f->whole[f->n] = id;
-		if (++f->n == ASKS && look_up(f, e) < 0)
+		f->under_joins |= bpe_joins_under(
+		    text + entry[l].at, entry[l].n, text + entry[r].at, entry[r].n);
+		if (add_cut(f->out, (struct cut){ l, r, id }, e) < 0)
 			return -1;
 	}
 	return 0;
+}
+
+static void
+find_side(void *arg, int side, int thread)
+{
+	struct finder *f = arg;
+
+	(void)thread;
+	find_longest(f->v, side ? shorter_suffix : shorter_prefix, side ? f->suffix : f->prefix);
+}
+
+static int
+find_all_cuts(struct finder *f, struct qz_err *e)
+{
+	const struct qz_vocab *v = f->v;
+	struct qz_err no_threads; /* then it takes longer */
+	struct qz_pool *sides = qz_pool_new(2, &no_threads);
+	int ret = 0;
+
+	f->prefix = malloc(v->size * sizeof *f->prefix);
+	f->suffix = malloc(v->size * sizeof *f->suffix);
+	if (v->size && (!f->prefix || !f->suffix))
+		ret = qz_nomem(e, v->size * sizeof *f->prefix);
+	if (!ret)
+		qz_pool_run(sides, 2, find_side, f);
+	qz_pool_free(sides);
+	for (uint32_t id = 0; id < v->size && !ret; id++)
+		if (f->rank[id] != QZ_NO_MERGE && v->entry[id].n)
+			ret = find_cuts(f, id, e);
+	free(f->prefix);
+	free(f->suffix);
+	return ret;
 }
 
 /* Whether merges of one rank make different ids. */
@@ -161,16 +227,12 @@ qz_bpe_load_ranks(struct qz_bpe *b, const struct qz_vocab *v, const uint32_t *ra
 {
 	struct cuts c = { 0 };
 	struct finder f = { .v = v, .rank = rank, .out = &c };
-	int ret = 0;
+	int ret;
 
 	b->vocab = v;
 	if (bpe_load_symbols(b, e) < 0)
 		return -1;
-	for (uint32_t id = 0; id < v->size && !ret; id++)
-		if (rank[id] != QZ_NO_MERGE && v->entry[id].n)
-			ret = find_cuts(&f, id, e);
-	if (!ret)
-		ret = look_up(&f, e);
+	ret = find_all_cuts(&f, e);
 	if (!ret)
 		ret = put_cuts(b, &c, rank, n_ranks, e);
 	free(c.v);

@@ -53,10 +53,12 @@ qz_merges_new_tied(struct qz_merges *m, size_t n, uint32_t n_ids, struct qz_err 
 void
 qz_merges_clear(struct qz_merges *m)
 {
-	free(m->slots);
-	free(m->bits);
-	free(m->to);
-	free(m->rank);
+	if (!m->borrowed) {
+		free(m->slots);
+		free(m->bits);
+		free(m->to);
+		free(m->rank);
+	}
 	memset(m, 0, sizeof *m);
 }
 

@@ -6,6 +6,7 @@
 #ifndef QZ_MERGES_H
 #define QZ_MERGES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,7 @@ struct qz_merges {
 	uint32_t *to; /* by index: the id that the pair becomes */
 	uint32_t
 	    *rank; /* by index; NULL: the index is the rank, and merges of one rank make one id */
+	bool borrowed; /* all of it */
 };
 
 /* Room for n merges of ids below n_ids, with indices below n_ranks.  Refused: when a pair and its index

@@ -1,262 +1,214 @@
 #include "libcore/text/ready.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "libcore/base/hash.h"
-#include "libcore/base/json.h"
 #include "libcore/base/le.h"
 #include "libcore/base/size.h"
 #include "libcore/base/utf8.h"
-#include "libcore/text/tokenizer_impl.h"
+#include "libcore/text/bpe_impl.h"
+#include "libcore/text/ready_impl.h"
 
-enum { VERSION = 1, HEAD = 40, MERGE = 16, AHEAD = 16 };
+enum { BITS_MIN = 10, BITS_MAX = 26 }; /* of tables of slots */
 
-static struct qz_digest
-digest_of(const char *s, size_t n)
+_Static_assert(sizeof(struct qz_joins) == 128 * 128 + 256 * 256 + (1 << QZ_JOINS_BITS) / 8,
+    "the bytes of the section");
+
+void
+ready_sizes(const struct ready_head *h, uint64_t size[READY_SECTIONS])
 {
-	struct qz_hash *h = qz_hash_new();
-	struct qz_digest d = { 0 };
-
-	if (h) {
-		qz_hash_add(h, s, n);
-		d = qz_hash_get128(h);
-	}
-	qz_hash_free(h);
-	return d;
-}
-
-/* An object whose members are written by put(), one by one. */
-static void
-put_object(struct qz_buf *b, const struct qz_json *object,
-    void (*put)(struct qz_buf *b, const struct qz_json *member))
-{
-	const char *sep = "";
-
-	qz_buf_chr(b, '{');
-	for (const struct qz_json *m = qz_json_first(object); m; m = qz_json_next(m)) {
-		qz_buf_str(b, sep);
-		qz_json_put_string(b, qz_json_key(m), strlen(qz_json_key(m)));
-		qz_buf_chr(b, ':');
-		put(b, m);
-		sep = ",";
-	}
-	qz_buf_chr(b, '}');
+	size[READY_LENGTHS] = 4 * (uint64_t)h->n_ids;
+	size[READY_TEXTS] = h->n_text;
+	size[READY_SLOTS] = (uint64_t)4 << h->slot_bits;
+	size[READY_PAIRS] = (uint64_t)8 << h->pair_bits;
+	size[READY_BITS] = (uint64_t)8 << QZ_MERGES_BITS;
+	size[READY_TO] = 4 * (uint64_t)h->n_ranks;
+	size[READY_JOINED] = h->flags & READY_JOINS ? sizeof(struct qz_joins) : 0;
+	size[READY_WHOLES] = h->flags & READY_WHOLE ? 1 << (BPE_WHOLE_BITS - 3) : 0;
+	size[READY_REST] = h->n_rest;
 }
 
 static void
-put_of_model(struct qz_buf *b, const struct qz_json *m)
+get_head(struct ready_head *h, const uint8_t *p)
 {
-	if (!strcmp(qz_json_key(m), "vocab"))
-		qz_buf_str(b, "{}");
-	else if (!strcmp(qz_json_key(m), "merges"))
-		qz_buf_str(b, "[]");
-	else
-		qz_json_put(b, m, 0);
-}
-
-static void
-put_of_root(struct qz_buf *b, const struct qz_json *m)
-{
-	if (!strcmp(qz_json_key(m), "model"))
-		put_object(b, m, put_of_model);
-	else
-		qz_json_put(b, m, 0);
+	*h = (struct ready_head){ .n_ids = le32_get(p + 4),
+		.n_ranks = le32_get(p + 8),
+		.n_rest = le32_get(p + 12),
+		.n_text = le64_get(p + 16),
+		.file = { .lo = le64_get(p + 24), .hi = le64_get(p + 32) },
+		.flags = le32_get(p + 40),
+		.slot_bits = p[44],
+		.pair_bits = p[45],
+		.id_bits = p[46],
+		.rank_bits = p[47] };
 }
 
 static bool
-is_piece(const struct qz_vocab *v, uint32_t id)
+in_bounds(uint8_t bits)
 {
-	return v->entry[id].n && v->flags[id] & QZ_V_MODEL;
+	return bits >= BITS_MIN && bits <= BITS_MAX;
 }
 
 static int
-by_rank(const void *pa, const void *pb)
+check_head(const struct ready_head *h, struct qz_err *e)
 {
-	const struct qz_ready_merge *a = pa, *b = pb;
-
-	if (a->rank != b->rank)
-		return a->rank < b->rank ? -1 : 1;
-	if (a->left != b->left)
-		return a->left < b->left ? -1 : 1;
-	return a->right < b->right ? -1 : a->right > b->right;
+	if (!h->n_ids || h->n_ids > QZ_ID_MAX + 1 || h->n_ranks > QZ_MERGES_MAX)
+		return qz_fail(e, QZ_EDATA, "%lu ids and %lu ranks are none, or too many",
+		    (unsigned long)h->n_ids, (unsigned long)h->n_ranks);
+	if (!in_bounds(h->slot_bits) || !in_bounds(h->pair_bits) || h->flags & ~READY_FLAGS)
+		return qz_fail(e, QZ_EDATA,
+		    "tables of 2^%d and 2^%d slots, flags %lx: not of this version", h->slot_bits,
+		    h->pair_bits, (unsigned long)h->flags);
+	if (2 * h->id_bits + h->rank_bits > 63 || (uint64_t)h->n_ids >> h->id_bits ||
+	    (uint64_t)h->n_ranks >> h->rank_bits)
+		return qz_fail(e, QZ_EDATA, "ids in %d bits, ranks in %d: not of %lu and %lu",
+		    h->id_bits, h->rank_bits, (unsigned long)h->n_ids, (unsigned long)h->n_ranks);
+	return 0;
 }
 
-/* The pairs of the table, sorted, for the caller to free; NULL: no memory. */
-static struct qz_ready_merge *
-list_merges(const struct qz_merges *m, uint32_t *n)
+/* Where the sections are. */
+static int
+find_sections(const struct ready_head *h, const uint8_t *p, size_t n,
+    const void *at[READY_SECTIONS], struct qz_err *e)
 {
-	struct qz_ready_merge *v = malloc((m->mask + 1) * sizeof *v);
+	uint64_t size[READY_SECTIONS], end = READY_HEAD;
 
-	*n = 0;
-	for (uint64_t i = 0; i <= m->mask && v; i++) {
-		struct qz_merge g = qz_merges_at(m, i);
-
-		if (g.index != QZ_NO_MERGE)
-			v[(*n)++] = (struct qz_ready_merge){ g.index, g.left, g.right,
-				m->to[g.index] };
+	ready_sizes(h, size);
+	for (int i = 0; i < READY_SECTIONS; i++) {
+		at[i] = p + end;
+		if (qz_add_over(end, size[i], &end) || end > n)
+			return qz_fail(e, QZ_EDATA, "%zu bytes, section %d is cut off", n, i);
+		if (i != READY_REST)
+			end = (end + 7) & ~(uint64_t)7;
+		if (end > n)
+			return qz_fail(e, QZ_EDATA, "%zu bytes, section %d is cut off", n, i);
 	}
-	if (v)
-		qsort(v, *n, sizeof *v, by_rank);
-	return v;
+	return end == n ? 0
+			: qz_fail(e, QZ_EDATA, "%zu bytes, %llu by its head", n,
+			      (unsigned long long)end);
+}
+
+/* Each text ends before a NUL, and there is no other: what is valid as a whole is valid in its parts. */
+static int
+check_texts(const struct qz_vocab_image *v, struct qz_err *e)
+{
+	size_t at = 1, nuls = 0;
+
+	for (uint32_t id = 0; id < v->n_ids; id++) {
+		size_t n = v->lengths[id];
+
+		if (!n)
+			continue;
+		if (n > QZ_TOKEN_MAX || at >= v->n_text || n >= v->n_text - at)
+			return qz_fail(
+			    e, QZ_EDATA, "the text of id %lu is cut off", (unsigned long)id);
+		if (v->text[at + n])
+			return qz_fail(
+			    e, QZ_EDATA, "the text of id %lu has no end", (unsigned long)id);
+		at += n + 1;
+	}
+	for (size_t i = 0; i < v->n_text; i++)
+		nuls += !v->text[i];
+	if (at != v->n_text || nuls != (size_t)v->n_texts + 1 || v->text[0] ||
+	    qz_utf8_valid(v->text, v->n_text) != v->n_text)
+		return qz_fail(e, QZ_EDATA, "%zu bytes are not the texts of %lu ids in UTF-8",
+		    v->n_text, (unsigned long)v->n_texts);
+	return 0;
+}
+
+static int
+check_vocab(struct qz_vocab_image *v, struct qz_err *e)
+{
+	uint32_t used = 0;
+
+	v->n_texts = 0;
+	for (uint32_t id = 0; id < v->n_ids; id++)
+		v->n_texts += v->lengths[id] != 0;
+	if (check_texts(v, e) < 0)
+		return -1;
+	for (uint32_t i = 0; i < v->n_slots; i++) {
+		uint32_t s = v->slots[i];
+
+		if (s && (s > v->n_ids || !v->lengths[s - 1]))
+			return qz_fail(e, QZ_EDATA, "slot %lu is of id %lu, which has no text",
+			    (unsigned long)i, (unsigned long)s - 1);
+		used += s != 0;
+	}
+	if (used != v->n_texts || used > v->n_slots / 2)
+		return qz_fail(e, QZ_EDATA, "%lu of %lu slots are in use, by %lu texts",
+		    (unsigned long)used, (unsigned long)v->n_slots, (unsigned long)v->n_texts);
+	return 0;
+}
+
+static int
+check_merges(const struct qz_merges *m, const struct qz_vocab_image *v, struct qz_err *e)
+{
+	const uint64_t ranks = ((uint64_t)1 << m->rank_bits) - 1;
+	uint64_t used = 0;
+
+	for (uint64_t i = 0; i <= m->mask; i++) {
+		if (m->slots[i] == UINT64_MAX)
+			continue;
+		used++;
+		if ((m->slots[i] & ranks) >= m->n)
+			return qz_fail(e, QZ_EDATA, "pair %llu has the rank %llu of %lu",
+			    (unsigned long long)i, (unsigned long long)(m->slots[i] & ranks),
+			    (unsigned long)m->n);
+	}
+	if (3 * used > 2 * (m->mask + 1))
+		return qz_fail(e, QZ_EDATA, "%llu pairs in %llu slots", (unsigned long long)used,
+		    (unsigned long long)m->mask + 1);
+	for (uint32_t i = 0; i < m->n; i++)
+		if (m->to[i] >= v->n_ids || !v->lengths[m->to[i]])
+			return qz_fail(e, QZ_EDATA, "rank %lu makes id %lu, which has no text",
+			    (unsigned long)i, (unsigned long)m->to[i]);
+	return 0;
 }
 
 static void
-put_all(const struct qz_tokenizer *t, const struct qz_ready_merge *merges, uint32_t n_merges,
-    const struct qz_buf *rest, struct qz_digest d, struct qz_buf *out)
+set_all(struct qz_ready *r, const struct ready_head *h, const void *const at[READY_SECTIONS])
 {
-	const struct qz_vocab *v = &t->vocab;
-	uint64_t n_text = 0;
-
-	for (uint32_t id = 0; id < v->size; id++)
-		n_text += is_piece(v, id) ? v->entry[id].n : 0;
-	qz_buf_le32(out, VERSION);
-	qz_buf_le32(out, v->size);
-	qz_buf_le32(out, n_merges);
-	qz_buf_le32(out, (uint32_t)rest->n);
-	qz_buf_le64(out, n_text);
-	qz_buf_le64(out, d.lo);
-	qz_buf_le64(out, d.hi);
-	for (uint32_t id = 0; id < v->size; id++)
-		qz_buf_le32(out, is_piece(v, id) ? v->entry[id].n : 0);
-	for (uint32_t id = 0; id < v->size; id++)
-		if (is_piece(v, id))
-			qz_buf_add(out, v->blob.data + v->entry[id].at, v->entry[id].n);
-	for (uint32_t i = 0; i < n_merges; i++) {
-		qz_buf_le32(out, merges[i].rank);
-		qz_buf_le32(out, merges[i].left);
-		qz_buf_le32(out, merges[i].right);
-		qz_buf_le32(out, merges[i].both);
-	}
-	qz_buf_add(out, rest->data, rest->n);
-}
-
-/* The file without vocab and merges. */
-static int
-make_rest(enum qz_text_file kind, const char *s, size_t n, struct qz_buf *rest, struct qz_err *e)
-{
-	bool tekken = kind == QZ_TEXT_TEKKEN;
-	struct qz_json *j = (tekken ? qz_json_parse_nuls : qz_json_parse)(s, n, e);
-
-	if (!j)
-		return -1;
-	put_object(rest, j, tekken ? put_of_model : put_of_root);
-	qz_json_free(j);
-	return qz_buf_ok(rest, e);
+	*r = (struct qz_ready){ .vocab = { .lengths = at[READY_LENGTHS],
+				    .n_ids = h->n_ids,
+				    .text = at[READY_TEXTS],
+				    .n_text = (size_t)h->n_text,
+				    .slots = at[READY_SLOTS],
+				    .n_slots = (uint32_t)1 << h->slot_bits },
+		.merges = { .slots = (uint64_t *)at[READY_PAIRS],
+		    .bits = (uint64_t *)at[READY_BITS],
+		    .to = (uint32_t *)at[READY_TO],
+		    .mask = ((uint64_t)1 << h->pair_bits) - 1,
+		    .shift = 64u - h->pair_bits,
+		    .id_bits = h->id_bits,
+		    .rank_bits = h->rank_bits,
+		    .n = h->n_ranks,
+		    .borrowed = true },
+		.joins = h->flags & READY_JOINS ? at[READY_JOINED] : NULL,
+		.whole = h->flags & READY_WHOLE ? at[READY_WHOLES] : NULL,
+		.merges_bytes = h->flags & READY_MERGES_BYTES,
+		.cuts = h->flags & READY_CUTS,
+		.rest = at[READY_REST],
+		.n_rest = h->n_rest };
 }
 
 int
-qz_ready_make(enum qz_text_file kind, const char *s, size_t n, struct qz_buf *out, struct qz_err *e)
+qz_ready_read(
+    struct qz_ready *r, const void *data, size_t n, struct qz_digest file, struct qz_err *e)
 {
-	struct qz_text_files f = { 0 };
-	struct qz_ready_merge *merges = NULL;
-	struct qz_buf rest = { 0 };
-	struct qz_tokenizer *t;
-	uint32_t n_merges;
-	int ret;
+	const void *at[READY_SECTIONS];
+	struct ready_head h;
 
-	f.file[kind].s = s;
-	f.file[kind].n = n;
-	t = qz_tokenizer_load(&f, e);
-	ret = t || e->code == QZ_EDATA ? 0 : -1;
-	if (t && t->bpe.vocab && !t->bpe.merges.rank) {
-		merges = list_merges(&t->bpe.merges, &n_merges);
-		ret = merges ? make_rest(kind, s, n, &rest, e) : qz_nomem(e, 1);
-		if (!ret) {
-			put_all(t, merges, n_merges, &rest, digest_of(s, n), out);
-			ret = qz_buf_ok(out, e) < 0 ? -1 : 1;
-		}
-	}
-	free(merges);
-	qz_buf_free(&rest);
-	qz_tokenizer_free(t);
-	return ret;
-}
-
-/* Texts that are none would be read past their ends: all of them are one text, cut between characters. */
-static int
-check_texts(const struct qz_ready *r, struct qz_err *e)
-{
-	size_t at = 0, valid = qz_utf8_valid(r->text, r->n_text);
-	const char *nul = memchr(r->text, 0, valid);
-
-	if (nul)
-		valid = (size_t)(nul - r->text);
-	for (uint32_t id = 0; id < r->n_ids; id++) {
-		size_t n = le32_get(r->lengths + 4 * (size_t)id);
-
-		if (n > r->n_text - at)
-			return qz_fail(
-			    e, QZ_EDATA, "the text of id %lu is cut off", (unsigned long)id);
-		at += n;
-		if (at > valid || (at < valid && ((unsigned char)r->text[at] & 0xc0) == 0x80))
-			return qz_fail(
-			    e, QZ_EDATA, "the text of id %lu is none", (unsigned long)id);
-	}
-	return at == r->n_text
-		   ? 0
-		   : qz_fail(e, QZ_EDATA, "%zu bytes of text, %zu are named", r->n_text, at);
-}
-
-int
-qz_ready_read(struct qz_ready *r, const void *data, size_t n, const char *file, size_t n_file,
-    struct qz_err *e)
-{
-	const uint8_t *p = data;
-	struct qz_digest d;
-	uint64_t need;
-
-	if (n < HEAD)
-		return qz_fail(e, QZ_EDATA, "%zu bytes, %d at least", n, HEAD);
-	if (le32_get(p) != VERSION)
+	if (n < READY_HEAD)
+		return qz_fail(e, QZ_EDATA, "%zu bytes, %d at least", n, READY_HEAD);
+	if (le32_get(data) != READY_VERSION || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)
 		return 0;
-	d = digest_of(file, n_file);
-	if (le64_get(p + 24) != d.lo || le64_get(p + 32) != d.hi)
+	assert((uintptr_t)data % 8 == 0);
+	get_head(&h, data);
+	if (h.file.lo != file.lo || h.file.hi != file.hi)
 		return 0;
-	*r = (struct qz_ready){
-		.n_ids = le32_get(p + 4), .n_merges = le32_get(p + 8), .n_rest = le32_get(p + 12)
-	};
-	need = HEAD + 4 * (uint64_t)r->n_ids + MERGE * (uint64_t)r->n_merges + r->n_rest;
-	if (qz_add_over(need, le64_get(p + 16), &need) || need != n)
-		return qz_fail(
-		    e, QZ_EDATA, "%zu bytes, %llu by its head", n, (unsigned long long)need);
-	r->n_text = (size_t)le64_get(p + 16);
-	r->lengths = p + HEAD;
-	r->text = (const char *)r->lengths + 4 * (size_t)r->n_ids;
-	r->merges = (const uint8_t *)r->text + r->n_text;
-	r->rest = (const char *)r->merges + MERGE * (size_t)r->n_merges;
-	return check_texts(r, e) < 0 ? -1 : 1;
-}
-
-struct qz_ready_merge
-qz_ready_merge(const struct qz_ready *r, uint32_t i)
-{
-	const uint8_t *p = r->merges + MERGE * (size_t)i;
-
-	return (struct qz_ready_merge){ le32_get(p), le32_get(p + 4), le32_get(p + 8),
-		le32_get(p + 12) };
-}
-
-int
-qz_ready_vocab(struct qz_vocab *v, const struct qz_ready *r, struct qz_err *e)
-{
-	size_t at = 0, ahead = 0;
-	uint32_t next = 0;
-
-	if (qz_vocab_reserve(v, r->n_ids, r->n_text + r->n_ids, e) < 0)
+	if (check_head(&h, e) < 0 || find_sections(&h, data, n, at, e) < 0)
 		return -1;
-	for (uint32_t id = 0; id < r->n_ids; id++) {
-		uint32_t n = le32_get(r->lengths + 4 * (size_t)id);
-
-		for (; next < r->n_ids && next < id + AHEAD; next++) {
-			uint32_t m = le32_get(r->lengths + 4 * (size_t)next);
-
-			qz_vocab_expect(v, r->text + ahead, m);
-			ahead += m;
-		}
-		if (n && qz_vocab_put(v, r->text + at, n, id, QZ_V_MODEL, e) < 0)
-			return qz_at(e, "vocab");
-		at += n;
-	}
-	return 0;
+	set_all(r, &h, at);
+	return check_vocab(&r->vocab, e) < 0 || check_merges(&r->merges, &r->vocab, e) < 0 ? -1 : 1;
 }

@@ -1,14 +1,9 @@
-/* ready - the vocabulary and merges of a tokenizer.json or tekken.json by number: model shards carry it beside
- * the file, since it loads in a third of the time.  Integers are little-endian:
+/* ready - the tables of a tokenizer.json or tekken.json as a BPE model uses them: model shards carry them beside the
+ * file, since nothing is left to be built.  qz-shard(5), tokenizer.ready, has the layout.
  *
- *     u32 version, 1            u32 n_ids, the largest id + 1      u32 n_merges     u32 n_rest
- *     u64 n_text                u64[2] XXH3-128 of the file, low half first
- *     u32[n_ids]                bytes of each id's text, 0: no piece of the model has this id
- *     n_text bytes              the texts, one behind the other
- *     u32[n_merges][4]          rank, left, right, and what they become; in this order
- *     n_rest bytes              the file again, without vocab and merges
- *
- * It says nothing that the file does not say; one that belongs to another file is passed over. */
+ * It says nothing that the file does not say; one that belongs to another file is passed over, and one whose
+ * tables would lead out of them, or round in them, is refused.  What the tables answer is their writer's word, as
+ * the words of the file are. */
 #ifndef QZ_READY_H
 #define QZ_READY_H
 
@@ -17,31 +12,30 @@
 
 #include "libcore/base/buf.h"
 #include "libcore/base/err.h"
+#include "libcore/base/hash.h"
+#include "libcore/text/joins.h"
+#include "libcore/text/merges.h"
 #include "libcore/text/tokenizer.h"
 #include "libcore/text/vocab.h"
 
 #define QZ_READY_NAME "tokenizer.ready"
 
-/* Within the bytes it was read from. */
+/* Within the bytes it was read from, which must be aligned to 8. */
 struct qz_ready {
-	uint32_t n_ids, n_merges;
-	const uint8_t *lengths, *merges;
-	const char *text, *rest;
-	size_t n_text, n_rest;
+	struct qz_vocab_image vocab;
+	struct qz_merges merges;
+	const struct qz_joins *joins; /* or NULL, */
+	const uint64_t *whole;        /* or NULL: as in struct qz_bpe */
+	bool merges_bytes, cuts;      /* so too */
+	const char *rest;             /* the file without vocab and merges */
+	size_t n_rest;
 };
 
 /* Appends that of a file, QZ_TEXT_JSON or QZ_TEXT_TEKKEN: 1; 0 where it has no merges or does not load. */
 int qz_ready_make(
     enum qz_text_file kind, const char *s, size_t n, struct qz_buf *out, struct qz_err *e);
-/* 1 and what is there, its sizes checked; 0: it is not of this file, or of a later version. */
-int qz_ready_read(struct qz_ready *r, const void *data, size_t n, const char *file, size_t n_file,
-    struct qz_err *e);
-/* Puts its pieces into v. */
-int qz_ready_vocab(struct qz_vocab *v, const struct qz_ready *r, struct qz_err *e);
-/* One of its merges. */
-struct qz_ready_merge {
-	uint32_t rank, left, right, both;
-};
-struct qz_ready_merge qz_ready_merge(const struct qz_ready *r, uint32_t i);
+/* 1 and what is there, checked; 0: it is not of the file of this digest, or of another version. */
+int qz_ready_read(
+    struct qz_ready *r, const void *data, size_t n, struct qz_digest file, struct qz_err *e);
 
 #endif

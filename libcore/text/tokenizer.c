@@ -7,7 +7,7 @@
 #include "libcore/base/utf8.h"
 #include "libcore/text/tokenizer_impl.h"
 
-enum { TEXT_MAX = 1 << 30 };
+enum { TEXT_MAX = 1 << 30, AHEAD = 16 };
 
 struct qz_scratch {
 	struct qz_digest digest;
@@ -21,8 +21,8 @@ struct qz_scratch {
 static int
 load_bpe_vocab(struct qz_tokenizer *t, const struct qz_json *model, struct qz_err *e)
 {
-	const struct qz_json *vocab = qz_json_get(model, "vocab");
-	size_t n_bytes = 0;
+	const struct qz_json *vocab = qz_json_get(model, "vocab"), *later = qz_json_first(vocab);
+	size_t n_bytes = 0, n_later = 0;
 	int64_t id;
 
 	if (!qz_json_is(vocab, QZ_JSON_OBJECT) || !qz_json_count(vocab))
@@ -34,6 +34,9 @@ load_bpe_vocab(struct qz_tokenizer *t, const struct qz_json *model, struct qz_er
 	for (const struct qz_json *c = qz_json_first(vocab); c; c = qz_json_next(c)) {
 		const char *s = qz_json_key(c);
 
+		for (; later && n_later < AHEAD; later = qz_json_next(later), n_later++)
+			qz_vocab_expect(&t->vocab, qz_json_key(later), strlen(qz_json_key(later)));
+		n_later--;
 		if (qz_json_int(c, 0, QZ_ID_MAX, &id, e) < 0)
 			return qz_at(e, "vocab: the id of \"%.60s\"", s);
 		if (qz_vocab_put(&t->vocab, s, strlen(s), (uint32_t)id, QZ_V_MODEL, e) < 0)
@@ -47,10 +50,12 @@ load_bpe(struct qz_tokenizer *t, const struct qz_json *model, struct qz_err *e)
 {
 	int bytes;
 
-	if ((t->ready ? qz_ready_vocab(&t->vocab, t->ready, e) : load_bpe_vocab(t, model, e)) < 0 ||
+	if ((t->ready ? qz_vocab_load(&t->vocab, &t->ready->vocab, e)
+		      : load_bpe_vocab(t, model, e)) < 0 ||
 	    qz_bpe_load(&t->bpe, &t->vocab, model, t->ready, e) < 0)
 		return -1;
-	bytes = qz_bpe_use_bytes(&t->bpe, qz_pretokenizer_ends_in_bytes(&t->pretokenizer), e);
+	bytes = qz_bpe_use_bytes(
+	    &t->bpe, qz_pretokenizer_ends_in_bytes(&t->pretokenizer), t->ready, e);
 	t->pretokenizer.bytes = bytes > 0;
 	return bytes < 0 ? -1 : 0;
 }
@@ -226,21 +231,6 @@ const char *const qz_text_file_names[QZ_TEXT_FILES] = { "tokenizer.json", "token
 	"tokenizer.model", "tekken.json" };
 
 static int
-digest_files(struct qz_tokenizer *t, const struct qz_text_files *f, struct qz_err *e)
-{
-	struct qz_hash *h = qz_hash_new();
-
-	if (!h)
-		return qz_nomem(e, 0);
-	for (int i = 0; i < QZ_TEXT_FILES; i++)
-		if (f->file[i].s)
-			qz_hash_add(h, f->file[i].s, f->file[i].n);
-	t->digest = qz_hash_get128(h);
-	qz_hash_free(h);
-	return 0;
-}
-
-static int
 load_json(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_file i,
     int (*load)(struct qz_tokenizer *t, const struct qz_json *j, struct qz_err *e),
     struct qz_err *e)
@@ -259,17 +249,15 @@ load_json(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_fi
 	return ret ? qz_at(e, "%s", qz_text_file_names[i]) : 0;
 }
 
-/* 1: file i is loaded from its ready form; 0: that is another file's, or there is none. */
+/* 1: the file is loaded from its ready form; 0: that is another file's, or there is none. */
 static int
-load_ready(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_file i,
+load_ready(struct qz_tokenizer *t, const struct qz_text_files *f,
     int (*load)(struct qz_tokenizer *t, const struct qz_json *j, struct qz_err *e),
     struct qz_err *e)
 {
 	struct qz_ready r;
 	struct qz_json *rest = NULL;
-	int ret = !f->ready.s
-		      ? 0
-		      : qz_ready_read(&r, f->ready.s, f->ready.n, f->file[i].s, f->file[i].n, e);
+	int ret = !f->ready.s ? 0 : qz_ready_read(&r, f->ready.s, f->ready.n, t->digest, e);
 
 	if (ret > 0) {
 		rest = qz_json_parse(r.rest, r.n_rest, e);
@@ -286,7 +274,7 @@ load_file(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_fi
     int (*load)(struct qz_tokenizer *t, const struct qz_json *j, struct qz_err *e),
     struct qz_err *e)
 {
-	int ready = load_ready(t, f, i, load, e);
+	int ready = load_ready(t, f, load, e);
 
 	return ready ? (ready < 0 ? -1 : 0) : load_json(t, f, i, load, e);
 }
@@ -295,12 +283,18 @@ load_file(struct qz_tokenizer *t, const struct qz_text_files *f, enum qz_text_fi
 static int
 load_first(struct qz_tokenizer *t, const struct qz_text_files *f, struct qz_err *e)
 {
-	if (f->file[QZ_TEXT_JSON].s)
-		return load_file(t, f, QZ_TEXT_JSON, load_tokenizer_json, e);
-	if (f->file[QZ_TEXT_TEKKEN].s)
-		return load_file(t, f, QZ_TEXT_TEKKEN, qz_tokenizer_from_tekken, e);
-	if (!f->file[QZ_TEXT_SPM].s)
+	static const enum qz_text_file order[] = { QZ_TEXT_JSON, QZ_TEXT_TEKKEN, QZ_TEXT_SPM };
+	size_t i = 0;
+
+	while (i < sizeof order / sizeof *order && !f->file[order[i]].s)
+		i++;
+	if (i == sizeof order / sizeof *order)
 		return qz_fail(e, QZ_EDATA, "no tokenizer.json, tekken.json or tokenizer.model");
+	t->digest = qz_hash128(f->file[order[i]].s, f->file[order[i]].n);
+	if (order[i] == QZ_TEXT_JSON)
+		return load_file(t, f, QZ_TEXT_JSON, load_tokenizer_json, e);
+	if (order[i] == QZ_TEXT_TEKKEN)
+		return load_file(t, f, QZ_TEXT_TEKKEN, qz_tokenizer_from_tekken, e);
 	if (qz_tokenizer_from_spm(t, f->file[QZ_TEXT_SPM].s, f->file[QZ_TEXT_SPM].n, e) < 0)
 		return qz_at(e, "tokenizer.model");
 	return 0;
@@ -317,9 +311,7 @@ qz_tokenizer_load(const struct qz_text_files *f, struct qz_err *e)
 		return NULL;
 	}
 	t->bos = t->eos = t->pad = t->unk = -1;
-	ret = digest_files(t, f, e);
-	if (!ret)
-		ret = load_first(t, f, e);
+	ret = load_first(t, f, e);
 	if (!ret && f->file[QZ_TEXT_CONFIG].s)
 		ret = load_json(t, f, QZ_TEXT_CONFIG, load_config, e);
 	if (!ret)
@@ -549,6 +541,12 @@ qz_decode(const struct qz_tokenizer *t, const uint32_t *ids, size_t n, bool skip
 		ret = qz_decoder_run(&t->decoder, &parts, out, e);
 	qz_parts_clear(&parts);
 	return ret;
+}
+
+struct qz_digest
+qz_tokenizer_digest(const struct qz_tokenizer *t)
+{
+	return t->digest;
 }
 
 uint32_t

@@ -14,6 +14,7 @@
 
 #include "libcore/base/buf.h"
 #include "libcore/base/err.h"
+#include "libcore/base/hash.h"
 #include "libcore/base/json.h"
 
 struct qz_tokenizer;
@@ -35,12 +36,14 @@ struct qz_text_files {
 	struct {
 		const char *s;
 		size_t n;
-	} ready; /* what qz_ready_make() made of tokenizer.json, or NULL */
+	} ready; /* what qz_ready_make() made of tokenizer.json, or NULL; aligned to 8, it outlives the tokenizer */
 };
 
 /* NULL with a message that names the part that is wrong or not supported. */
 struct qz_tokenizer *qz_tokenizer_load(const struct qz_text_files *f, struct qz_err *e);
 void qz_tokenizer_free(struct qz_tokenizer *t);
+/* Of the one file that it was read from. */
+struct qz_digest qz_tokenizer_digest(const struct qz_tokenizer *t);
 
 enum qz_special {
 	QZ_SPECIAL_NONE = 0,

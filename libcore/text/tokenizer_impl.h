@@ -23,7 +23,7 @@ struct qz_tokenizer {
 	struct qz_decoder decoder;
 	struct qz_added raw, normalized;
 	int64_t bos, eos, pad, unk;
-	struct qz_digest digest;      /* of its files: whose words a scratch has cached */
+	struct qz_digest digest;      /* of its file: whose words a scratch has cached */
 	const struct qz_ready *ready; /* while it is loaded, or NULL */
 };
 

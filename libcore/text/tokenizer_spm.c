@@ -176,7 +176,7 @@ load_bpe(struct qz_tokenizer *t, const struct qz_spm *s, struct qz_err *e)
 	if (!ret)
 		ret = qz_bpe_load_ranks(&t->bpe, &t->vocab, rank, n_ranks, e);
 	if (!ret)
-		ret = qz_bpe_use_bytes(&t->bpe, false, e);
+		ret = qz_bpe_use_bytes(&t->bpe, false, NULL, e);
 	free(order);
 	free(rank);
 	return ret;

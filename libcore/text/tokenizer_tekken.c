@@ -11,7 +11,7 @@
 #include "libcore/base/utf8.h"
 #include "libcore/text/tokenizer_impl.h"
 
-enum { SPECIALS_MAX = 1 << 16 };
+enum { SPECIALS_MAX = 1 << 16, BATCH = 64 };
 
 /* Files of version v3 and before name none: these are theirs (mistral_common, tekken.py); the rest of their
  * number is <SPECIAL_n>. */
@@ -66,41 +66,74 @@ struct letter {
 	size_t n;
 };
 
+/* Tokens that wait to be put, many at once, whose waits for memory overlap. */
+struct tokens {
+	struct qz_tokenizer *t;
+	int64_t first, n; /* the id of rank 0; ranks in use */
+	struct letter letters[256];
+	struct qz_buf bytes; /* scratch */
+	struct qz_buf text;  /* theirs */
+	size_t n_waiting;
+	struct {
+		size_t at, n, of; /* in text; in the list */
+		uint32_t id;
+	} waiting[BATCH];
+};
+
 /* A token's bytes in the characters of the byte-level alphabet. */
 static int
-put_token(struct qz_tokenizer *t, const struct qz_json *j, int64_t first, int64_t n_tokens,
-    const struct letter *letters, struct qz_buf *bytes, struct qz_buf *text, struct qz_err *e)
+add_token(struct tokens *k, const struct qz_json *j, size_t of, struct qz_err *e)
 {
 	const char *base64 = qz_json_string(qz_json_get(j, "token_bytes"), NULL);
+	size_t at = k->text.n;
 	int64_t rank;
+	char *out;
 
-	if (qz_json_int(qz_json_get(j, "rank"), 0, QZ_ID_MAX - first, &rank, e) < 0)
+	if (qz_json_int(qz_json_get(j, "rank"), 0, QZ_ID_MAX - k->first, &rank, e) < 0)
 		return qz_at(e, "rank");
-	if (rank >= n_tokens)
+	if (rank >= k->n)
 		return 0; /* beyond default_vocab_size: not in use */
 	if (!base64)
 		return qz_fail(e, QZ_EDATA, "no string \"token_bytes\"");
-	qz_buf_clear(bytes);
-	qz_buf_clear(text);
-	if (qz_base64_decode(base64, strlen(base64), bytes, e) < 0)
+	qz_buf_clear(&k->bytes);
+	if (qz_base64_decode(base64, strlen(base64), &k->bytes, e) < 0)
 		return qz_at(e, "token_bytes");
-	for (size_t i = 0; i < bytes->n; i++) {
-		const struct letter *l = &letters[(unsigned char)bytes->data[i]];
+	out = qz_buf_room(&k->text, 2 * k->bytes.n);
+	if (!out)
+		return qz_buf_ok(&k->text, e);
+	for (size_t i = 0; i < k->bytes.n; i++) {
+		const struct letter *l = &k->letters[(unsigned char)k->bytes.data[i]];
 
-		qz_buf_add(text, l->utf8, l->n);
+		memcpy(out, l->utf8, 2);
+		out += l->n;
 	}
-	if (qz_buf_ok(text, e) < 0)
-		return -1;
-	return qz_vocab_put(&t->vocab, text->data ? text->data : "", text->n,
-	    (uint32_t)(first + rank), QZ_V_MODEL, e);
+	k->text.n = (size_t)(out - k->text.data);
+	k->waiting[k->n_waiting].at = at;
+	k->waiting[k->n_waiting].n = k->text.n - at;
+	k->waiting[k->n_waiting].of = of;
+	k->waiting[k->n_waiting++].id = (uint32_t)(k->first + rank);
+	return 0;
+}
+
+static int
+put_waiting(struct tokens *k, struct qz_err *e)
+{
+	for (size_t i = 0; i < k->n_waiting; i++)
+		qz_vocab_expect(&k->t->vocab, k->text.data + k->waiting[i].at, k->waiting[i].n);
+	for (size_t i = 0; i < k->n_waiting; i++)
+		if (qz_vocab_put(&k->t->vocab, k->text.data + k->waiting[i].at, k->waiting[i].n,
+			k->waiting[i].id, QZ_V_MODEL, e) < 0)
+			return qz_at(e, "vocab[%zu]", k->waiting[i].of);
+	k->n_waiting = 0;
+	qz_buf_clear(&k->text);
+	return 0;
 }
 
 static int
 put_tokens(
     struct qz_tokenizer *t, const struct qz_json *vocab, int64_t first, int64_t n, struct qz_err *e)
 {
-	struct qz_buf bytes = { 0 }, text = { 0 };
-	struct letter letters[256];
+	struct tokens k = { .t = t, .first = first, .n = n };
 	size_t i = 0;
 	int ret = qz_json_is(vocab, QZ_JSON_ARRAY)
 		      ? 0
@@ -108,15 +141,34 @@ put_tokens(
 			    qz_json_kind_name(qz_json_kind(vocab)));
 
 	for (unsigned b = 0; b < 256; b++)
-		letters[b].n = (size_t)qz_utf8_put(qz_byte_char((unsigned char)b), letters[b].utf8);
+		k.letters[b].n = (size_t)qz_utf8_put(
+		    qz_byte_char((unsigned char)b), k.letters[b].utf8);
 	if (!ret)
 		ret = qz_vocab_reserve(&t->vocab, qz_json_count(vocab) + (size_t)first, 1, e);
-	for (const struct qz_json *c = qz_json_first(vocab); c && !ret; c = qz_json_next(c), i++)
-		if (put_token(t, c, first, n, letters, &bytes, &text, e) < 0)
+	for (const struct qz_json *c = qz_json_first(vocab); c && !ret; c = qz_json_next(c), i++) {
+		if (add_token(&k, c, i, e) < 0)
 			ret = qz_at(e, "vocab[%zu]", i);
-	qz_buf_free(&bytes);
-	qz_buf_free(&text);
+		else if (k.n_waiting == BATCH)
+			ret = put_waiting(&k, e);
+	}
+	if (!ret)
+		ret = put_waiting(&k, e);
+	qz_buf_free(&k.bytes);
+	qz_buf_free(&k.text);
 	return ret;
+}
+
+/* The same from the ready form. */
+static int
+load_tokens(struct qz_tokenizer *t, uint32_t first, struct qz_err *e)
+{
+	const struct qz_vocab_image *v = &t->ready->vocab;
+
+	for (uint32_t id = 0; id < first && id < v->n_ids; id++)
+		if (v->lengths[id])
+			return qz_fail(
+			    e, QZ_EDATA, "id %lu is a special token's", (unsigned long)id);
+	return qz_vocab_load(&t->vocab, v, e);
 }
 
 static int
@@ -141,7 +193,7 @@ load_bpe(struct qz_tokenizer *t, uint32_t first, struct qz_err *e)
 	t->bpe.unk = QZ_ID_NONE;
 	if ((t->ready ? qz_bpe_load_ready(&t->bpe, &t->vocab, t->ready, e)
 		      : load_ranks(t, first, e)) < 0 ||
-	    qz_bpe_use_bytes(&t->bpe, true, e) < 0)
+	    qz_bpe_use_bytes(&t->bpe, true, t->ready, e) < 0)
 		return -1;
 	for (int b = 0; b < 256; b++)
 		if (t->bpe.byte_id[b] == QZ_ID_NONE)
@@ -204,12 +256,11 @@ qz_tokenizer_from_tekken(struct qz_tokenizer *t, const struct qz_json *j, struct
 	if (!t->classes || load_cutting(t, pattern, e) < 0)
 		return -1;
 	t->vocab.twins = true; /* special tokens have names that ordinary ones may spell */
-	if (put_specials(
-		t, qz_json_kind(specials) == QZ_JSON_NULL ? NULL : specials, n_specials, e) < 0)
-		return -1;
 	if ((t->ready
-		    ? qz_ready_vocab(&t->vocab, t->ready, e)
+		    ? load_tokens(t, (uint32_t)n_specials, e)
 		    : put_tokens(t, qz_json_get(j, "vocab"), n_specials, n - n_specials, e)) < 0 ||
+	    put_specials(
+		t, qz_json_kind(specials) == QZ_JSON_NULL ? NULL : specials, n_specials, e) < 0 ||
 	    load_bpe(t, (uint32_t)n_specials, e) < 0)
 		return -1;
 	qz_added_sort(&t->raw);

@@ -1,5 +1,6 @@
 #include "libcore/text/uclass.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,71 +84,54 @@ class_of(uint32_t c, unsigned k)
 	return k;
 }
 
-/* Neighbours are mostly alike, and asking that is quicker. */
-static void
-fill_block(uint32_t *cells, uint32_t first, unsigned forms)
+/* The classes of 256 code points, each first met by some thread: one makes them, others wait. */
+struct qz_uclass_maker {
+	pthread_mutex_t lock;
+	unsigned forms, used;
+	uint32_t (*made)[256]; /* (N_BLOCKS), no two alike; memory is touched as far as used */
+};
+
+const uint32_t *
+qz_uclass_make(const struct qz_uclass *u, uint32_t b)
 {
-	const void *last = NULL;
-	unsigned k = 0;
+	struct qz_uclass_maker *m = u->maker;
+	const uint32_t *row;
+	unsigned at = 0;
 
-	for (uint32_t c = first; c < first + 256; c++) {
-		const void *kind = qz_unicode_kind(c);
-
-		if (!kind || kind != last)
-			k = properties_of(c, forms);
-		cells[c - first] = class_of(c, k);
-		last = kind;
+	pthread_mutex_lock(&m->lock);
+	row = u->block[b];
+	if (!row) {
+		for (uint32_t c = b << 8; c < (b + 1) << 8; c++)
+			m->made[m->used][c & 255] = class_of(c, properties_of(c, m->forms));
+		while (memcmp(m->made[at], m->made[m->used], sizeof *m->made))
+			at++;
+		m->used += at == m->used;
+		row = m->made[at];
+		u->block[b] = row;
 	}
-}
-
-/* The first block that is equal to the last of used + 1; it may be that one.  last: what was found before. */
-static unsigned
-find_equal(uint32_t (*cells)[256], unsigned used, unsigned last)
-{
-	unsigned found = 0;
-
-	if (last < used && !memcmp(cells[last], cells[used], sizeof *cells))
-		return last;
-	while (found < used && memcmp(cells[found], cells[used], sizeof *cells))
-		found++;
-	return found;
-}
-
-/* Planes 4 to 13 and the private ones have no characters. */
-static int
-has_characters(uint32_t b)
-{
-	return b < 0x400 || b >> 8 == 14;
+	pthread_mutex_unlock(&m->lock);
+	return row;
 }
 
 struct qz_uclass *
 qz_uclass_new(unsigned forms, struct qz_err *e)
 {
 	struct qz_uclass *u = calloc(1, sizeof *u);
-	unsigned used = 0, found = 0;
-	uint32_t(*cells)[256] = calloc(N_BLOCKS, sizeof *cells); /* touched as far as used */
 
-	if (!u || !cells) {
-		qz_nomem(e, N_BLOCKS * sizeof *cells);
-		free(u);
-		free(cells);
+	if (u) {
+		u->block = calloc(N_BLOCKS, sizeof *u->block);
+		u->maker = calloc(1, sizeof *u->maker);
+	}
+	if (u && u->maker && pthread_mutex_init(&u->maker->lock, NULL) == 0) {
+		u->maker->forms = forms;
+		u->maker->made = calloc(N_BLOCKS, sizeof *u->maker->made);
+	}
+	if (!u || !u->block || !u->maker || !u->maker->made) {
+		qz_nomem(e, N_BLOCKS * sizeof *u->maker->made);
+		qz_uclass_free(u);
 		return NULL;
 	}
-	for (uint32_t b = 0; b < N_BLOCKS; b++) {
-		if (!has_characters(b)) {
-			u->block[b] = u->block[0x3fe]; /* U+3FE00 to U+3FEFF: unassigned too */
-			continue;
-		}
-		fill_block(cells[used], b << 8, forms);
-		found = find_equal(cells, used, found);
-		u->block[b] = (uint16_t)found;
-		used += found == used;
-	}
-	u->cells = realloc(cells, used * sizeof *cells);
-	if (!u->cells)
-		u->cells = cells;
-	for (int c = 0; c < 128; c++)
-		u->ascii[c] = u->cells[u->block[0]][c];
+	memcpy(u->ascii, qz_uclass_make(u, 0), sizeof u->ascii);
 	return u;
 }
 
@@ -156,6 +140,11 @@ qz_uclass_free(struct qz_uclass *u)
 {
 	if (!u)
 		return;
-	free(u->cells);
+	if (u->maker) {
+		pthread_mutex_destroy(&u->maker->lock);
+		free(u->maker->made);
+	}
+	free(u->maker);
+	free(u->block);
 	free(u);
 }

@@ -1,7 +1,9 @@
-/* uclass - what a code point is, for cutting text: one table lookup, made once a tokenizer. */
+/* uclass - what a code point is, for cutting text: one table lookup.  Any number of threads may look; 256
+ * neighbours are made when the first of them is met. */
 #ifndef QZ_UCLASS_H
 #define QZ_UCLASS_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "libcore/base/err.h"
@@ -25,19 +27,22 @@ enum {
 
 struct qz_uclass {
 	uint32_t ascii[128];
-	uint16_t block[0x110000 / 256]; /* index into cells, in blocks */
-	uint32_t (*cells)[256];
+	_Atomic(const uint32_t *) *block; /* (0x110000 / 256), each of 256; NULL: not met yet */
+	struct qz_uclass_maker *maker;
 };
 
 /* forms: 1 << qz_form, or'ed: the forms whose bits are wanted. */
 struct qz_uclass *qz_uclass_new(unsigned forms, struct qz_err *e);
 void qz_uclass_free(struct qz_uclass *u);
+/* Block b, made. */
+const uint32_t *qz_uclass_make(const struct qz_uclass *u, uint32_t b);
 
 /* The class and length of the character at s, which is whole and valid. */
 static inline unsigned
 qz_uclass_at(const struct qz_uclass *u, const char *str, unsigned *len)
 {
 	const unsigned char *s = (const unsigned char *)str;
+	const uint32_t *block;
 	uint32_t c;
 
 	if (s[0] < 0x80) {
@@ -54,7 +59,10 @@ qz_uclass_at(const struct qz_uclass *u, const char *str, unsigned *len)
 		*len = 4;
 		c = (s[0] & 7u) << 18 | (s[1] & 0x3fu) << 12 | (s[2] & 0x3fu) << 6 | (s[3] & 0x3f);
 	}
-	return u->cells[u->block[c >> 8]][c & 255];
+	block = atomic_load_explicit(&u->block[c >> 8], memory_order_acquire);
+	if (!block)
+		block = qz_uclass_make(u, c >> 8);
+	return block[c & 255];
 }
 
 /* Where the last character of s[0..n) starts; n > 0. */

@@ -87,12 +87,14 @@ reach(struct qz_vocab *v, uint32_t id, struct qz_err *e)
 	return 0;
 }
 
-/* Whether the text of an added token may be the model's new token's too. */
+/* Whether a text may be both an added token's and the model's token's: one of them is known, the other new. */
 static bool
-may_be_twin(const struct qz_vocab *v, uint32_t added, unsigned flags)
+may_be_twin(const struct qz_vocab *v, uint32_t known, unsigned flags)
 {
-	return v->twins && flags == QZ_V_MODEL && !(v->flags[added] & QZ_V_MODEL) &&
-	       !v->twin[added];
+	if (!v->twins || v->twin[known])
+		return false;
+	return flags == QZ_V_MODEL ? !(v->flags[known] & QZ_V_MODEL)
+				   : v->flags[known] == QZ_V_MODEL && !(flags & QZ_V_MODEL);
 }
 
 int
@@ -124,8 +126,11 @@ qz_vocab_put(
 	v->entry[id].at = (uint32_t)v->blob.n;
 	v->entry[id].n = (uint32_t)n;
 	v->flags[id] = (uint8_t)flags;
-	if (known != QZ_ID_NONE) {
+	if (known != QZ_ID_NONE && flags == QZ_V_MODEL) {
 		v->twin[known] = id + 1;
+	} else if (known != QZ_ID_NONE) {
+		v->twin[id] = known + 1;
+		v->slots[slot] = id + 1;
 	} else {
 		v->slots[slot] = id + 1;
 		v->used++;
@@ -151,6 +156,34 @@ qz_vocab_reserve(struct qz_vocab *v, size_t n, size_t n_bytes, struct qz_err *e)
 		return qz_nomem(e, n_bytes);
 	v->blob.n -= n_bytes;
 	return 0;
+}
+
+int
+qz_vocab_load(struct qz_vocab *v, const struct qz_vocab_image *m, struct qz_err *e)
+{
+	uint32_t at = 1, *slots = qz_big(m->n_slots * sizeof *slots);
+
+	if (!slots)
+		return qz_nomem(e, m->n_slots * sizeof *slots);
+	memcpy(slots, m->slots, m->n_slots * sizeof *slots);
+	v->slots = slots;
+	v->mask = m->n_slots - 1;
+	v->used = m->n_texts;
+	if (m->n_text > UINT32_MAX - QZ_TOKEN_MAX)
+		return qz_fail(e, QZ_EDATA, "texts of more than 4 GiB");
+	if (reach(v, m->n_ids - 1, e) < 0)
+		return -1;
+	for (uint32_t id = 0; id < m->n_ids; id++) {
+		uint32_t n = m->lengths[id];
+
+		if (!n)
+			continue;
+		v->entry[id] = (struct qz_vocab_entry){ at, n };
+		v->flags[id] = QZ_V_MODEL;
+		at += n + 1;
+	}
+	qz_buf_add(&v->blob, m->text, m->n_text);
+	return qz_buf_ok(&v->blob, e);
 }
 
 void

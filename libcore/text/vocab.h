@@ -55,6 +55,16 @@ uint32_t qz_vocab_find_model(const struct qz_vocab *v, const char *s, size_t n);
 /* Room for n texts of n_bytes in all: spares growing. */
 int qz_vocab_reserve(struct qz_vocab *v, size_t n, size_t n_bytes, struct qz_err *e);
 const char *qz_vocab_get(const struct qz_vocab *v, uint32_t id, size_t *n); /* NULL: a gap */
+/* The model's own texts as a filled vocabulary has them: those of ids in order, each behind a NUL, the last one before
+ * one; slots as above. */
+struct qz_vocab_image {
+	const uint32_t *lengths, *slots;
+	const char *text;
+	size_t n_text;
+	uint32_t n_ids, n_texts, n_slots; /* n_ids > 0; texts take at most half of the slots */
+};
+/* Fills an empty one. */
+int qz_vocab_load(struct qz_vocab *v, const struct qz_vocab_image *m, struct qz_err *e);
 void qz_vocab_clear(struct qz_vocab *v);
 
 /* Byte-level alphabets (GPT-2): the printable bytes of Latin-1 stand for themselves, the other 68 for

@@ -169,30 +169,6 @@ plain_characters(void)
 	qz_buf_free(&out);
 }
 
-/* Code points of one kind are alike in what a kind stands for. */
-static void
-kinds(void)
-{
-	const void *last = NULL;
-	int bad = 0, same = 0;
-
-	for (uint32_t c = 0; c < 0x110000; c++) {
-		const void *kind = qz_unicode_kind(c);
-
-		if (kind && kind == last) {
-			same++;
-			bad += qz_unicode_category(c) != qz_unicode_category(c - 1);
-			for (int f = QZ_NFC; f <= QZ_NFKD; f++)
-				bad += qz_unicode_plain((enum qz_form)f, c) !=
-					   qz_unicode_plain((enum qz_form)f, c - 1) ||
-				       qz_unicode_starts((enum qz_form)f, c) !=
-					   qz_unicode_starts((enum qz_form)f, c - 1);
-		}
-		last = kind;
-	}
-	ok(bad == 0 && same > 1000000, "%d neighbours are of one kind, and alike", same);
-}
-
 /* Against conversions by the definition: nearest, ties to even, in double arithmetic. */
 static int
 half_is_nearest(float f, uint16_t h, float (*back)(uint16_t))
@@ -325,7 +301,6 @@ main(void)
 	utf8();
 	utf8_places();
 	plain_characters();
-	kinds();
 	halves();
 	philox();
 	buffers();

@@ -152,53 +152,107 @@ none(void)
 	qz_buf_free(&b);
 }
 
-enum { N_IDS = 31, TEXTS = 40 + 4 * N_IDS, N_TEXT = 15, MERGES = TEXTS + N_TEXT };
+/* Where the sections of the small one's form are: 13 ids, 8 texts of 15 bytes, 5 ranks, tables of 1024. */
+enum {
+	LENGTHS = 64,
+	TEXTS = LENGTHS + 56,
+	SLOTS = TEXTS + 24,
+	PAIRS = SLOTS + 4 * 1024,
+	BITS = PAIRS + 8 * 1024,
+	TO = BITS + (8 << QZ_MERGES_BITS),
+	REST = TO + 24,
+};
+
+/* The first word of 4 bytes that has this value. */
+static size_t
+find32(const struct qz_buf *b, size_t at, uint32_t value)
+{
+	while (le32_get(b->data + at) != value)
+		at += 4;
+	return at;
+}
+
+static void
+expect(const struct qz_buf *bad, const char *message)
+{
+	struct qz_err e = { 0 };
+	struct qz_tokenizer *t = load(QZ_TEXT_JSON, small, sizeof small - 1, bad, &e);
+
+	if (message)
+		ok(!t && e.code == QZ_EDATA && strstr(e.msg, message), "%s", e.msg);
+	else
+		ok(t != NULL, "of another file or version: passed over%s", t ? "" : e.msg);
+	qz_tokenizer_free(t);
+}
 
 static void
 damaged(void)
 {
-	static const struct {
+	struct qz_buf good = { 0 }, bad = { 0 };
+	struct qz_err e = { 0 };
+
+	qz_ready_make(QZ_TEXT_JSON, small, sizeof small - 1, &good, &e);
+	ok(le32_get(good.data + 4) == 13 && le32_get(good.data + 8) == 5 &&
+		le64_get(good.data + 16) == 24 && le32_get(good.data + 44) == 0x03040a0a &&
+		good.data[REST] == '{' && good.n == REST + le32_get(good.data + 12),
+	    "13 ids, 5 ranks, 24 bytes of text, tables of 1024 slots, ids in 4 bits, ranks in 3");
+	const struct {
 		size_t at;
 		uint32_t value;
 		const char *message; /* NULL: it is not this file's, which is read instead */
 	} rows[] = {
-		{ 0, 2, NULL },
+		{ 0, 1, NULL },
+		{ 0, 3, NULL },
 		{ 24, 0, NULL },
-		{ 4, 32, "tokenizer.ready: " },
-		{ 8, 0xffffffff, "by its head" },
-		{ 16, 16, "by its head" },
-		{ 20, 0xffffffff, "by its head" },
-		{ 40, 14, "the text of id 2 is cut off" },
-		{ 40, 0, "the text of id 11 is none" },
-		{ TEXTS, 0x8080, "the text of id 0 is none" },
-		{ TEXTS, 0, "the text of id 0 is none" },
-		{ TEXTS, 0x3f626262, "\"b\" is there twice, as id 0 and 1" },
-		{ MERGES + 4, 4, "merge 0 is out of order, or of an id without a piece" },
-		{ MERGES + 28, 31, "merge 1 is out of order, or of an id without a piece" },
-		{ MERGES, 3, "merge 1 is out of order" },
-		{ MERGES, 99, "merge 0 is out of order" },
+		{ 4, 0, "are none, or too many" },
+		{ 4, (1 << 24) + 1, "are none, or too many" },
+		{ 4, 15, "is cut off" },
+		{ 8, 1 << 24, "are none, or too many" },
+		{ 8, 7, "is cut off" },
+		{ 12, 0xffffffff, "is cut off" },
+		{ 12, 1, "by its head" },
+		{ 16, 23, "the text of id 12 is cut off" },
+		{ 20, 0xffffffff, "is cut off" },
+		{ 40, 16, "not of this version" },
+		{ 40, 4, "is cut off" },
+		{ 40, 8, "is cut off" },
+		{ 44, 0x03040a09, "not of this version" },
+		{ 44, 0x03040a1b, "not of this version" },
+		{ 44, 0x0304090a, "not of this version" },
+		{ 44, 0x03041b0a, "not of this version" },
+		{ 44, 0x03030a0a, "ids in 3 bits" },
+		{ 44, 0x02040a0a, "ranks in 2" },
+		{ 44, 0x041e0a0a, "ids in 30 bits" },
+		{ 44, 0x03040b0a, "is cut off" },
+		{ LENGTHS, 24, "the text of id 0 is cut off" },
+		{ LENGTHS, 2, "the text of id 0 has no end" },
+		{ LENGTHS + 4 * 12, 0, "are not the texts of 7 ids" },
+		{ LENGTHS + 4 * 11, 5, "the text of id 12 is cut off" },
+		{ LENGTHS + 4 * 9, 7, "the text of id 12 is cut off" },
+		{ TEXTS, 0x62006161, "are not the texts of 8 ids" },
+		{ TEXTS, 0x62006101, "are not the texts of 8 ids" },
+		{ TEXTS, 0x6200ff00, "are not the texts of 8 ids" },
+		{ TEXTS, 0x62000000, "are not the texts of 8 ids" },
+		{ find32(&good, SLOTS, 0), 14, "is of id 13, which has no text" },
+		{ find32(&good, SLOTS, 0), 5, "is of id 4, which has no text" },
+		{ find32(&good, SLOTS, 0), 0xffffffff, "which has no text" },
+		{ find32(&good, SLOTS, 0), 1, "9 of 1024 slots are in use, by 8 texts" },
+		{ find32(&good, SLOTS, 1), 0, "7 of 1024 slots are in use, by 8 texts" },
+		{ PAIRS, 0xfffffffd, "pair 0 has the rank 5 of 5" },
+		{ TO, 13, "rank 0 makes id 13, which has no text" },
+		{ TO + 16, 4, "rank 4 makes id 4, which has no text" },
+		{ REST, 0x2c2c2c2c, "tokenizer.ready: " },
 	};
-	struct qz_buf good = { 0 }, bad = { 0 };
-	struct qz_err e;
-
-	qz_ready_make(QZ_TEXT_JSON, small, sizeof small - 1, &good, &e);
-	ok(le32_get(good.data + 4) == N_IDS && le64_get(good.data + 16) == N_TEXT,
-	    "31 ids, 15 bytes of text");
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct qz_tokenizer *t;
-
-		e.msg[0] = 0;
 		qz_buf_clear(&bad);
 		qz_buf_add(&bad, good.data, good.n);
 		le32_put(bad.data + rows[i].at, rows[i].value);
-		t = load(QZ_TEXT_JSON, small, sizeof small - 1, &bad, &e);
-		if (rows[i].message)
-			ok(!t && strstr(e.msg, rows[i].message), "%s", e.msg);
-		else
-			ok(t != NULL, "of another file or version: passed over");
-		qz_tokenizer_free(t);
+		expect(&bad, rows[i].message);
 	}
-	for (size_t n = 0; n < good.n; n++) {
+	memcpy(bad.data, good.data, good.n);
+	memset(bad.data + PAIRS, 0, BITS - PAIRS);
+	expect(&bad, "1024 pairs in 1024 slots");
+	for (size_t n = 0; n < good.n; n += n < PAIRS || n + 400 > good.n ? 1 : 97) {
 		bad.n = n;
 		memcpy(bad.data, good.data, n);
 		if (load(QZ_TEXT_JSON, small, sizeof small - 1, &bad, &e))

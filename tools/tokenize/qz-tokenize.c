@@ -224,18 +224,13 @@ add_file(struct work *w, const char *path, struct report *r, struct qz_err *e)
 static int
 open_shard(struct work *w, struct qz_err *e)
 {
+	const struct qz_text_files *f = &w->text.files;
 	struct qz_buf meta = { 0 };
 	char hex[33];
-	struct qz_hash *h = qz_hash_new();
+	struct qz_digest d = qz_tokenizer_digest(w->text.tokenizer);
 
-	if (!h)
-		return qz_nomem(e, 1);
-	for (int i = 0; i < QZ_TEXT_FILES; i++)
-		if (i != QZ_TEXT_CONFIG)
-			qz_hash_add(h, w->text.files[i].data, w->text.files[i].n);
-	qz_digest_hex(qz_hash_get128(h), hex);
-	qz_step_input(&w->step, "tokenizer", qz_hash_get128(h));
-	qz_hash_free(h);
+	qz_digest_hex(d, hex);
+	qz_step_input(&w->step, "tokenizer", d);
 	qz_buf_fmt(&meta, "{\"tokenizer\":\"%s\",\"length\":%lld,\"packed\":%s}", hex,
 	    (long long)length, pack ? "true" : "false");
 	w->out = qz_out_open(output, false, e);
@@ -246,8 +241,8 @@ open_shard(struct work *w, struct qz_err *e)
 	if (!w->w)
 		return -1;
 	for (int i = 0; i < QZ_TEXT_FILES; i++)
-		if (w->text.files[i].n && qz_shard_blob(w->w, qz_text_file_names[i],
-					      w->text.files[i].data, w->text.files[i].n, e) < 0)
+		if (f->file[i].n &&
+		    qz_shard_blob(w->w, qz_text_file_names[i], f->file[i].s, f->file[i].n, e) < 0)
 			return -1;
 	return 0;
 }
