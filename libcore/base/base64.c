@@ -2,71 +2,21 @@
 
 #include <stdint.h>
 
-/* By byte: the digit's value and one; 0: none. */
-static const uint8_t digits[256] = { ['A'] = 1,
-	2,
-	3,
-	4,
-	5,
-	6,
-	7,
-	8,
-	9,
-	10,
-	11,
-	12,
-	13,
-	14,
-	15,
-	16,
-	17,
-	18,
-	19,
-	20,
-	21,
-	22,
-	23,
-	24,
-	25,
-	26,
-	['a'] = 27,
-	28,
-	29,
-	30,
-	31,
-	32,
-	33,
-	34,
-	35,
-	36,
-	37,
-	38,
-	39,
-	40,
-	41,
-	42,
-	43,
-	44,
-	45,
-	46,
-	47,
-	48,
-	49,
-	50,
-	51,
-	52,
-	['0'] = 53,
-	54,
-	55,
-	56,
-	57,
-	58,
-	59,
-	60,
-	61,
-	62,
-	['+'] = 63,
-	['/'] = 64 };
+/* By character from '+' to 'z': the digit's value and one; 0: none. */
+static const char digits[] = "\077\0\0\0\100"                           /* + / */
+			     "\065\066\067\070\071\072\073\074\075\076" /* 0 to 9 */
+			     "\0\0\0\0\0\0\0"
+			     "\001\002\003\004\005\006\007\010\011\012\013\014\015" /* A to M */
+			     "\016\017\020\021\022\023\024\025\026\027\030\031\032"
+			     "\0\0\0\0\0\0"
+			     "\033\034\035\036\037\040\041\042\043\044\045\046\047" /* a to m */
+			     "\050\051\052\053\054\055\056\057\060\061\062\063\064";
+
+static uint32_t
+digit(char c)
+{
+	return c < '+' || c > 'z' ? 0 : (unsigned char)digits[c - '+'];
+}
 
 int
 qz_base64_decode(const char *s, size_t n, struct qz_buf *out, struct qz_err *e)
@@ -82,7 +32,7 @@ qz_base64_decode(const char *s, size_t n, struct qz_buf *out, struct qz_err *e)
 		return qz_nomem(e, n);
 	out->n -= n;
 	for (size_t i = 0; i < n; i++) {
-		uint32_t d = digits[(unsigned char)s[i]];
+		uint32_t d = digit(s[i]);
 
 		if (!d)
 			return qz_fail(e, QZ_EDATA, "byte %zu is no base64", i);

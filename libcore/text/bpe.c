@@ -204,7 +204,7 @@ int
 qz_bpe_encode(const struct qz_bpe *b, struct qz_bpe_work *w, const char *s,
     const struct qz_piece *piece, size_t n, struct qz_ids *out, struct qz_err *e)
 {
-	struct words words = { b, s, piece, piece + n, 0 };
+	struct words words = { b, s, piece, n ? piece + n : piece, 0 }; /* none: nowhere */
 	struct word word[WORDS];
 	size_t k, at;
 

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "libcore/base/arena.h"
+#include "libcore/base/base64.h"
 #include "libcore/base/buf.h"
 #include "libcore/base/half.h"
 #include "libcore/base/hash.h"
@@ -292,6 +293,55 @@ pool(void)
 	qz_pool_free(p);
 }
 
+/* RFC 4648, 10, and all digits; what is no digit, before and behind each run of them. */
+static void
+base64(void)
+{
+	static const struct {
+		const char *text, *bytes; /* NULL: refused, at byte `at` */
+		size_t n, at;
+	} rows[] = {
+		{ "", "", 0, 0 },
+		{ "Zg==", "f", 1, 0 },
+		{ "Zg", "f", 1, 0 },
+		{ "Zm8=", "fo", 2, 0 },
+		{ "Zm9vYmFy", "foobar", 6, 0 },
+		{ "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+		    "\x00\x10\x83\x10\x51\x87\x20\x92\x8b\x30\xd3\x8f\x41\x14\x93\x51\x55\x97\x61"
+		    "\x96"
+		    "\x9b\x71\xd7\x9f\x82\x18\xa3\x92\x59\xa7\xa2\x9a\xab\xb2\xdb\xaf\xc3\x1c\xb3"
+		    "\xd3"
+		    "\x5d\xb7\xe3\x9e\xbb\xf3\xdf\xbf",
+		    48, 0 },
+		{ "Zm*v", NULL, 0, 2 },
+		{ ",mFy", NULL, 0, 0 },
+		{ "Z.Fy", NULL, 0, 1 },
+		{ "Zm:y", NULL, 0, 2 },
+		{ "Zm8@", NULL, 0, 3 },
+		{ "Z[8=", NULL, 0, 1 },
+		{ "Z`8=", NULL, 0, 1 },
+		{ "Z{8=", NULL, 0, 1 },
+		{ "Z\xff"
+		  "8=",
+		    NULL, 0, 1 },
+		{ "Z=8=", NULL, 0, 1 },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct qz_buf b = { 0 };
+		struct qz_err e = { 0 };
+		char place[40] = "";
+		int ret = qz_base64_decode(rows[i].text, strlen(rows[i].text), &b, &e);
+
+		snprintf(place, sizeof place, "byte %zu is no base64", rows[i].at);
+		ok(rows[i].bytes ? ret == 0 && b.n == rows[i].n &&
+				       !memcmp(b.data ? b.data : "", rows[i].bytes, b.n)
+				 : ret < 0 && !strcmp(e.msg, place),
+		    "base64, row %zu: %s", i, ret < 0 ? e.msg : "bytes");
+		qz_buf_free(&b);
+	}
+}
+
 int
 main(void)
 {
@@ -305,5 +355,6 @@ main(void)
 	philox();
 	buffers();
 	pool();
+	base64();
 	return done();
 }
