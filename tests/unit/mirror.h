@@ -301,7 +301,8 @@ MIRROR(rmsnorm_bwd,
 MIRROR(rope,
        (struct qz_dev * d, qz_act *q, qz_act *k, const qz_par *table, const int32_t *positions,
 	   int64_t t, int heads, int kv_heads, int head_dim, bool inverse),
-       q = out(q, act(t *heads *head_dim)); k = out(k, act(t *kv_heads *head_dim));
+       q = out(q, act(t *heads *head_dim));
+       k = out(k, act(t *kv_heads *head_dim));
        table = in(table, par(largest_row(positions, t) * head_dim));
        positions = in(positions, (size_t)t * 4);
        ON_GPU(rope, q, k, table, positions, t, heads, kv_heads, head_dim, inverse);)
