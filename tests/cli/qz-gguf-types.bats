@@ -191,6 +191,31 @@ poke() {
 	done
 }
 
+@test "--set leaves a key its type, and no file that cannot be read" {
+	M=$SHARED/models/stories260k
+	qz-gguf -q -t q8_0 --set llama.rope.freq_base=20000 --set general.name=7 --set tokenizer.chat_template= -o x.gguf "$M"
+	qz-show x.gguf >keys
+	grep -q 'f32 *llama.rope.freq_base = 20000$' keys
+	grep -q 'string *general.name = "7"$' keys
+	while IFS='|' read -r setting text; do
+		run qz-gguf -q -t q8_0 --set "$setting" -o y.gguf "$M"
+		[ "$status" -eq 2 ] || { echo "$setting: $status $output"; false; }
+		[[ $output == *"--set ${setting%%=*}: $text"* ]] || { echo "$setting: $output"; false; }
+		[ ! -e y.gguf ]
+	done <<-END
+		general.alignment=64|says how this file is
+		general.architecture=|says how this file is
+		split.count=3|says how this file is
+		qz.data.xxh3_128=x|says how this file is
+		tokenizer.ggml.tokens=x|is a list in this file
+		llama.context_length=str:long|is u32 in this file, not str
+		llama.context_length=long|
+	END
+	run qz-gguf -q -t q8_0 --set "$(printf 'x\377=1')" -o y.gguf "$M"
+	[ "$status" -eq 2 ]
+	[[ $output == *UTF-8* ]]
+}
+
 @test "mistakes on the command line" {
 	while IFS='|' read -r args text; do
 		# shellcheck disable=SC2086 # words

@@ -68,7 +68,8 @@ static const struct qz_opt opts[] = {
 	{ 0, "set", QZ_OPT_LIST, &r.settings, "KEY=VALUE",
 	    "Set a key of the file, as general.author=Ada. VALUE may begin with u32:, i32:, f32:, "
 	    "bool: or str: to say "
-	    "what it is; an empty one takes the key out.",
+	    "what it is; a key that is there already keeps its type. An empty one takes the key "
+	    "out.",
 	    0, 0, NULL },
 	{ 0, "no-digest", QZ_OPT_NO, &r.digest, NULL,
 	    "Leave out the key that holds the digest of the tensors' data. A file has it, a pipe "
