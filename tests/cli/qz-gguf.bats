@@ -366,6 +366,24 @@ keys() { qz-show "$1" | sed -n "s/^  key  *[a-z0-9]*  *\\($2.*\\)/\\1/p"; }
 	done
 }
 
+@test "options that only a model has are refused for an adapter, and --base for a model" {
+	for o in "-t q4_k_m" "--merge $ADAPTER" --any-base "--plan 4bpw" "--max-size 1G" "--imatrix x" "--tensor-type attn_v=q8_0" \
+	    "--output-type q8_0" "--token-embedding-type q8_0" --pure "--like llama-quantize" "--split-max-size 1M"; do
+		# shellcheck disable=SC2086 # words
+		run qz-gguf $o --base "$MODEL" -o x.gguf "$ADAPTER"
+		[ "$status" -eq 2 ] || { echo "$o: $status $output"; false; }
+		[[ $output == *"is an adapter"*": --"*" is for a model"* ]] || { echo "$o: $output"; false; }
+		[ ! -e x.gguf ]
+	done
+	qz-gguf -q -t f32 --set general.author=Ada --base "$MODEL" -o x.gguf "$ADAPTER"
+	qz-show x.gguf | grep -q 'general.author = "Ada"'
+	run qz-gguf --set adapter.lora.alpha=3 --base "$MODEL" -o y.gguf "$ADAPTER"
+	[ "$status" -eq 2 ]
+	run qz-gguf --base "$MODEL" -o y.gguf "$MODEL"
+	[ "$status" -eq 2 ]
+	[[ $output == *"--base is for an adapter"* ]]
+}
+
 @test "mistakes on the command line" {
 	while IFS='|' read -r want args text; do
 		# shellcheck disable=SC2086 # words

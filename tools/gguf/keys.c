@@ -69,8 +69,9 @@ static const struct {
 enum { SET_TYPES = sizeof set_types / sizeof *set_types };
 
 /* Keys that are true of the file as it is written, and of no other. */
-static const char *const fixed[] = { "general.architecture", "general.alignment", "split.no",
-	"split.count", "split.tensors.count", QZ_GGUF_DIGEST };
+static const char *const fixed[] = { "general.architecture", "general.type", "adapter.type",
+	"adapter.lora.alpha", "general.alignment", "split.no", "split.count", "split.tensors.count",
+	QZ_GGUF_DIGEST };
 
 static bool
 can_set(int type)
