@@ -43,6 +43,8 @@ patch_tensor() {
 	run qz-gguf -t q8_0 -o x.gguf "$MODEL"
 	[ "$status" -eq 0 ]
 	[[ $output == *"5 matrices do not fit q8_0: blk.0.ffn_down.weight is f16: rows of 172 elements are no multiple of 32"* ]]
+	run qz-gguf --tensor-type attn_v=q4_k -o x.gguf "$MODEL"
+	[[ $output == *"5 matrices do not fit q4_k: blk.0.attn_v.weight is q5_0: rows of 64 elements are no multiple of 256"* ]]
 }
 
 @test "a LoRA is what llama.cpp's converter writes, byte for byte" {

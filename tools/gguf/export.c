@@ -236,7 +236,7 @@ plan_model(const struct request *r, struct model *m, const struct wishes *w, con
 	ret = plan_files(r, m, w, path, p, &k, f, e);
 	said.n_padding = k.n_padding;
 	if (ret == 0)
-		report_plan(r, p, &said);
+		report_plan(p, &said);
 	report_free(&said);
 	return ret;
 }

@@ -98,7 +98,8 @@ plan_matrix(struct plan *p, const struct plan_options *o, const struct qz_tensor
 		return weigh(p, o, out, role, cols, e);
 	if (out->type != want && !p->n_fallback++)
 		snprintf(p->fallback, sizeof p->fallback,
-		    "%s is %s: rows of %llu elements are no multiple of %u", out->name,
+		    "%s: %s is %s: rows of %llu elements are no multiple of %u",
+		    fixed ? qz_dtype((unsigned)want)->name : o->mixture->name, out->name,
 		    qz_dtype((unsigned)out->type)->name, (unsigned long long)cols,
 		    qz_dtype((unsigned)want)->block);
 	again = out->type != t->dtype || (o->merging && qz_role(role)->linear);

@@ -45,7 +45,7 @@ struct plan {
 	const float *rope;   /* ... with these values, NULL: to be computed; borrowed */
 	size_t rope_at;      /* ... before this tensor */
 	size_t n_fallback;   /* matrices whose rows don't fit the type they should have ... */
-	char fallback[256];  /* ... and why: the first of them */
+	char fallback[256];  /* ... "TYPE: why", of the first of them */
 	size_t n_unweighted; /* quantized matrices that the importance matrix does not have ... */
 	char unweighted[64]; /* ... the first */
 	size_t n_requant;    /* matrices quantized a second time ... */

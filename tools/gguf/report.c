@@ -6,12 +6,12 @@
 
 /* What a GGUF file cannot say, or says in another way. */
 static void
-report_model(const struct request *r, const struct plan *p, size_t n_padding)
+report_model(const struct plan *p, size_t n_padding)
 {
 	const struct qz_config *c = p->config;
 
 	if (p->n_fallback)
-		qz_say("%zu matrices do not fit %s: %s", p->n_fallback, r->type, p->fallback);
+		qz_say("%zu matrices do not fit %s", p->n_fallback, p->fallback);
 	if (p->n_unweighted)
 		qz_say("%zu matrices are not in the importance matrix: %s is the first",
 		    p->n_unweighted, p->unweighted);
@@ -37,9 +37,9 @@ report_differences(const struct qz_buf *b)
 }
 
 void
-report_plan(const struct request *r, const struct plan *p, const struct report *x)
+report_plan(const struct plan *p, const struct report *x)
 {
-	report_model(r, p, x->n_padding);
+	report_model(p, x->n_padding);
 	report_differences(&x->differences);
 	if (x->card_wrong.n)
 		qz_warn("README.md: %s: what the card says of the model is left out",
