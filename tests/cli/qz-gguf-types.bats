@@ -150,6 +150,21 @@ poke() {
 	[ ! -e y.gguf ]
 }
 
+@test "an importance matrix of another model: with more layers, or with other names" {
+	model m layers=1
+	perl -e 'print pack("l<", 2); for ("blk.0.ffn_down.weight", "blk.7.ffn_down.weight") {
+		print pack("l<", length), $_, pack("l<l<f<*", 1, $ARGV[0], (1) x $ARGV[0]) }' \
+	    "$(sed -n 's/.*"intermediate_size": *\([0-9]*\).*/\1/p' m/config.json)" >more.dat
+	run qz-gguf -q -t q4_k_m --imatrix more.dat -o x.gguf m
+	[ "$status" -eq 0 ] || { echo "$output"; false; }
+	[[ $output == *"1 matrices of the importance matrix are not in this model, blk.7.ffn_down.weight is the first"* ]] || { echo "$output"; false; }
+	perl -e 'print pack("l<", 1), pack("l<", 8), "conv.one", pack("l<l<f<*", 1, 4, (1) x 4)' >other.dat
+	run qz-gguf -q -t q4_k_m --imatrix other.dat -o y.gguf m
+	[ "$status" -eq 3 ]
+	[[ $output == *"is of another model: it has no matrix of this one, but conv.one"* ]] || { echo "$output"; false; }
+	[ ! -e y.gguf ]
+}
+
 @test "importance matrices that are none" {
 	model m layers=1
 	e='print pack "l<", 1; print pack("l<", 4), "blk."'

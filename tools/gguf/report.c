@@ -15,6 +15,10 @@ report_model(const struct plan *p, size_t n_padding)
 	if (p->n_unweighted)
 		qz_say("%zu matrices are not in the importance matrix: %s is the first",
 		    p->n_unweighted, p->unweighted);
+	if (p->n_strays)
+		qz_warn("%zu matrices of the importance matrix are not in this model, %s is the "
+			"first: is it of another model?",
+		    p->n_strays, p->stray);
 	if (p->n_requant)
 		qz_warn("%zu matrices are quantized a second time, on top of the errors that they "
 			"have: %s is the first",
