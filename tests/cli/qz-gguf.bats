@@ -403,6 +403,11 @@ keys() { qz-show "$1" | sed -n "s/^  key  *[a-z0-9]*  *\\($2.*\\)/\\1/p"; }
 		2|$MODEL $MODEL|one model
 		2|--colour $MODEL|colour
 		1|/nowhere/model|nowhere
+		1|-o /nowhere/x.gguf $MODEL|qz-gguf: /nowhere/x.gguf: cannot create
+		2|--plan 4.5 $MODEL|qz-gguf: --plan 4.5: 4.5bpw is how it looks
+		2|--plan 4bpw --types q9 $MODEL|qz-gguf: --types: 'q9' is no type
+		2|--plan 4bpw -|it cannot be a pipe
+		2|--like llama-quantize $MODEL|qz-gguf: $MODEL: is no GGUF file
 	END
 }
 
