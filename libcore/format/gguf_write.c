@@ -158,19 +158,40 @@ key_at(const struct qz_ggufw *g, uint64_t i)
 	return at;
 }
 
+/* Which key this is; n_kvs: none. */
+static uint64_t
+find(const struct qz_ggufw *g, const char *key)
+{
+	size_t n = strlen(key);
+
+	if (g->kvs.failed || g->key_at.failed)
+		return g->n_kvs;
+	for (uint64_t i = 0; i < g->n_kvs; i++) {
+		const char *p = g->kvs.data + key_at(g, i);
+
+		if (le64_get(p) == n && !memcmp(p + 8, key, n))
+			return i;
+	}
+	return g->n_kvs;
+}
+
+int
+qz_ggufw_type(const struct qz_ggufw *g, const char *key)
+{
+	uint64_t i = find(g, key);
+
+	return i == g->n_kvs ? -1 : (int)le32_get(g->kvs.data + key_at(g, i) + 8 + strlen(key));
+}
+
 bool
 qz_ggufw_drop(struct qz_ggufw *g, const char *key)
 {
-	size_t n = strlen(key), from = 0, to = 0;
-	uint64_t i = 0;
+	size_t from, to;
+	uint64_t i = find(g, key);
 
-	for (; i < g->n_kvs; i++) {
-		from = key_at(g, i);
-		if (le64_get(g->kvs.data + from) == n && !memcmp(g->kvs.data + from + 8, key, n))
-			break;
-	}
-	if (i == g->n_kvs || g->kvs.failed || g->key_at.failed)
+	if (i == g->n_kvs)
 		return false;
+	from = key_at(g, i);
 	to = i + 1 < g->n_kvs ? key_at(g, i + 1) : g->kvs.n;
 	memmove(g->kvs.data + from, g->kvs.data + to, g->kvs.n - to);
 	g->kvs.n -= to - from;

@@ -48,6 +48,8 @@ void qz_ggufw_i32s(struct qz_ggufw *g, const char *key, const int32_t *v, size_t
 /* A key of another file, as it stands there. */
 struct qz_gguf_kv;
 void qz_ggufw_copy(struct qz_ggufw *g, const struct qz_gguf_kv *kv);
+/* What a key is: a qz_gguf_type; QZ_GGUF_ARRAY, whatever of; -1: it is not there. */
+int qz_ggufw_type(const struct qz_ggufw *g, const char *key);
 /* Takes a key out again; false: it is not there. */
 bool qz_ggufw_drop(struct qz_ggufw *g, const char *key);
 

@@ -236,15 +236,17 @@ int
 qz_out_expect(struct qz_out *o, uint64_t n, struct qz_err *e)
 {
 	struct statvfs v;
+	struct stat st;
 	uint64_t room;
 
-	if (!o->path || fstatvfs(o->fd, &v) < 0)
+	if (o->memory || fstat(o->fd, &st) < 0 || !S_ISREG(st.st_mode) || fstatvfs(o->fd, &v) < 0)
 		return 0;
-	room = (uint64_t)v.f_bavail * v.f_frsize;
+	/* Standard output may go over what stands there. */
+	room = (uint64_t)v.f_bavail * v.f_frsize + (o->path ? 0 : (uint64_t)st.st_blocks * 512);
 	if (room < n)
 		return qz_fail(e, QZ_EIO,
 		    "%s: the disk has %llu bytes free, the output takes %llu: %llu are missing",
-		    o->name, (unsigned long long)room, (unsigned long long)n,
+		    qz_out_name(o), (unsigned long long)room, (unsigned long long)n,
 		    (unsigned long long)(n - room));
 	return 0;
 }

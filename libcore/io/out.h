@@ -26,7 +26,8 @@ const char *qz_out_name(const struct qz_out *o);
 uint64_t qz_out_offset(const struct qz_out *o); /* bytes written so far */
 int qz_out_write(struct qz_out *o, const void *data, size_t n, struct qz_err *e);
 int qz_out_zeros(struct qz_out *o, uint64_t n, struct qz_err *e);
-/* Space for n more bytes is there, or QZ_EIO that says how much is missing (files only). */
+/* Space for n more bytes is there, or QZ_EIO that says how much is missing.  Of files, and of
+ * standard output where it is one. */
 int qz_out_expect(struct qz_out *o, uint64_t n, struct qz_err *e);
 /* Can bytes that were written be replaced?  In a file, not in a pipe. */
 bool qz_out_patchable(const struct qz_out *o);

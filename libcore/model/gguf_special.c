@@ -195,5 +195,5 @@ qz_gguf_specials(struct qz_gguf_vocab *v, const struct qz_vocab_files *f, const 
 	if (read_ids(v, c, e) < 0)
 		return -1;
 	read_flags(v);
-	return qz_templates_load(&v->templates, f->all, f->n, e);
+	return qz_templates_load(&v->templates, f->all, f->n, v->options, e);
 }

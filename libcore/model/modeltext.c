@@ -33,7 +33,7 @@ load_templates(
     struct qz_model_text *m, const struct qz_source_file *files, size_t n, struct qz_err *e)
 {
 	struct qz_templates t;
-	int ret = qz_templates_load(&t, files, n, e);
+	int ret = qz_templates_load(&t, files, n, NULL, e);
 
 	if (ret < 0)
 		return -1;

@@ -144,32 +144,40 @@ find(const struct qz_source_file *files, size_t n, const char *name)
 	return NULL;
 }
 
-/* 1: the file has a chat_template. */
+/* 1: it has a chat_template. */
 static int
-add_member(struct qz_templates *t, const struct qz_source_file *f, struct qz_err *e)
+add_member(struct qz_templates *t, const struct qz_json *j, struct qz_err *e)
 {
-	struct qz_json *j = f ? qz_json_parse(f->data, f->n, e) : NULL;
 	const struct qz_json *member = qz_json_get(j, "chat_template");
-	int ret = f && !j ? -1 : member != NULL;
 
-	if (ret > 0 && add_json(t, member, e) < 0)
-		ret = -1;
-	qz_json_free(j);
-	return ret < 0 ? qz_at(e, "%s", f->name) : ret;
+	return member && add_json(t, member, e) < 0 ? -1 : member != NULL;
 }
 
 static int
-load(struct qz_templates *t, const struct qz_source_file *files, size_t n, struct qz_err *e)
+add_file(struct qz_templates *t, const struct qz_source_file *f, struct qz_err *e)
+{
+	struct qz_json *j = f ? qz_json_parse(f->data, f->n, e) : NULL;
+	int ret = f && !j ? -1 : add_member(t, j, e);
+
+	qz_json_free(j);
+	return ret < 0 && f ? qz_at(e, "%s", f->name) : ret;
+}
+
+static int
+load(struct qz_templates *t, const struct qz_source_file *files, size_t n,
+    const struct qz_json *options, struct qz_err *e)
 {
 	const struct qz_source_file *jinja = find(files, n, "chat_template.jinja");
 	int got = 1;
 
 	if (jinja && add(t, "default", 7, jinja->data, jinja->n, e) < 0)
 		return -1;
-	if (!jinja)
-		got = add_member(t, find(files, n, "tokenizer_config.json"), e);
+	if (!jinja && !options)
+		got = add_file(t, find(files, n, "tokenizer_config.json"), e);
+	else if (!jinja && (got = add_member(t, options, e)) < 0)
+		qz_at(e, "tokenizer_config.json");
 	if (got == 0)
-		got = add_member(t, find(files, n, "chat_template.json"), e);
+		got = add_file(t, find(files, n, "chat_template.json"), e);
 	for (size_t i = 0; got >= 0 && i < n; i++) {
 		size_t name_n;
 		const char *name = qz_template_file(files[i].name, &name_n);
@@ -181,11 +189,11 @@ load(struct qz_templates *t, const struct qz_source_file *files, size_t n, struc
 }
 
 int
-qz_templates_load(
-    struct qz_templates *t, const struct qz_source_file *files, size_t n, struct qz_err *e)
+qz_templates_load(struct qz_templates *t, const struct qz_source_file *files, size_t n,
+    const struct qz_json *options, struct qz_err *e)
 {
 	*t = (struct qz_templates){ 0 };
-	if (load(t, files, n, e) == 0)
+	if (load(t, files, n, options, e) == 0)
 		return 0;
 	qz_templates_free(t);
 	return -1;

@@ -7,6 +7,7 @@
 #define QZ_TEMPLATES_H
 
 #include "libcore/base/arena.h"
+#include "libcore/base/json.h"
 #include "libcore/model/source.h"
 
 enum { QZ_TEMPLATES_MAX = 64 };
@@ -20,9 +21,10 @@ struct qz_templates {
 	struct qz_arena arena; /* holds all texts */
 };
 
-/* From the n files of a model; t is zeroed by the call.  QZ_EDATA: a file is no JSON, or they are too many. */
-int qz_templates_load(
-    struct qz_templates *t, const struct qz_source_file *files, size_t n, struct qz_err *e);
+/* From the n files of a model; t is zeroed by the call.  options: tokenizer_config.json where the caller has parsed
+ * it, or NULL.  QZ_EDATA: a file is no JSON, or they are too many. */
+int qz_templates_load(struct qz_templates *t, const struct qz_source_file *files, size_t n,
+    const struct qz_json *options, struct qz_err *e);
 void qz_templates_free(struct qz_templates *t);
 /* The text, NULL: there is none of that name. */
 const char *qz_templates_find(const struct qz_templates *t, const char *name);

@@ -70,6 +70,19 @@ tensors() { perl "$ROOT/tests/cli/tensors.pl" "$@"; }
 	[[ $output == *"carries no digest, 12 tensors" ]]
 }
 
+@test "a digest that another program copied is told from damage" {
+	qz-gguf -q -t q8_0 -o x.gguf "$K/in.gguf"
+	perl -0777 -pe '
+		substr($_, 16, 8) = pack "Q<", 1 + unpack "Q<", substr $_, 16, 8;
+		/qz\.data\.xxh3_128.{12}.{32}/s or die;
+		substr($_, $+[0], 0) = pack "Q</aL<C", "general.of_another_", 0, 7;
+		substr($_, -100, 1) ^= "\1"' x.gguf >y.gguf
+	run qz-show --verify y.gguf
+	[ "$status" -eq 3 ]
+	[[ $output == *"general.of_another_ stands behind it: another program has written the file since"* ]] || { echo "$output"; false; }
+	[[ $output != *"GGUF:"* ]]
+}
+
 @test "a file of qz's own is a model again, its digest its own" {
 	qz-gguf -q -t q8_0 -o one.gguf "$K/in.gguf"
 	for t in q8_0 f32 q4_0; do

@@ -150,6 +150,21 @@ poke() {
 	[ ! -e y.gguf ]
 }
 
+@test "an importance matrix of another model: with more layers, or with other names" {
+	model m layers=1
+	perl -e 'print pack("l<", 2); for ("blk.0.ffn_down.weight", "blk.7.ffn_down.weight") {
+		print pack("l<", length), $_, pack("l<l<f<*", 1, $ARGV[0], (1) x $ARGV[0]) }' \
+	    "$(sed -n 's/.*"intermediate_size": *\([0-9]*\).*/\1/p' m/config.json)" >more.dat
+	run qz-gguf -q -t q4_k_m --imatrix more.dat -o x.gguf m
+	[ "$status" -eq 0 ] || { echo "$output"; false; }
+	[[ $output == *"1 matrices of the importance matrix are not in this model, blk.7.ffn_down.weight is the first"* ]] || { echo "$output"; false; }
+	perl -e 'print pack("l<", 1), pack("l<", 8), "conv.one", pack("l<l<f<*", 1, 4, (1) x 4)' >other.dat
+	run qz-gguf -q -t q4_k_m --imatrix other.dat -o y.gguf m
+	[ "$status" -eq 3 ]
+	[[ $output == *"is of another model: it has no matrix of this one, but conv.one"* ]] || { echo "$output"; false; }
+	[ ! -e y.gguf ]
+}
+
 @test "importance matrices that are none" {
 	model m layers=1
 	e='print pack "l<", 1; print pack("l<", 4), "blk."'
@@ -189,6 +204,31 @@ poke() {
 		run qz-gguf -q -t q8_0 --set $s -o y.gguf "$K/in.gguf"
 		[ "$status" -eq 2 ] || { echo "$s: $status $output"; false; }
 	done
+}
+
+@test "--set leaves a key its type, and no file that cannot be read" {
+	M=$SHARED/models/stories260k
+	qz-gguf -q -t q8_0 --set llama.rope.freq_base=20000 --set general.name=7 --set tokenizer.chat_template= -o x.gguf "$M"
+	qz-show x.gguf >keys
+	grep -q 'f32 *llama.rope.freq_base = 20000$' keys
+	grep -q 'string *general.name = "7"$' keys
+	while IFS='|' read -r setting text; do
+		run qz-gguf -q -t q8_0 --set "$setting" -o y.gguf "$M"
+		[ "$status" -eq 2 ] || { echo "$setting: $status $output"; false; }
+		[[ $output == *"--set ${setting%%=*}: $text"* ]] || { echo "$setting: $output"; false; }
+		[ ! -e y.gguf ]
+	done <<-END
+		general.alignment=64|says how this file is
+		general.architecture=|says how this file is
+		split.count=3|says how this file is
+		qz.data.xxh3_128=x|says how this file is
+		tokenizer.ggml.tokens=x|is a list in this file
+		llama.context_length=str:long|is u32 in this file, not str
+		llama.context_length=long|
+	END
+	run qz-gguf -q -t q8_0 --set "$(printf 'x\377=1')" -o y.gguf "$M"
+	[ "$status" -eq 2 ]
+	[[ $output == *UTF-8* ]]
 }
 
 @test "mistakes on the command line" {

@@ -43,6 +43,8 @@ patch_tensor() {
 	run qz-gguf -t q8_0 -o x.gguf "$MODEL"
 	[ "$status" -eq 0 ]
 	[[ $output == *"5 matrices do not fit q8_0: blk.0.ffn_down.weight is f16: rows of 172 elements are no multiple of 32"* ]]
+	run qz-gguf --tensor-type attn_v=q4_k -o x.gguf "$MODEL"
+	[[ $output == *"5 matrices do not fit q4_k: blk.0.attn_v.weight is q5_0: rows of 64 elements are no multiple of 256"* ]]
 }
 
 @test "a LoRA is what llama.cpp's converter writes, byte for byte" {
@@ -340,8 +342,14 @@ keys() { qz-show "$1" | sed -n "s/^  key  *[a-z0-9]*  *\\($2.*\\)/\\1/p"; }
 	mount -t tmpfs -o size=64k none small 2>/dev/null || skip "cannot mount a small disk here"
 	run qz-gguf -q -t q8_0 -o small/x.gguf "$MODEL"
 	left=$(ls -A small)
+	said=$output
+	[ "$status" -eq 1 ]
+	run bash -c 'qz-gguf -q -t q8_0 "$1" >small/y.gguf' - "$MODEL"
+	[ ! -s small/y.gguf ]
 	umount small
 	[ "$status" -eq 1 ]
+	[[ $output == *"<stdout>: the disk has "*" are missing" ]] || { echo "$output"; false; }
+	output=$said
 	[[ $output == *"small/x.gguf: the disk has "*" bytes free, the output takes 344"*" are missing" ]] || { echo "$output"; false; }
 	[ -z "$left" ]
 }
@@ -366,6 +374,24 @@ keys() { qz-show "$1" | sed -n "s/^  key  *[a-z0-9]*  *\\($2.*\\)/\\1/p"; }
 	done
 }
 
+@test "options that only a model has are refused for an adapter, and --base for a model" {
+	for o in "-t q4_k_m" "--merge $ADAPTER" --any-base "--plan 4bpw" "--max-size 1G" "--imatrix x" "--tensor-type attn_v=q8_0" \
+	    "--output-type q8_0" "--token-embedding-type q8_0" --pure "--like llama-quantize" "--split-max-size 1M"; do
+		# shellcheck disable=SC2086 # words
+		run qz-gguf $o --base "$MODEL" -o x.gguf "$ADAPTER"
+		[ "$status" -eq 2 ] || { echo "$o: $status $output"; false; }
+		[[ $output == *"is an adapter"*": --"*" is for a model"* ]] || { echo "$o: $output"; false; }
+		[ ! -e x.gguf ]
+	done
+	qz-gguf -q -t f32 --set general.author=Ada --base "$MODEL" -o x.gguf "$ADAPTER"
+	qz-show x.gguf | grep -q 'general.author = "Ada"'
+	run qz-gguf --set adapter.lora.alpha=3 --base "$MODEL" -o y.gguf "$ADAPTER"
+	[ "$status" -eq 2 ]
+	run qz-gguf --base "$MODEL" -o y.gguf "$MODEL"
+	[ "$status" -eq 2 ]
+	[[ $output == *"--base is for an adapter"* ]]
+}
+
 @test "mistakes on the command line" {
 	while IFS='|' read -r want args text; do
 		# shellcheck disable=SC2086 # words
@@ -377,6 +403,11 @@ keys() { qz-show "$1" | sed -n "s/^  key  *[a-z0-9]*  *\\($2.*\\)/\\1/p"; }
 		2|$MODEL $MODEL|one model
 		2|--colour $MODEL|colour
 		1|/nowhere/model|nowhere
+		1|-o /nowhere/x.gguf $MODEL|qz-gguf: /nowhere/x.gguf: cannot create
+		2|--plan 4.5 $MODEL|qz-gguf: --plan 4.5: 4.5bpw is how it looks
+		2|--plan 4bpw --types q9 $MODEL|qz-gguf: --types: 'q9' is no type
+		2|--plan 4bpw -|it cannot be a pipe
+		2|--like llama-quantize $MODEL|qz-gguf: $MODEL: is no GGUF file
 	END
 }
 

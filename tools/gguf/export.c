@@ -161,24 +161,19 @@ place_rope(const struct request *r, struct plan *p, const struct qz_source *s)
 
 /* The types for a size: errors are measured on a first reading. */
 static int
-choose_types(const struct request *r, const char *path, struct plan *p, const struct qz_ggufw *keys,
-    const struct qz_tensor *manifest, struct qz_err *e)
+choose_types(const struct request *r, const struct choice *c, const char *path, struct plan *p,
+    const struct qz_ggufw *keys, const struct qz_tensor *manifest, struct qz_err *e)
 {
 	struct qz_merge merge = { .config = p->config };
-	struct choice c = { .max_size = r->max_size };
 	struct model again = { 0 };
 	char summary[512];
 	int ret;
 
-	if (choice_parse(&c, r->plan, r->types, e) < 0)
-		return -1;
-	if (!strcmp(path, "-"))
-		return qz_fail(e, QZ_EUSAGE, "the model is read twice: it cannot be a pipe");
 	ret = open_merge(r, &merge, "cpu", e);
 	if (ret == 0)
 		ret = open_model(&again, path, r, e);
 	if (ret == 0)
-		ret = choice_make(&c, p, manifest, &again.feed, &merge, keys, summary, e);
+		ret = choice_make(c, p, manifest, &again.feed, &merge, keys, summary, e);
 	if (ret == 0)
 		qz_say("%s", summary);
 	qz_spool_free(again.spool);
@@ -190,9 +185,8 @@ choose_types(const struct request *r, const char *path, struct plan *p, const st
 /* Types, keys and files, from names and shapes; with --plan from a first reading, too. */
 static int
 plan_files(const struct request *r, struct model *m, const struct wishes *w, const char *path,
-    struct plan *p, struct keys *k, struct files *f, struct qz_err *e)
+    struct plan *p, struct keys *k, struct qz_ggufw *g, struct qz_err *e)
 {
-	struct qz_ggufw g = { 0 };
 	int ret;
 
 	if (plan_make(p, k->meta.config, m->manifest, m->n, &w->plan, e) < 0)
@@ -200,15 +194,11 @@ plan_files(const struct request *r, struct model *m, const struct wishes *w, con
 	place_rope(r, p, m->source);
 	k->meta.n_params = p->n_params;
 	k->meta.ftype = p->ftype;
-	ret = keys_put(&g, k, m->source, e);
+	ret = keys_put(g, k, m->source, e);
 	if (ret == 0 && w->plan.chosen)
-		ret = choose_types(r, path, p, &g, m->manifest, e);
+		ret = choose_types(r, &w->choice, path, p, g, m->manifest, e);
 	if (ret == 0 && w->plan.chosen)
-		keys_set_ftype(&g, p->ftype);
-	if (ret == 0)
-		ret = files_open(
-		    f, r->output, r->split_max, r->digest && !r->like, &g, p, m->manifest, e);
-	qz_ggufw_free(&g);
+		keys_set_ftype(g, p->ftype);
 	return ret;
 }
 
@@ -217,6 +207,7 @@ plan_model(const struct request *r, struct model *m, const struct wishes *w, con
     struct plan *p, struct files *f, struct qz_err *e)
 {
 	struct report said = { 0 };
+	struct qz_ggufw g = { 0 };
 	char id[256];
 	struct keys k = { .meta = { .config = qz_source_config(m->source),
 			      .title = r->title,
@@ -233,10 +224,16 @@ plan_model(const struct request *r, struct model *m, const struct wishes *w, con
 	export_name(path, id, sizeof id);
 	k.meta.id = r->title ? r->title : *id ? id : NULL;
 	k.meta.n_files = qz_source_files(m->source, &k.meta.files);
-	ret = plan_files(r, m, w, path, p, &k, f, e);
+	ret = plan_files(r, m, w, path, p, &k, &g, e);
+	if (ret < 0)
+		qz_at(e, "%s", qz_source_name(m->source));
+	else
+		ret = files_open(
+		    f, r->output, r->split_max, r->digest && !r->like, &g, p, m->manifest, e);
+	qz_ggufw_free(&g);
 	said.n_padding = k.n_padding;
 	if (ret == 0)
-		report_plan(r, p, &said);
+		report_plan(p, &said);
 	report_free(&said);
 	return ret;
 }
@@ -248,10 +245,15 @@ export_model(const char *path, const struct request *r, struct qz_err *e)
 	struct files f = { 0 };
 	struct plan p = { 0 };
 	struct model m = { 0 };
-	int ret = wishes_read(r, &w, e) < 0 ? -1 : open_model(&m, path, r, e);
+	int ret = wishes_read(r, &w, e);
 
-	if (ret == 0 && plan_model(r, &m, &w, path, &p, &f, e) < 0)
-		ret = qz_at(e, "%s", qz_source_name(m.source));
+	if (ret == 0 && w.plan.chosen && !strcmp(path, "-"))
+		ret = qz_fail(e, QZ_EUSAGE,
+		    "the model is read twice: with --plan or --max-size it cannot be a pipe");
+	if (ret == 0)
+		ret = open_model(&m, path, r, e);
+	if (ret == 0)
+		ret = plan_model(r, &m, &w, path, &p, &f, e);
 	if (ret == 0)
 		ret = write_model(r, &m, &p, &f, e);
 	if (ret == 0)

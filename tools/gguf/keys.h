@@ -19,6 +19,9 @@ struct keys {
 /* QZ_EUSAGE: a setting that is none, QZ_EDATA: the source's files. */
 int keys_put(struct qz_ggufw *g, struct keys *k, const struct qz_source *s, struct qz_err *e);
 
+/* KEY=VALUE of --set.  A key that is there keeps its type. */
+int keys_set(struct qz_ggufw *g, const char *setting, struct qz_err *e);
+
 /* general.file_type once more, as the last key: types are chosen after the keys are made. */
 void keys_set_ftype(struct qz_ggufw *g, int ftype);
 

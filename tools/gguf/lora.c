@@ -7,6 +7,7 @@
 
 #include "libcore/model/gguf_meta.h"
 #include "libcore/shard/reader.h"
+#include "tools/gguf/keys.h"
 
 /* llama.cpp's converter writes a layer's tensors by Hugging Face name: mlp.*, then self_attn.*. */
 static const enum qz_proj order[QZ_PROJ_N] = { QZ_PROJ_DOWN, QZ_PROJ_GATE, QZ_PROJ_UP, QZ_PROJ_K,
@@ -130,18 +131,21 @@ write_all(const struct qz_adapter *a, const struct qz_config *c, const struct en
 }
 
 int
-lora_write(const struct qz_adapter *a, const struct qz_config *c, const char *id, const char *title,
-    struct qz_out *o, struct qz_err *e)
+lora_write(const struct qz_adapter *a, const struct qz_config *c, const char *id,
+    const struct request *r, struct qz_out *o, struct qz_err *e)
 {
 	struct entry *x = calloc((size_t)a->lora.n + 1, sizeof *x);
 	double alpha = choose_alpha(&a->lora);
 	struct qz_ggufw g = { 0 };
-	int ret;
+	int ret = 0;
 
 	if (!x)
 		return qz_nomem(e, (size_t)a->lora.n * sizeof *x);
-	qz_gguf_meta_put_adapter(&g, c, id, title, (float)alpha);
-	ret = write_all(a, c, x, list(&a->lora, c, x), alpha, &g, o, e);
+	qz_gguf_meta_put_adapter(&g, c, id, r->title, (float)alpha);
+	for (size_t i = 0; i < r->settings.n && ret == 0; i++)
+		ret = keys_set(&g, r->settings.items[i], e);
+	if (ret == 0)
+		ret = write_all(a, c, x, list(&a->lora, c, x), alpha, &g, o, e);
 	qz_ggufw_free(&g);
 	free(x);
 	return ret;

@@ -98,7 +98,8 @@ plan_matrix(struct plan *p, const struct plan_options *o, const struct qz_tensor
 		return weigh(p, o, out, role, cols, e);
 	if (out->type != want && !p->n_fallback++)
 		snprintf(p->fallback, sizeof p->fallback,
-		    "%s is %s: rows of %llu elements are no multiple of %u", out->name,
+		    "%s: %s is %s: rows of %llu elements are no multiple of %u",
+		    fixed ? qz_dtype((unsigned)want)->name : o->mixture->name, out->name,
 		    qz_dtype((unsigned)out->type)->name, (unsigned long long)cols,
 		    qz_dtype((unsigned)want)->block);
 	again = out->type != t->dtype || (o->merging && qz_role(role)->linear);
@@ -137,6 +138,37 @@ plan_one(struct plan *p, const struct plan_options *o, const struct qz_tensor *t
 	return 0;
 }
 
+static bool
+has(const struct plan *p, const char *name)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (!strcmp(p->tensors[i].name, name))
+			return true;
+	return false;
+}
+
+/* Is the importance matrix of this model?  What it has more than the model is counted. */
+static int
+check_imatrix(struct plan *p, const struct qz_imatrix *m, struct qz_err *e)
+{
+	size_t n = 0, i = 0;
+
+	for (size_t k = 0; k < p->n; k++)
+		n += qz_imatrix_find(m, p->tensors[k].name) != NULL;
+	p->n_strays = m->n - n;
+	if (!p->n_strays)
+		return 0;
+	while (i < m->n && has(p, m->entries[i].name))
+		i++;
+	if (i < m->n)
+		snprintf(p->stray, sizeof p->stray, "%s", m->entries[i].name);
+	return n ? 0
+		 : qz_fail(e, QZ_EDATA,
+		       "the importance matrix is of another model: it has no matrix of this one, "
+		       "but %s and so on",
+		       p->stray);
+}
+
 int
 plan_make(struct plan *p, const struct qz_config *c, const struct qz_tensor *manifest, size_t n,
     const struct plan_options *o, struct qz_err *e)
@@ -155,7 +187,7 @@ plan_make(struct plan *p, const struct qz_config *c, const struct qz_tensor *man
 		if (!o->overrides[i].n_used)
 			return qz_fail(e, QZ_EUSAGE, "--tensor-type %s: matches no matrix",
 			    o->overrides[i].pattern);
-	return 0;
+	return o->imatrix ? check_imatrix(p, o->imatrix, e) : 0;
 }
 
 void

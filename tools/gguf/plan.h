@@ -45,14 +45,17 @@ struct plan {
 	const float *rope;   /* ... with these values, NULL: to be computed; borrowed */
 	size_t rope_at;      /* ... before this tensor */
 	size_t n_fallback;   /* matrices whose rows don't fit the type they should have ... */
-	char fallback[256];  /* ... and why: the first of them */
+	char fallback[256];  /* ... "TYPE: why", of the first of them */
 	size_t n_unweighted; /* quantized matrices that the importance matrix does not have ... */
 	char unweighted[64]; /* ... the first */
+	size_t n_strays;     /* entries of the importance matrix that name no matrix here ... */
+	char stray[64];      /* ... the first */
 	size_t n_requant;    /* matrices quantized a second time ... */
 	char requant[256];   /* ... the first */
 };
 
-/* manifest: the source's n tensors, in order.  QZ_EUSAGE: an override that matches nothing. */
+/* manifest: the source's n tensors, in order.  QZ_EUSAGE: an override that matches nothing,
+ * QZ_EDATA: an importance matrix of which nothing does. */
 int plan_make(struct plan *p, const struct qz_config *c, const struct qz_tensor *manifest, size_t n,
     const struct plan_options *o, struct qz_err *e);
 void plan_free(struct plan *p);

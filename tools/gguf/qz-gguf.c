@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "libcore/model/source.h"
@@ -9,7 +10,8 @@
 #include "tools/gguf/lora.h"
 #include "tools/gguf/mixture.h"
 
-static struct request r = { .type = "f16", .digest = true };
+static const char plain_type[] = "f16";
+static struct request r = { .type = plain_type, .digest = true };
 
 static const struct qz_opt opts[] = {
 	{ 't', "type", QZ_OPT_STR, &r.type, "TYPE",
@@ -68,7 +70,8 @@ static const struct qz_opt opts[] = {
 	{ 0, "set", QZ_OPT_LIST, &r.settings, "KEY=VALUE",
 	    "Set a key of the file, as general.author=Ada. VALUE may begin with u32:, i32:, f32:, "
 	    "bool: or str: to say "
-	    "what it is; an empty one takes the key out.",
+	    "what it is; a key that is there already keeps its type. An empty one takes the key "
+	    "out.",
 	    0, 0, NULL },
 	{ 0, "no-digest", QZ_OPT_NO, &r.digest, NULL,
 	    "Leave out the key that holds the digest of the tensors' data. A file has it, a pipe "
@@ -162,11 +165,32 @@ write_adapter(const char *path, const struct qz_adapter *a, struct qz_err *e)
 	o = qz_out_open(r.output, false, e);
 	if (!o)
 		return -1;
-	ret = lora_write(a, &c, id, r.title, o, e);
+	ret = lora_write(a, &c, id, &r, o, e);
 	if (ret == 0)
 		ret = qz_out_commit(o, e);
 	qz_out_close(o);
 	return ret;
+}
+
+/* What only a model has is not passed over in silence. */
+static void
+check_adapter(const char *path)
+{
+	const struct {
+		bool given;
+		const char *option;
+	} only[] = { { r.type != plain_type && strcasecmp(r.type, "f32"), "type" },
+		{ r.merges.n, "merge" }, { r.any_base, "any-base" }, { r.plan, "plan" },
+		{ r.max_size, "max-size" }, { r.imatrix, "imatrix" },
+		{ r.tensor_types.n, "tensor-type" }, { r.head_type, "output-type" },
+		{ r.embedding_type, "token-embedding-type" }, { r.pure, "pure" },
+		{ r.like, "like" }, { r.split_max, "split-max-size" } };
+
+	for (size_t i = 0; i < sizeof only / sizeof *only; i++)
+		if (only[i].given)
+			qz_usage("%s is an adapter, which is written in f32 as it is: --%s is for "
+				 "a model",
+			    path, only[i].option);
 }
 
 static int
@@ -189,6 +213,7 @@ main(int argc, char **argv)
 	struct qz_err e;
 	int first = qz_cli(&tool, argc, argv);
 	const char *path;
+	bool adapter;
 
 	if (argc - first > 1)
 		qz_usage("one model or adapter at a time, %s is the second", argv[first + 1]);
@@ -203,7 +228,12 @@ main(int argc, char **argv)
 	if (r.types && !r.plan && !r.max_size)
 		qz_usage("--types is for --plan and --max-size");
 	path = first < argc ? argv[first] : "-";
-	if ((lora_is(path) ? run_adapter(path, &e) : export_model(path, &r, &e)) < 0)
+	adapter = lora_is(path);
+	if (adapter)
+		check_adapter(path);
+	else if (r.base)
+		qz_usage("--base is for an adapter, and %s is none", path);
+	if ((adapter ? run_adapter(path, &e) : export_model(path, &r, &e)) < 0)
 		qz_die(&e);
 	return QZ_OK;
 }

@@ -6,15 +6,19 @@
 
 /* What a GGUF file cannot say, or says in another way. */
 static void
-report_model(const struct request *r, const struct plan *p, size_t n_padding)
+report_model(const struct plan *p, size_t n_padding)
 {
 	const struct qz_config *c = p->config;
 
 	if (p->n_fallback)
-		qz_say("%zu matrices do not fit %s: %s", p->n_fallback, r->type, p->fallback);
+		qz_say("%zu matrices do not fit %s", p->n_fallback, p->fallback);
 	if (p->n_unweighted)
 		qz_say("%zu matrices are not in the importance matrix: %s is the first",
 		    p->n_unweighted, p->unweighted);
+	if (p->n_strays)
+		qz_warn("%zu matrices of the importance matrix are not in this model, %s is the "
+			"first: is it of another model?",
+		    p->n_strays, p->stray);
 	if (p->n_requant)
 		qz_warn("%zu matrices are quantized a second time, on top of the errors that they "
 			"have: %s is the first",
@@ -37,9 +41,9 @@ report_differences(const struct qz_buf *b)
 }
 
 void
-report_plan(const struct request *r, const struct plan *p, const struct report *x)
+report_plan(const struct plan *p, const struct report *x)
 {
-	report_model(r, p, x->n_padding);
+	report_model(p, x->n_padding);
 	report_differences(&x->differences);
 	if (x->card_wrong.n)
 		qz_warn("README.md: %s: what the card says of the model is left out",

@@ -14,7 +14,7 @@ struct report {
 };
 
 /* Before the data is written. */
-void report_plan(const struct request *r, const struct plan *p, const struct report *x);
+void report_plan(const struct plan *p, const struct report *x);
 /* Values that f16 made infinite: named, and QZ_EDATA with --strict. */
 int report_overflow(const struct request *r, const struct plan *p, struct qz_err *e);
 void report_size(const struct plan *p, const struct files *f);

@@ -53,6 +53,9 @@ wishes_read(const struct request *r, struct wishes *w, struct qz_err *e)
 	if (r->embedding_type)
 		o->embedding = type_named(
 		    "token-embedding-type", r->embedding_type, strlen(r->embedding_type));
+	w->choice.max_size = r->max_size;
+	if (o->chosen && choice_parse(&w->choice, r->plan, r->types, e) < 0)
+		return -1;
 	if (read_overrides(r, o, e) < 0)
 		return -1;
 	if (!r->imatrix)

@@ -2,11 +2,13 @@
 #ifndef QZ_GGUF_TOOL_WISHES_H
 #define QZ_GGUF_TOOL_WISHES_H
 
+#include "tools/gguf/choose.h"
 #include "tools/gguf/export.h"
 #include "tools/gguf/plan.h"
 
 struct wishes {
 	struct plan_options plan;
+	struct choice choice; /* if plan.chosen */
 	struct qz_imatrix imatrix;
 };
 
