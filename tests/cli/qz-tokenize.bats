@@ -272,6 +272,21 @@ text() {
 	done
 }
 
+@test "--show: what acts on a terminal, turns text around or cannot be seen is written as an escape" {
+	qz-tokenize -q -m model --show 1 -o x.qz - 2>seen <<<'{"prompt":"a\u001b[31m\u009b1mb\u202ec\u200b\ufeff\u00add","completion":"A"}'
+	[ "$(cat seen)" = $'row 0: 27 tokens, 2 trained\n<s>a\\x1b[31m\\x9b1mb\\u202ec\\u200b\\ufeff\\xadd[[A]][[</s>]]' ]
+}
+
+# On a terminal of 40 columns, without colours: brackets and escapes take room.
+@test "on a narrow terminal: marks and escapes wrap, the meter leaves nothing behind" {
+	command -v script >/dev/null || skip "no script(1)"
+	perl -e 'for my $i (0 .. 9) { print "{\"prompt\":\"", "q" x (30 + $i), "\",\"completion\":\"a\\tb\\n", "z" x 33, "\\tc\"}\n" }' >marks.jsonl
+	script -qec "stty cols 40; NO_COLOR=1 qz-tokenize -q -m model --show 10 -o x.qz marks.jsonl" /dev/null </dev/null >typescript
+	perl -CSD -ne 's/[\r\n]//g; $seen++ if /q{9}/; die "$_\n" if length > 40; END { die "nothing was drawn\n" if $seen < 10 }' typescript
+	script -qec "stty cols 30; qz-tokenize -m model --show 1 -o x.qz marks.jsonl" /dev/null </dev/null >typescript
+	perl -ne 'while (/\r(tokenize [^\e]*)\e/g) { $seen++; die "$1\n" if length $1 > 29 } END { die "no meter\n" unless $seen }' typescript
+}
+
 # broken PERL TEXT: the model with its tokenizer.json, $j, changed by PERL; status and message for TEXT.
 broken() {
 	rm -rf broken && cp -r model broken
