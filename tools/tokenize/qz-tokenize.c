@@ -365,6 +365,7 @@ report(const struct work *w, size_t n, struct qz_err *e)
 {
 	struct report_style style = { .cut = cut_by_name(),
 		.parse_special = parse_special,
+		.packed = pack,
 		.stats = stats,
 		.json = as_json,
 		.width = w->view.width };
