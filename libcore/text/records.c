@@ -210,7 +210,7 @@ next_element(struct qz_records *r, const char **s, size_t *n, uint64_t *line, st
 		pass(r, 1);
 		return next_element(r, s, n, line, e);
 	}
-	if (r->any) {
+	if (r->element) {
 		if (r->window.data[r->at] != ',')
 			return broken_array(
 			    r, "two elements of the array have no comma between them", e);
@@ -229,7 +229,7 @@ next_element(struct qz_records *r, const char **s, size_t *n, uint64_t *line, st
 	*s = r->window.data + r->at;
 	*line = r->line;
 	pass(r, *n);
-	r->any = true;
+	r->element++;
 	return 1;
 }
 
@@ -258,7 +258,7 @@ qz_records_next(struct qz_records *r, const char **s, size_t *n, uint64_t *line,
 		return next_line(r, s, n, line, e);
 	if (r->kind == QZ_RECORDS_TEXT)
 		return whole_text(r, s, n, line, e);
-	if (!r->any && !r->closed && r->at < r->window.n && r->window.data[r->at] == '[')
+	if (!r->element && !r->closed && r->at < r->window.n && r->window.data[r->at] == '[')
 		pass(r, 1); /* the array's own bracket: open() stopped at it */
 	return next_element(r, s, n, line, e);
 }

@@ -198,6 +198,23 @@ text() {
 	[[ $stderr == *"1 rows left out: no token in them is to be learnt"* ]]
 }
 
+@test "nothing to learn in all of the data: refused, and why" {
+	refuse() {
+		run --separate-stderr qz-tokenize -m model -o x.qz "${@:2}"
+		[ "$status" -eq 3 ]
+		[ "$stderr" = "qz-tokenize: $1" ] || { echo "$stderr"; false; }
+		[ ! -e x.qz ]
+	}
+	rm -f x.qz
+	printf '%s\n' '{"prompt":"Question","completion":"Answer"}' '{"prompt":"Questions","completion":"Answers"}' >two.jsonl
+	refuse 'two.jsonl: each of 2 documents is longer than the 8 tokens of --length' -l 8 --cut drop two.jsonl
+	refuse 'two.jsonl: none of 2 documents has a token to learn: --length 8 cuts their answers off, or they are empty' -l 8 two.jsonl
+	echo '{"messages":[{"role":"user","content":"Hi"}]}' >asked.jsonl
+	refuse 'asked.jsonl: none of 1 documents has a token to learn: they have no answer, or an empty one' asked.jsonl
+	: >empty.jsonl
+	refuse 'empty.jsonl: there is no document in the data' empty.jsonl
+}
+
 @test "too long: the end, the start, all of it, or further rows" {
 	local long='{"text":"abcdefgh"}'
 	[ "$(text -l 4 - <<<"$long")" = '^[abc]' ]

@@ -285,21 +285,27 @@ close_shard(struct work *w, struct qz_err *e)
 static int
 check_trained(const struct work *w, int n, struct qz_err *e)
 {
-	uint64_t docs = 0, trained = 0;
+	const char *name = w->reports[0].name;
+	struct counts c = { 0 };
 
-	for (int i = 0; i < n; i++) {
-		docs += w->reports[i].c.docs;
-		trained += w->reports[i].c.trained;
-	}
-	if (!docs)
-		return qz_fail(
-		    e, QZ_EDATA, "%s: there is no document in the data", w->reports[0].name);
-	if (!trained)
+	for (int i = 0; i < n; i++)
+		counts_add(&c, &w->reports[i].c);
+	if (c.trained)
+		return 0;
+	if (!c.docs)
+		return qz_fail(e, QZ_EDATA, "%s: there is no document in the data", name);
+	if (c.dropped == c.docs)
 		return qz_fail(e, QZ_EDATA,
-		    "%s: none of %llu documents has a token to learn: every answer is empty or cut "
-		    "off",
-		    w->reports[0].name, (unsigned long long)docs);
-	return 0;
+		    "%s: each of %llu documents is longer than the %lld tokens of --length", name,
+		    (unsigned long long)c.docs, (long long)length);
+	if (c.truncated)
+		return qz_fail(e, QZ_EDATA,
+		    "%s: none of %llu documents has a token to learn: --length %lld cuts their "
+		    "answers off, or they are empty",
+		    name, (unsigned long long)c.docs, (long long)length);
+	return qz_fail(e, QZ_EDATA,
+	    "%s: none of %llu documents has a token to learn: they have no answer, or an empty one",
+	    name, (unsigned long long)c.docs);
 }
 
 static enum cut
