@@ -268,6 +268,28 @@ text() {
 			$r->{lengths}{bins}[1]{rows} == 1 or die' report.json
 }
 
+@test "-q is silent, but --json is an answer" {
+	run --separate-stderr qz-tokenize -q -m model -o x.qz texts.jsonl
+	[ "$stderr" = "" ]
+	run --separate-stderr qz-tokenize -q --json -m model -o x.qz texts.jsonl
+	[[ $stderr == '{"files":[{"name":"texts.jsonl",'* ]]
+}
+
+@test "qz-show --rows takes a count or all" {
+	qz-tokenize -q -m model -o x.qz texts.jsonl
+	[ "$(qz-show --json --rows 2 x.qz | wc -l)" -eq 2 ]
+	[ "$(qz-show --json --rows 9 x.qz | wc -l)" -eq 3 ]
+	[ "$(qz-show --rows 0 x.qz)" = "" ]
+	for bad in x -1 '' 1.5; do
+		run --separate-stderr qz-show --rows "$bad" x.qz
+		[ "$status" -eq 2 ]
+		[[ $stderr == "qz-show: --rows: '$bad' is neither a count of rows nor 'all'"* ]]
+	done
+	run --separate-stderr qz-show --rows 1 --extract tokenizer.json x.qz
+	[ "$status" -eq 2 ]
+	[[ $stderr == *"--rows and --extract"* ]]
+}
+
 @test "--show draws rows for any width" {
 	qz-tokenize -q -m model --show 1 -o x.qz - 2>seen <<<'{"prompt":"Q","completion":"Answer"}'
 	[ "$(cat seen)" = $'row 0: 9 tokens, 7 trained\n<s>Q[[Answer]][[</s>]]' ]

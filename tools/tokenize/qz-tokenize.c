@@ -75,8 +75,8 @@ static const struct qz_opt opts[] = {
 	    "Draw the first N rows with what is trained in colour.", 0, 1e9, NULL },
 	{ 0, "stats", QZ_OPT_FLAG, &stats, NULL, "Add a histogram of lengths to the report.", 0, 0,
 	    NULL },
-	{ 0, "json", QZ_OPT_FLAG, &as_json, NULL, "Print the report as a line of JSON.", 0, 0,
-	    NULL },
+	{ 0, "json", QZ_OPT_FLAG, &as_json, NULL,
+	    "Print the report as a line of JSON, with -q too.", 0, 0, NULL },
 	{ 'j', "threads", QZ_OPT_INT, &qz_threads, "N",
 	    "Use N threads; 0, the default, takes all processors. The output does not depend on "
 	    "it.",
@@ -396,7 +396,7 @@ run(char **files, int n, struct qz_err *e)
 		return qz_nomem(e, sizeof *w);
 	w->reports = calloc((size_t)n, sizeof *w->reports);
 	ret = w->reports ? tokenize(w, files, n, e) : qz_nomem(e, 1);
-	if (ret == 0 && (!qz_quiet || stats))
+	if (ret == 0 && (!qz_quiet || stats || as_json))
 		ret = report(w, (size_t)n, e);
 	packer_free(&w->packer);
 	qz_pool_free(w->job.pool);
