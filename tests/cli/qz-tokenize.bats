@@ -347,6 +347,9 @@ text() {
 	5, 90 % up to 12, 99 % up to 12
 	END
 	head -n 15 seen | diff want -
+	cp texts.jsonl a-name-that-leaves-no-room-at-all.jsonl
+	script -qec "stty cols 40; qz-tokenize -m model -o x.qz a-name-that-leaves-no-room-at-all.jsonl" /dev/null </dev/null | sed 's/\r$//' >seen
+	grep -q '^  text$' seen
 	script -qec "stty cols 80; qz-tokenize -m model -o x.qz texts.jsonl" /dev/null </dev/null | grep -q '^texts.jsonl         3         3          17          14  82 %'
 }
 

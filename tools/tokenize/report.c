@@ -117,6 +117,14 @@ put_columns(const struct counts *counts, const int *wide, struct qz_buf *out)
 	qz_buf_chr(out, '\n');
 }
 
+static void
+put_name(const struct report *r, int columns, struct qz_buf *out)
+{
+	bool fits = strlen(r->name) + strlen(r->format) + 2 <= (size_t)columns;
+
+	qz_buf_fmt(out, "%s:%s%s\n", r->name, fits ? " " : "\n  ", r->format);
+}
+
 /* On a narrow terminal each file has its own small table. */
 static void
 put_narrow(const struct report *r, size_t n, const struct report_style *style, struct qz_buf *out)
@@ -131,7 +139,7 @@ put_narrow(const struct report *r, size_t n, const struct report_style *style, s
 			wide[k] = (int)strlen(heads[k]);
 			wide[k] = digits > wide[k] ? digits : wide[k];
 		}
-		qz_buf_fmt(out, "%s: %s\n", r[i].name, r[i].format);
+		put_name(&r[i], style->width, out);
 		put_columns(NULL, wide, out);
 		put_columns(&r[i].c, wide, out);
 		put_notes(&r[i], style, out);
