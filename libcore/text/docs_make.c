@@ -257,6 +257,13 @@ chat(struct qz_maker *d, const struct qz_json *record, struct qz_err *e)
 
 	if (!d->o->model_template)
 		return qz_fail(e, QZ_EDATA, "the model has no chat template: give one as a file");
+	if (kwargs && qz_json_kind(kwargs) == QZ_JSON_NULL)
+		kwargs = NULL;
+	if (kwargs && !qz_json_is(kwargs, QZ_JSON_OBJECT))
+		return qz_fail(e, QZ_EDATA,
+		    "the field \"chat_template_kwargs\" is %s, expected an object",
+		    qz_json_kind_name(qz_json_kind(kwargs)));
+	v.extra = kwargs;
 	v.messages = qz_json_get(record, d->o->prompt_field ? d->o->prompt_field : "messages");
 	if (d->o->prompt_field && !v.messages)
 		return qz_fail(e, QZ_EDATA, "the field \"%s\" is missing", d->o->prompt_field);
@@ -269,8 +276,6 @@ chat(struct qz_maker *d, const struct qz_json *record, struct qz_err *e)
 			return -1;
 		v.messages = made;
 	}
-	if (qz_json_is(kwargs, QZ_JSON_OBJECT))
-		v.extra = kwargs;
 	ret = qz_messages_check(v.messages, e);
 	if (ret == 0)
 		ret = render(d, d->o->model_template, &v, record, e);

@@ -207,6 +207,11 @@ static const struct {
 	{ .name = "a message without a role",
 	    .input = "{\"messages\":[{\"content\":\"x\"}]}",
 	    .want = "! line 1: message 1: the field \"role\" is missing among \"content\"" },
+	{ .name = "a template's variables that are none",
+	    .input =
+		"{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"chat_template_kwargs\":7}",
+	    .want =
+		"! line 1: the field \"chat_template_kwargs\" is a number, expected an object" },
 	{ .name = "a message that is none",
 	    .input = "{\"messages\":[\"x\"]}",
 	    .want = "! line 1: message 1: is a string, expected an object" },
