@@ -205,12 +205,14 @@ qz_template_render(const struct qz_template *t, const struct qz_chat_vars *v,
 	struct qz_jctx c;
 	int ret;
 
+	r->failed_at = -1;
 	if (v->messages && !qz_json_is(v->messages, QZ_JSON_ARRAY))
 		return qz_fail(e, QZ_EDATA, "messages: %s, expected an array",
 		    qz_json_kind_name(qz_json_kind(v->messages)));
 	qz_buf_clear(&r->text);
 	r->n_segments = 0;
 	ret = render(&c, t, v, w, e);
+	r->failed_at = ret < 0 && c.turn >= 0 ? c.turn_of[c.turn] : -1;
 	if (ret == 0)
 		ret = qz_chat_mask(&c, v, r);
 	qz_arena_free(&c.arena);

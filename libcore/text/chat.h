@@ -55,6 +55,7 @@ struct qz_rendering {
 	struct qz_buf text;
 	struct qz_segment *segments; /* in order, without gaps */
 	size_t n_segments, cap;
+	int32_t failed_at; /* the message at hand when the template failed, or -1 */
 };
 
 struct qz_chat_vars {

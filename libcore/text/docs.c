@@ -1,10 +1,10 @@
 /* Records of an input, and which format they have. */
 #include "libcore/text/docs_formats.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcore/text/fields.h"
 #include "libcore/text/records.h"
 
 struct qz_docs {
@@ -47,16 +47,29 @@ const struct qz_docs_row qz_docs_rows[QZ_DOCS_ROWS] = {
 	{ QZ_DOCS_TEXT, "text", NULL },
 };
 
-/* "a", "b", "c" */
-static void
-list_fields(const struct qz_json *record, char *out, size_t n)
+int
+qz_record_at(const struct qz_record *r, struct qz_err *e)
 {
-	size_t at = 0;
+	if (r->element)
+		return qz_at(e, "line %llu, element %llu", (unsigned long long)r->line,
+		    (unsigned long long)r->element);
+	return qz_at(e, "line %llu", (unsigned long long)r->line);
+}
 
-	out[0] = 0;
-	for (const struct qz_json *k = qz_json_first(record); k && at + 60 < n; k = qz_json_next(k))
-		at += (size_t)snprintf(
-		    out + at, n - at, "%s\"%.40s\"", at ? ", " : "", qz_json_key(k));
+struct qz_json *
+qz_record_parse(const char *s, size_t n, struct qz_err *e)
+{
+	struct qz_json *record = n == 1 && *s == '{' ? NULL : qz_json_parse(s, n, e);
+
+	if (n == 1 && *s == '{')
+		qz_fail(
+		    e, QZ_EDATA, "an object that goes on in further lines, expected one a line");
+	if (!record || qz_json_is(record, QZ_JSON_OBJECT))
+		return record;
+	qz_fail(e, QZ_EDATA, "the record is %s, expected an object",
+	    qz_json_kind_name(qz_json_kind(record)));
+	qz_json_free(record);
+	return NULL;
 }
 
 static int
@@ -70,7 +83,7 @@ detect(struct qz_docs *d, const struct qz_json *record, struct qz_err *e)
 			d->found = qz_docs_rows[i].format;
 			return 0;
 		}
-	list_fields(record, fields, sizeof fields);
+	qz_fields_list(record, fields, sizeof fields);
 	return qz_fail(e, QZ_EDATA,
 	    "the fields %s fit no known format: name the format, or the fields",
 	    fields[0] ? fields : "(none)");
@@ -168,14 +181,11 @@ find_format(struct qz_docs *d, struct qz_record r, struct qz_err *e)
 
 	if (qz_maker_text(d->maker, &r, &repaired, e) < 0)
 		return -1;
-	record = qz_json_parse(r.s, r.n, e);
-	if (record && !qz_json_is(record, QZ_JSON_OBJECT))
-		qz_fail(e, QZ_EDATA, "the record is %s, expected an object",
-		    qz_json_kind_name(qz_json_kind(record)));
-	else if (record)
+	record = qz_record_parse(r.s, r.n, e);
+	if (record)
 		ret = detect(d, record, e);
 	qz_json_free(record);
-	return ret < 0 ? qz_at(e, "line %llu", (unsigned long long)r.line) : 0;
+	return ret < 0 ? qz_record_at(&r, e) : 0;
 }
 
 int
@@ -187,6 +197,7 @@ qz_docs_read(struct qz_docs *d, struct qz_record *r, struct qz_err *e)
 		return got;
 	got = qz_records_next(&d->in, &r->s, &r->n, &r->line, e);
 	r->plain = d->in.kind == QZ_RECORDS_TEXT;
+	r->element = d->in.element;
 	return got;
 }
 

@@ -69,9 +69,11 @@ int qz_docs_next(struct qz_docs *d, const struct qz_doc **doc, struct qz_err *e)
 struct qz_record {
 	const char *s; /* JSON or, when plain, text; borrowed until the next call */
 	size_t n;
-	uint64_t line;
+	uint64_t line, element; /* element: of an array, from 1; else 0 */
 	bool plain;
 };
+/* Adds the record's place; -1. */
+int qz_record_at(const struct qz_record *r, struct qz_err *e);
 int qz_docs_read(struct qz_docs *d, struct qz_record *r, struct qz_err *e);
 /* Every record until one has told the format: 0, or -1 and the record is broken. */
 int qz_docs_format(struct qz_docs *d, const struct qz_record *r, struct qz_err *e);

@@ -13,6 +13,8 @@ struct qz_docs_row {
 enum { QZ_DOCS_ROWS = 9 };
 extern const struct qz_docs_row qz_docs_rows[QZ_DOCS_ROWS];
 
+/* JSON that must be an object; the caller frees it.  NULL with an error. */
+struct qz_json *qz_record_parse(const char *s, size_t n, struct qz_err *e);
 /* The record's text as it is to be read: repaired where the options ask for it, then the maker's memory. */
 int qz_maker_text(struct qz_maker *m, struct qz_record *r, bool *repaired, struct qz_err *e);
 

@@ -4,6 +4,7 @@
 
 #include "libcore/base/utf8.h"
 #include "libcore/text/docs_formats.h"
+#include "libcore/text/fields.h"
 
 struct qz_maker {
 	const struct qz_docs_options *o;
@@ -69,21 +70,6 @@ add(struct qz_maker *d, const char *s, size_t n, bool from_data, bool trained, s
 	return qz_buf_ok(&r->text, e);
 }
 
-static const char *
-text_field(const struct qz_json *record, const char *name, struct qz_err *e)
-{
-	const struct qz_json *v = qz_json_get(record, name);
-
-	if (qz_json_is(v, QZ_JSON_STRING))
-		return qz_json_string(v, "");
-	if (!v)
-		qz_fail(e, QZ_EDATA, "the field \"%s\" is missing", name);
-	else
-		qz_fail(e, QZ_EDATA, "the field \"%s\" is %s, expected a string", name,
-		    qz_json_kind_name(qz_json_kind(v)));
-	return NULL;
-}
-
 /* The answer's field: the one the user names, or the one of two that is there. */
 static const char *
 answer_field(
@@ -100,7 +86,7 @@ instruction(struct qz_maker *d, const struct qz_json *record, const struct piece
 {
 	const struct qz_json *v = qz_json_get(record, optional);
 	bool there = v && qz_json_kind(v) != QZ_JSON_NULL;
-	const char *s = there ? text_field(record, optional, e) : "";
+	const char *s = there ? qz_field_text(record, optional, e) : "";
 
 	if (!s)
 		return -1;
@@ -110,13 +96,13 @@ instruction(struct qz_maker *d, const struct qz_json *record, const struct piece
 			continue;
 		s = p->text
 			? p->text
-			: text_field(record,
+			: qz_field_text(record,
 			      !p->when_there && d->o->prompt_field ? d->o->prompt_field : p->field,
 			      e);
 		if (!s || add(d, s, strlen(s), p->field != NULL, false, e) < 0)
 			return -1;
 	}
-	s = text_field(record, answer, e);
+	s = qz_field_text(record, answer, e);
 	return s ? add(d, s, strlen(s), true, true, e) : -1;
 }
 
@@ -136,10 +122,10 @@ prompt(struct qz_maker *d, const struct qz_json *record, struct qz_err *e)
 		}
 	a = a ? a : "prompt";
 	b = b ? b : "completion";
-	s = text_field(record, a, e);
+	s = qz_field_text(record, a, e);
 	if (!s || add(d, s, strlen(s), true, false, e) < 0)
 		return -1;
-	s = text_field(record, b, e);
+	s = qz_field_text(record, b, e);
 	return s ? add(d, s, strlen(s), true, true, e) : -1;
 }
 
@@ -160,7 +146,7 @@ static int
 plain_field(struct qz_maker *d, const struct qz_json *record, struct qz_err *e)
 {
 	const char *name = d->o->response_field ? d->o->response_field : d->o->prompt_field;
-	const char *s = text_field(record, name ? name : "text", e);
+	const char *s = qz_field_text(record, name ? name : "text", e);
 
 	return s ? plain(d, s, strlen(s), e) : -1;
 }
@@ -178,11 +164,11 @@ share_turn(struct qz_buf *b, const struct qz_json *turn, struct qz_err *e)
 		{ "bard", "assistant" }, { "model", "assistant" }, { "function_call", "assistant" },
 		{ "system", "system" }, { "tool", "tool" }, { "function", "tool" },
 		{ "observation", "tool" } };
-	const char *from = text_field(turn, "from", e), *value;
+	const char *from = qz_field_text(turn, "from", e), *value;
 
 	if (!from)
 		return -1;
-	value = text_field(turn, "value", e);
+	value = qz_field_text(turn, "value", e);
 	if (!value)
 		return -1;
 	for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
@@ -241,22 +227,6 @@ find_tools(const struct qz_json *record, const struct qz_json **tools, struct qz
 }
 
 static int
-check_messages(const struct qz_json *messages, struct qz_err *e)
-{
-	size_t i = 1;
-
-	if (!qz_json_is(messages, QZ_JSON_ARRAY) || !qz_json_count(messages))
-		return qz_fail(e, QZ_EDATA, "the messages are %s, expected an array of some",
-		    qz_json_is(messages, QZ_JSON_ARRAY)
-			? "none"
-			: qz_json_kind_name(qz_json_kind(messages)));
-	for (const struct qz_json *m = qz_json_first(messages); m; m = qz_json_next(m), i++)
-		if (!text_field(m, "role", e))
-			return qz_at(e, "message %zu", i);
-	return 0;
-}
-
-static int
 render(struct qz_maker *d, const struct qz_template *t, struct qz_chat_vars *v,
     const struct qz_json *record, struct qz_err *e)
 {
@@ -269,6 +239,8 @@ render(struct qz_maker *d, const struct qz_template *t, struct qz_chat_vars *v,
 		ret = qz_template_render(t, v, &d->r, e);
 		if (ret < 0)
 			qz_at(e, "chat template");
+		if (ret < 0 && d->r.failed_at >= 0)
+			qz_at(e, "message %d", d->r.failed_at + 1);
 	}
 	qz_json_free(parsed);
 	return ret;
@@ -285,6 +257,13 @@ chat(struct qz_maker *d, const struct qz_json *record, struct qz_err *e)
 
 	if (!d->o->model_template)
 		return qz_fail(e, QZ_EDATA, "the model has no chat template: give one as a file");
+	if (kwargs && qz_json_kind(kwargs) == QZ_JSON_NULL)
+		kwargs = NULL;
+	if (kwargs && !qz_json_is(kwargs, QZ_JSON_OBJECT))
+		return qz_fail(e, QZ_EDATA,
+		    "the field \"chat_template_kwargs\" is %s, expected an object",
+		    qz_json_kind_name(qz_json_kind(kwargs)));
+	v.extra = kwargs;
 	v.messages = qz_json_get(record, d->o->prompt_field ? d->o->prompt_field : "messages");
 	if (d->o->prompt_field && !v.messages)
 		return qz_fail(e, QZ_EDATA, "the field \"%s\" is missing", d->o->prompt_field);
@@ -297,13 +276,23 @@ chat(struct qz_maker *d, const struct qz_json *record, struct qz_err *e)
 			return -1;
 		v.messages = made;
 	}
-	if (qz_json_is(kwargs, QZ_JSON_OBJECT))
-		v.extra = kwargs;
-	ret = check_messages(v.messages, e);
+	ret = qz_messages_check(v.messages, e);
 	if (ret == 0)
 		ret = render(d, d->o->model_template, &v, record, e);
 	qz_json_free(made);
 	return ret;
+}
+
+/* Messages for a user's template may have any shape; those with a role are as in a chat. */
+static int
+check_said(const struct qz_json *messages, struct qz_err *e)
+{
+	size_t i = 1;
+
+	for (const struct qz_json *m = qz_json_first(messages); m; m = qz_json_next(m), i++)
+		if (qz_json_get(m, "role") && qz_message_says(m, e) < 0)
+			return qz_at(e, "message %zu", i);
+	return 0;
 }
 
 /* A user's template sees the record's fields.  What is learned: its {% generation %} blocks, or what the
@@ -318,6 +307,8 @@ jinja(struct qz_maker *d, const struct qz_json *record, struct qz_err *e)
 	v.extra = record;
 	v.messages = qz_json_is(messages, QZ_JSON_ARRAY) ? messages : NULL;
 	v.response = v.messages ? NULL : d->o->response_field;
+	if (check_said(v.messages, e) < 0)
+		return -1;
 	for (int i = 0; i < QZ_DOCS_ROWS && !v.messages && !v.response; i++)
 		if (qz_docs_rows[i].b && qz_json_get(record, qz_docs_rows[i].b))
 			v.response = qz_docs_rows[i].b;
@@ -354,16 +345,9 @@ convert(struct qz_maker *d, const struct qz_json *record, struct qz_err *e)
 static int
 convert_json(struct qz_maker *d, const char *s, size_t n, struct qz_err *e)
 {
-	struct qz_json *record = qz_json_parse(s, n, e);
-	int ret = -1;
+	struct qz_json *record = qz_record_parse(s, n, e);
+	int ret = record ? convert(d, record, e) : -1;
 
-	if (!record)
-		return -1;
-	if (!qz_json_is(record, QZ_JSON_OBJECT))
-		qz_fail(e, QZ_EDATA, "the record is %s, expected an object",
-		    qz_json_kind_name(qz_json_kind(record)));
-	else
-		ret = convert(d, record, e);
 	qz_json_free(record);
 	return ret;
 }
@@ -491,7 +475,7 @@ qz_maker_make(struct qz_maker *m, enum qz_docs_format format, const struct qz_re
 	if (qz_maker_text(m, &r, &repaired, e) < 0)
 		return -1;
 	if ((r.plain ? plain(m, r.s, r.n, e) : convert_json(m, r.s, r.n, e)) < 0)
-		return qz_at(e, "line %llu", (unsigned long long)r.line);
+		return qz_record_at(&r, e);
 	finish(m, r.line, repaired);
 	*doc = &m->doc;
 	return 0;

@@ -165,7 +165,8 @@ one_pass(struct qz_jctx *c, const struct qz_jnode *n, struct qz_jloop *loop)
 	if (!c->failed)
 		f = run(c, n->list);
 	c->scope = before;
-	c->turn = turn;
+	if (!c->failed) /* else it tells at which message */
+		c->turn = turn;
 	return f;
 }
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { CHUNK = 256 * 1024 };
+enum { CHUNK = 256 * 1024, HEAD = 8 };
 
 /* Reads more behind the window.  1, 0 at the end of the input, -1. */
 static int
@@ -88,6 +88,29 @@ find_newline(struct qz_records *r, size_t *n, struct qz_err *e)
 	}
 }
 
+/* What is no text, but often holds data: it is told before anything is repaired. */
+static int
+check_text(const struct qz_records *r, struct qz_err *e)
+{
+	static const struct {
+		const char *magic;
+		size_t n;
+		const char *what, *expected;
+	} kinds[] = {
+		{ "\xff\xfe", 2, "text in UTF-16", "UTF-8" },
+		{ "\xfe\xff", 2, "text in UTF-16", "UTF-8" },
+		{ "PAR1\x15", 5, "a Parquet file", "JSON lines, a JSON array or text" },
+		{ "ARROW1\0", 8, "an Arrow file", "JSON lines, a JSON array or text" },
+	};
+
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if (r->window.n >= kinds[i].n &&
+		    !memcmp(r->window.data, kinds[i].magic, kinds[i].n))
+			return qz_fail(
+			    e, QZ_EDATA, "is %s, expected %s", kinds[i].what, kinds[i].expected);
+	return 0;
+}
+
 int
 qz_records_open(struct qz_records *r, const char **line, size_t *n, struct qz_err *e)
 {
@@ -96,9 +119,11 @@ qz_records_open(struct qz_records *r, const char **line, size_t *n, struct qz_er
 	int got;
 
 	r->line = 1;
-	while (r->window.n < 3 && (got = fill(r, e)) != 0)
+	while (r->window.n < HEAD && (got = fill(r, e)) != 0)
 		if (got < 0)
 			return -1;
+	if (check_text(r, e) < 0)
+		return -1;
 	if (r->window.n >= 3 && !memcmp(r->window.data, bom, 3))
 		r->at = 3;
 	*line = "";
@@ -210,7 +235,7 @@ next_element(struct qz_records *r, const char **s, size_t *n, uint64_t *line, st
 		pass(r, 1);
 		return next_element(r, s, n, line, e);
 	}
-	if (r->any) {
+	if (r->element) {
 		if (r->window.data[r->at] != ',')
 			return broken_array(
 			    r, "two elements of the array have no comma between them", e);
@@ -229,7 +254,7 @@ next_element(struct qz_records *r, const char **s, size_t *n, uint64_t *line, st
 	*s = r->window.data + r->at;
 	*line = r->line;
 	pass(r, *n);
-	r->any = true;
+	r->element++;
 	return 1;
 }
 
@@ -258,7 +283,7 @@ qz_records_next(struct qz_records *r, const char **s, size_t *n, uint64_t *line,
 		return next_line(r, s, n, line, e);
 	if (r->kind == QZ_RECORDS_TEXT)
 		return whole_text(r, s, n, line, e);
-	if (!r->any && !r->closed && r->at < r->window.n && r->window.data[r->at] == '[')
+	if (!r->element && !r->closed && r->at < r->window.n && r->window.data[r->at] == '[')
 		pass(r, 1); /* the array's own bracket: open() stopped at it */
 	return next_element(r, s, n, line, e);
 }

@@ -18,7 +18,8 @@ struct qz_records {
 	size_t at;     /* the first byte that is not given out */
 	uint64_t line; /* of that byte, from 1 */
 	enum qz_records_kind kind;
-	bool eof, closed, any; /* closed: the array has ended; any: it has had an element */
+	uint64_t element; /* of an array, from 1: the one given out last */
+	bool eof, closed; /* closed: the array has ended */
 };
 
 /* Tells the kind, or sees the first line of text for a caller who wants text: *line is borrowed and

@@ -198,6 +198,23 @@ text() {
 	[[ $stderr == *"1 rows left out: no token in them is to be learnt"* ]]
 }
 
+@test "nothing to learn in all of the data: refused, and why" {
+	refuse() {
+		run --separate-stderr qz-tokenize -m model -o x.qz "${@:2}"
+		[ "$status" -eq 3 ]
+		[ "$stderr" = "qz-tokenize: $1" ] || { echo "$stderr"; false; }
+		[ ! -e x.qz ]
+	}
+	rm -f x.qz
+	printf '%s\n' '{"prompt":"Question","completion":"Answer"}' '{"prompt":"Questions","completion":"Answers"}' >two.jsonl
+	refuse 'two.jsonl: each of 2 documents is longer than the 8 tokens of --length' -l 8 --cut drop two.jsonl
+	refuse 'two.jsonl: none of 2 documents has a token to learn: --length 8 cuts their answers off, or they are empty' -l 8 two.jsonl
+	echo '{"messages":[{"role":"user","content":"Hi"}]}' >asked.jsonl
+	refuse 'asked.jsonl: none of 1 documents has a token to learn: they have no answer, or an empty one' asked.jsonl
+	: >empty.jsonl
+	refuse 'empty.jsonl: there is no document in the data' empty.jsonl
+}
+
 @test "too long: the end, the start, all of it, or further rows" {
 	local long='{"text":"abcdefgh"}'
 	[ "$(text -l 4 - <<<"$long")" = '^[abc]' ]
@@ -251,6 +268,28 @@ text() {
 			$r->{lengths}{bins}[1]{rows} == 1 or die' report.json
 }
 
+@test "-q is silent, but --json is an answer" {
+	run --separate-stderr qz-tokenize -q -m model -o x.qz texts.jsonl
+	[ "$stderr" = "" ]
+	run --separate-stderr qz-tokenize -q --json -m model -o x.qz texts.jsonl
+	[[ $stderr == '{"files":[{"name":"texts.jsonl",'* ]]
+}
+
+@test "qz-show --rows takes a count or all" {
+	qz-tokenize -q -m model -o x.qz texts.jsonl
+	[ "$(qz-show --json --rows 2 x.qz | wc -l)" -eq 2 ]
+	[ "$(qz-show --json --rows 9 x.qz | wc -l)" -eq 3 ]
+	[ "$(qz-show --rows 0 x.qz)" = "" ]
+	for bad in x -1 '' 1.5; do
+		run --separate-stderr qz-show --rows "$bad" x.qz
+		[ "$status" -eq 2 ]
+		[[ $stderr == "qz-show: --rows: '$bad' is neither a count of rows nor 'all'"* ]]
+	done
+	run --separate-stderr qz-show --rows 1 --extract tokenizer.json x.qz
+	[ "$status" -eq 2 ]
+	[[ $stderr == *"--rows and --extract"* ]]
+}
+
 @test "--show draws rows for any width" {
 	qz-tokenize -q -m model --show 1 -o x.qz - 2>seen <<<'{"prompt":"Q","completion":"Answer"}'
 	[ "$(cat seen)" = $'row 0: 9 tokens, 7 trained\n<s>Q[[Answer]][[</s>]]' ]
@@ -265,11 +304,60 @@ text() {
 			BEGIN { $w = shift @ARGV }
 			s/\e\[[0-9;]*[mK]//g, s/[\r\n]//g;
 			s/[\x{4e00}-\x{9fff}]/xx/g;
-			next if /^(wide.jsonl|prompt |tokens a row|median)/;
 			$seen++ if /Question/ || /####/;
 			die "$w: $_\n" if length > $w;
 			END { die "nothing was drawn\n" if $seen < 2 }' "$width" typescript
 	done
+}
+
+@test "--show: what acts on a terminal, turns text around or cannot be seen is written as an escape" {
+	qz-tokenize -q -m model --show 1 -o x.qz - 2>seen <<<'{"prompt":"a\u001b[31m\u009b1mb\u202ec\u200b\ufeff\u00add","completion":"A"}'
+	[ "$(cat seen)" = $'row 0: 27 tokens, 2 trained\n<s>a\\x1b[31m\\x9b1mb\\u202ec\\u200b\\ufeff\\xadd[[A]][[</s>]]' ]
+}
+
+# On a terminal of 40 columns, without colours: brackets and escapes take room.
+@test "on a narrow terminal: marks and escapes wrap, the meter leaves nothing behind" {
+	command -v script >/dev/null || skip "no script(1)"
+	perl -e 'for my $i (0 .. 9) { print "{\"prompt\":\"", "q" x (30 + $i), "\",\"completion\":\"a\\tb\\n", "z" x 33, "\\tc\"}\n" }' >marks.jsonl
+	script -qec "stty cols 40; NO_COLOR=1 qz-tokenize -q -m model --show 10 -o x.qz marks.jsonl" /dev/null </dev/null >typescript
+	perl -CSD -ne 's/[\r\n]//g; $seen++ if /q{9}/; die "$_\n" if length > 40; END { die "nothing was drawn\n" if $seen < 10 }' typescript
+	script -qec "stty cols 30; qz-tokenize -m model --show 1 -o x.qz marks.jsonl" /dev/null </dev/null >typescript
+	perl -ne 'while (/\r(tokenize [^\e]*)\e/g) { $seen++; die "$1\n" if length $1 > 29 } END { die "no meter\n" unless $seen }' typescript
+}
+
+@test "a report that is wider than the terminal: a small table for each file, words wrap" {
+	command -v script >/dev/null || skip "no script(1)"
+	printf '%s\n' '{"prompt":"Q <|x|>","completion":"Answer"}' '{"prompt":"Q","completion":""}' >a-file-with-a-long-name.jsonl
+	script -qec "stty cols 40; qz-tokenize -m model -l 12 --stats -o x.qz a-file-with-a-long-name.jsonl texts.jsonl" /dev/null </dev/null | sed 's/\r$//; s/.*\r.*\x1b\[K//' >seen
+	cat >want <<-'END'
+	a-file-with-a-long-name.jsonl: prompt
+	 documents rows tokens trained
+	         2    2     15       5  33 %
+	  1 documents cut at --length: their end
+	  is gone
+	  1 documents without a trained end
+	  token: the model does not learn to
+	  stop there
+	  1 documents with the text of a special
+	  token in a field: taken as plain text
+	texts.jsonl: text
+	 documents rows tokens trained
+	         3    3     17      14  82 %
+	tokens a row: 3 to 12, mean 6.4, median
+	5, 90 % up to 12, 99 % up to 12
+	END
+	head -n 15 seen | diff want -
+	cp texts.jsonl a-name-that-leaves-no-room-at-all.jsonl
+	script -qec "stty cols 40; qz-tokenize -m model -o x.qz a-name-that-leaves-no-room-at-all.jsonl" /dev/null </dev/null | sed 's/\r$//' >seen
+	grep -q '^  text$' seen
+	script -qec "stty cols 80; qz-tokenize -m model -o x.qz texts.jsonl" /dev/null </dev/null | grep -q '^texts.jsonl         3         3          17          14  82 %'
+}
+
+@test "lengths of packed rows are those of their documents" {
+	run --separate-stderr qz-tokenize -m model --stats --pack -l 64 -o x.qz texts.jsonl
+	[[ $stderr == *"tokens a document: 5 to 7, "* ]]
+	qz-tokenize -m model --stats --json --pack -l 64 -o x.qz texts.jsonl 2>report.json
+	perl -MJSON::PP -e 'my $r = decode_json(<>); $r->{files}[0]{rows} == 1 && $r->{lengths}{bins}[1]{documents} == 1 or die' report.json
 }
 
 # broken PERL TEXT: the model with its tokenizer.json, $j, changed by PERL; status and message for TEXT.

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,11 +41,19 @@ amount(uint64_t n, const char *unit, char out[32])
 		qz_num_bytes(n, out);
 }
 
+static int
+columns(void)
+{
+	struct winsize w;
+
+	return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 1 ? w.ws_col : 80;
+}
+
 static void
 draw(struct qz_meter *m, double now)
 {
 	double spent = now - m->started, rate = spent > 0 ? (double)m->done / spent : 0;
-	char done[32], speed[32], bar[21];
+	char done[32], speed[32], bar[21], left[48] = "", line[256];
 	int filled = m->total ? (int)(20.0 * (double)m->done / (double)m->total) : 0;
 
 	if (filled > 20)
@@ -54,10 +63,11 @@ draw(struct qz_meter *m, double now)
 	memset(bar, ' ', 20);
 	memset(bar, '=', (size_t)filled);
 	bar[20] = '\0';
-	fprintf(stderr, "\r%s [%s] %s  %s/s", m->what, bar, done, speed);
 	if (m->total && rate > 0 && m->done <= m->total)
-		fprintf(stderr, "  %.0f s left", (double)(m->total - m->done) / rate);
-	fputs("\033[K", stderr);
+		snprintf(left, sizeof left, "  %.0f s left", (double)(m->total - m->done) / rate);
+	snprintf(line, sizeof line, "%s [%s] %s  %s/s%s", m->what, bar, done, speed, left);
+	/* A line that wrapped could not be wiped: the last column stays free, too. */
+	fprintf(stderr, "\r%.*s\033[K", columns() - 1, line);
 	fflush(stderr);
 }
 

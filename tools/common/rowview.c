@@ -1,5 +1,6 @@
 #include "tools/common/rowview.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -58,34 +59,67 @@ text_of(const struct qz_rowview *v, const uint32_t *ids, uint64_t n, bool first,
 	return ret;
 }
 
+/* Characters that would act on the terminal, turn the text around or not be seen: written as escapes. */
+static bool
+unseen(uint32_t c)
+{
+	static const struct {
+		uint32_t first, last;
+	} ranges[] = { { 0, 0x1f }, { 0x7f, 0x9f }, { 0xad, 0xad }, { 0x200b, 0x200b },
+		{ 0x200e, 0x200f }, { 0x2028, 0x202e }, { 0x2060, 0x2069 }, { 0xfeff, 0xfeff } };
+
+	for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+		if (c >= ranges[i].first && c <= ranges[i].last)
+			return true;
+	return false;
+}
+
+/* What of w columns goes where there is room. */
+static void
+place(const struct qz_rowview *v, const char *s, size_t n, int w, int *column, struct qz_buf *out)
+{
+	if (v->width && *column + w > v->width) {
+		qz_buf_chr(out, '\n');
+		*column = 0;
+	}
+	qz_buf_add(out, s, n);
+	*column += w;
+}
+
 /* Text, wrapped, with control characters made visible; *column goes on. */
 static void
 put_text(const struct qz_rowview *v, const char *s, size_t n, int *column, struct qz_buf *out)
 {
-	for (size_t i = 0; i < n;) {
-		int len, w;
+	char escape[16];
+	int len, w;
+
+	for (size_t i = 0; i < n; i += (size_t)len) {
 		int32_t c = qz_utf8_get(s + i, n - i, &len);
 
-		w = c < 0 ? 1 : qz_utf8_width((uint32_t)c);
-		if (v->width && *column + w > v->width) {
-			qz_buf_chr(out, '\n');
-			*column = 0;
-		}
 		if (c == '\n') {
-			qz_buf_str(out, "\xe2\x8f\x8e\n"); /* U+23CE */
+			place(v, "\xe2\x8f\x8e\n", 4, 1, column, out); /* U+23CE */
 			*column = 0;
 		} else if (c < 0) {
-			qz_buf_str(out, "\xef\xbf\xbd");
-			*column += 1;
-		} else if (c < 0x20 || c == 0x7f) {
-			qz_buf_fmt(out, "\\x%02x", (unsigned)c);
-			*column += 4;
+			place(v, "\xef\xbf\xbd", 3, 1, column, out);
+		} else if (unseen((uint32_t)c)) {
+			w = snprintf(
+			    escape, sizeof escape, c < 0x100 ? "\\x%02x" : "\\u%04x", (unsigned)c);
+			place(v, escape, (size_t)w, w, column, out);
 		} else {
-			qz_buf_add(out, s + i, (size_t)len);
-			*column += w;
+			place(v, s + i, (size_t)len, qz_utf8_width((uint32_t)c), column, out);
 		}
-		i += (size_t)len;
 	}
+}
+
+/* What stands about a stretch: colours take no room, brackets do. */
+static void
+put_mark(const struct qz_rowview *v, const char *colour, const char *bracket, int *column,
+    struct qz_buf *out)
+{
+	if (v->colour)
+		qz_buf_str(out, colour);
+	else
+		place(v, bracket, strlen(bracket), (int)strlen(bracket), column, out);
 }
 
 static int
@@ -104,9 +138,9 @@ put_stretch(const struct qz_rowview *v, enum look look, const uint32_t *ids, uin
 	} else {
 		ret = text_of(v, ids, n, first, &text, e);
 	}
-	qz_buf_str(out, v->colour ? looks[look].on : looks[look].before);
+	put_mark(v, looks[look].on, looks[look].before, column, out);
 	put_text(v, text.data ? text.data : "", text.n, column, out);
-	qz_buf_str(out, v->colour ? looks[look].off : looks[look].after);
+	put_mark(v, looks[look].off, looks[look].after, column, out);
 	qz_buf_free(&text);
 	return ret;
 }

@@ -157,8 +157,11 @@ run(char **files, int n, struct qz_err *e)
 	struct view v = { .rows = { .json = json, .left = -1 } };
 	int ret = 0;
 
-	if (rows && strcmp(rows, "all") && qz_num_int(rows, &v.rows.left, e) < 0)
-		qz_usage("--rows: %s", e->msg);
+	if (rows && strcmp(rows, "all") &&
+	    (qz_num_int(rows, &v.rows.left, e) < 0 || v.rows.left < 0))
+		qz_usage("--rows: '%s' is neither a count of rows nor 'all'", rows);
+	if (rows && extract)
+		qz_usage("--rows and --extract print different things: choose one");
 	v.o = qz_out_open(output, !extract, e);
 	if (!v.o)
 		return -1;

@@ -145,7 +145,7 @@ encode_part(void *arg, int index, int thread)
 		if (qz_maker_make(t->maker, s->b->format, rec, &doc, &e) == 0) {
 			if (encode_doc(&t->encoder, doc, &p->c, &p->out, &e) == 0)
 				continue;
-			qz_at(&e, "line %llu", (unsigned long long)rec->line);
+			qz_record_at(rec, &e);
 		}
 		if (put_broken(p, rec, &e) < 0 || e.code != QZ_EDATA)
 			return; /* what is not the record's fault ends all: the writer stops there */

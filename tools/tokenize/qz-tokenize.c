@@ -75,8 +75,8 @@ static const struct qz_opt opts[] = {
 	    "Draw the first N rows with what is trained in colour.", 0, 1e9, NULL },
 	{ 0, "stats", QZ_OPT_FLAG, &stats, NULL, "Add a histogram of lengths to the report.", 0, 0,
 	    NULL },
-	{ 0, "json", QZ_OPT_FLAG, &as_json, NULL, "Print the report as a line of JSON.", 0, 0,
-	    NULL },
+	{ 0, "json", QZ_OPT_FLAG, &as_json, NULL,
+	    "Print the report as a line of JSON, with -q too.", 0, 0, NULL },
 	{ 'j', "threads", QZ_OPT_INT, &qz_threads, "N",
 	    "Use N threads; 0, the default, takes all processors. The output does not depend on "
 	    "it.",
@@ -285,21 +285,27 @@ close_shard(struct work *w, struct qz_err *e)
 static int
 check_trained(const struct work *w, int n, struct qz_err *e)
 {
-	uint64_t docs = 0, trained = 0;
+	const char *name = w->reports[0].name;
+	struct counts c = { 0 };
 
-	for (int i = 0; i < n; i++) {
-		docs += w->reports[i].c.docs;
-		trained += w->reports[i].c.trained;
-	}
-	if (!docs)
-		return qz_fail(
-		    e, QZ_EDATA, "%s: there is no document in the data", w->reports[0].name);
-	if (!trained)
+	for (int i = 0; i < n; i++)
+		counts_add(&c, &w->reports[i].c);
+	if (c.trained)
+		return 0;
+	if (!c.docs)
+		return qz_fail(e, QZ_EDATA, "%s: there is no document in the data", name);
+	if (c.dropped == c.docs)
 		return qz_fail(e, QZ_EDATA,
-		    "%s: none of %llu documents has a token to learn: every answer is empty or cut "
-		    "off",
-		    w->reports[0].name, (unsigned long long)docs);
-	return 0;
+		    "%s: each of %llu documents is longer than the %lld tokens of --length", name,
+		    (unsigned long long)c.docs, (long long)length);
+	if (c.truncated)
+		return qz_fail(e, QZ_EDATA,
+		    "%s: none of %llu documents has a token to learn: --length %lld cuts their "
+		    "answers off, or they are empty",
+		    name, (unsigned long long)c.docs, (long long)length);
+	return qz_fail(e, QZ_EDATA,
+	    "%s: none of %llu documents has a token to learn: they have no answer, or an empty one",
+	    name, (unsigned long long)c.docs);
 }
 
 static enum cut
@@ -365,6 +371,7 @@ report(const struct work *w, size_t n, struct qz_err *e)
 {
 	struct report_style style = { .cut = cut_by_name(),
 		.parse_special = parse_special,
+		.packed = pack,
 		.stats = stats,
 		.json = as_json,
 		.width = w->view.width };
@@ -389,7 +396,7 @@ run(char **files, int n, struct qz_err *e)
 		return qz_nomem(e, sizeof *w);
 	w->reports = calloc((size_t)n, sizeof *w->reports);
 	ret = w->reports ? tokenize(w, files, n, e) : qz_nomem(e, 1);
-	if (ret == 0 && (!qz_quiet || stats))
+	if (ret == 0 && (!qz_quiet || stats || as_json))
 		ret = report(w, (size_t)n, e);
 	packer_free(&w->packer);
 	qz_pool_free(w->job.pool);

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "libcore/base/json.h"
@@ -56,10 +57,100 @@ note(int i, const struct report_style *style)
 	return texts[i].text;
 }
 
+/* A sentence, wrapped between words; further lines stand below its text. */
+static void
+put_words(const char *s, int columns, struct qz_buf *out)
+{
+	size_t indent = strspn(s, " "), column = 0;
+
+	for (size_t n; *s; s += n) {
+		size_t space = strspn(s, " ");
+
+		n = space + strcspn(s + space, " ");
+		if (columns && column > indent && column + n > (size_t)columns) {
+			qz_buf_chr(out, '\n');
+			for (size_t i = 0; i < indent; i++)
+				qz_buf_chr(out, ' ');
+			qz_buf_add(out, s + space, n - space);
+			column = indent + n - space;
+		} else {
+			qz_buf_add(out, s, n);
+			column += n;
+		}
+	}
+	qz_buf_chr(out, '\n');
+}
+
+static void
+put_notes(const struct report *r, const struct report_style *style, struct qz_buf *out)
+{
+	const uint64_t *c = (const uint64_t *)&r->c;
+	char line[200];
+
+	if (r->c.capacity)
+		qz_buf_fmt(out, "  rows are %.2f %% full\n",
+		    100.0 * (double)r->c.tokens / (double)r->c.capacity);
+	for (int k = 4; k < N_COUNTS; k++) {
+		if (!c[k] || !note(k, style))
+			continue;
+		snprintf(line, sizeof line, "  %llu %s", (unsigned long long)c[k], note(k, style));
+		put_words(line, style->width, out);
+	}
+}
+
+enum { COLUMNS = 4 };
+static const char *const heads[COLUMNS] = { "documents", "rows", "tokens", "trained" };
+
+/* What follows a file's name, or, with no counts, the heads. */
+static void
+put_columns(const struct counts *counts, const int *wide, struct qz_buf *out)
+{
+	const uint64_t *c = (const uint64_t *)counts;
+
+	for (int k = 0; k < COLUMNS && c; k++)
+		qz_buf_fmt(out, " %*llu", wide[k], (unsigned long long)c[k]);
+	for (int k = 0; k < COLUMNS && !c; k++)
+		qz_buf_fmt(out, " %*s", wide[k], heads[k]);
+	if (c && counts->tokens)
+		qz_buf_fmt(
+		    out, "  %.0f %%", 100.0 * (double)counts->trained / (double)counts->tokens);
+	qz_buf_chr(out, '\n');
+}
+
+static void
+put_name(const struct report *r, int columns, struct qz_buf *out)
+{
+	bool fits = strlen(r->name) + strlen(r->format) + 2 <= (size_t)columns;
+
+	qz_buf_fmt(out, "%s:%s%s\n", r->name, fits ? " " : "\n  ", r->format);
+}
+
+/* On a narrow terminal each file has its own small table. */
+static void
+put_narrow(const struct report *r, size_t n, const struct report_style *style, struct qz_buf *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		const uint64_t *c = (const uint64_t *)&r[i].c;
+		int wide[COLUMNS];
+
+		for (int k = 0; k < COLUMNS; k++) {
+			int digits = snprintf(NULL, 0, "%llu", (unsigned long long)c[k]);
+
+			wide[k] = (int)strlen(heads[k]);
+			wide[k] = digits > wide[k] ? digits : wide[k];
+		}
+		put_name(&r[i], style->width, out);
+		put_columns(NULL, wide, out);
+		put_columns(&r[i].c, wide, out);
+		put_notes(&r[i], style, out);
+	}
+}
+
 static void
 put_table(const struct report *r, size_t n, const struct report_style *style, struct qz_buf *out)
 {
-	int width = 4;
+	static const int wide[COLUMNS] = { 9, 9, 11, 11 };
+	int width = 4, numbers = 51; /* of the columns: "  100 %" ends them */
 
 	for (size_t i = 0; i < n; i++) {
 		if ((int)strlen(r[i].name) > width)
@@ -67,27 +158,18 @@ put_table(const struct report *r, size_t n, const struct report_style *style, st
 		if ((int)strlen(r[i].format) > width)
 			width = (int)strlen(r[i].format);
 	}
-	qz_buf_fmt(out, "%-*s %9s %9s %11s %11s\n", width, r[0].format, "documents", "rows",
-	    "tokens", "trained");
+	if (style->width && width + numbers > style->width) {
+		put_narrow(r, n, style, out);
+		return;
+	}
+	qz_buf_fmt(out, "%-*s", width, r[0].format);
+	put_columns(NULL, wide, out);
 	for (size_t i = 0; i < n; i++) {
-		const uint64_t *c = (const uint64_t *)&r[i].c;
-
-		qz_buf_fmt(out, "%-*s %9llu %9llu %11llu %11llu", width, r[i].name,
-		    (unsigned long long)c[0], (unsigned long long)c[1], (unsigned long long)c[2],
-		    (unsigned long long)c[3]);
-		if (r[i].c.tokens)
-			qz_buf_fmt(out, "  %.0f %%",
-			    100.0 * (double)r[i].c.trained / (double)r[i].c.tokens);
-		qz_buf_chr(out, '\n');
+		qz_buf_fmt(out, "%-*s", width, r[i].name);
+		put_columns(&r[i].c, wide, out);
 		if (strcmp(r[i].format, r[0].format) != 0)
 			qz_buf_fmt(out, "  read as %s\n", r[i].format);
-		if (r[i].c.capacity)
-			qz_buf_fmt(out, "  rows are %.2f %% full\n",
-			    100.0 * (double)r[i].c.tokens / (double)r[i].c.capacity);
-		for (int k = 4; k < N_COUNTS; k++)
-			if (c[k] && note(k, style))
-				qz_buf_fmt(
-				    out, "  %llu %s\n", (unsigned long long)c[k], note(k, style));
+		put_notes(&r[i], style, out);
 	}
 }
 
@@ -170,17 +252,19 @@ first_edge(const struct lengths *l)
 }
 
 static void
-put_histogram(const struct lengths *l, int columns, struct qz_buf *out)
+put_histogram(const struct lengths *l, int columns, const char *what, struct qz_buf *out)
 {
+	char line[200];
 	uint64_t top = 1;
 	/* Of 29 columns before the bar; 80 where the width is not known. */
 	int bar = !columns ? 50 : columns > 40 ? columns - 30 : 10;
 
-	qz_buf_fmt(out, "tokens a row: %llu to %llu, mean %.1f,%cmedian %llu, 90 %% up to %llu, ",
-	    (unsigned long long)l->least, (unsigned long long)l->most,
-	    (double)l->tokens / (double)l->docs, columns && columns < 100 ? '\n' : ' ',
-	    (unsigned long long)percentile(l, 50), (unsigned long long)percentile(l, 90));
-	qz_buf_fmt(out, "99 %% up to %llu\n", (unsigned long long)percentile(l, 99));
+	snprintf(line, sizeof line,
+	    "tokens a %s: %llu to %llu, mean %.1f, median %llu, 90 %% up to %llu, 99 %% up to %llu",
+	    what, (unsigned long long)l->least, (unsigned long long)l->most,
+	    (double)l->tokens / (double)l->docs, (unsigned long long)percentile(l, 50),
+	    (unsigned long long)percentile(l, 90), (unsigned long long)percentile(l, 99));
+	put_words(line, columns, out);
 	for (uint64_t a = first_edge(l); a <= l->most; a = next_edge(a))
 		if (count_within(l, a, next_edge(a)) > top)
 			top = count_within(l, a, next_edge(a));
@@ -197,7 +281,7 @@ put_histogram(const struct lengths *l, int columns, struct qz_buf *out)
 }
 
 static void
-put_lengths_json(const struct lengths *l, struct qz_buf *out)
+put_lengths_json(const struct lengths *l, const char *what, struct qz_buf *out)
 {
 	const char *sep = "";
 
@@ -208,8 +292,8 @@ put_lengths_json(const struct lengths *l, struct qz_buf *out)
 	    (double)l->tokens / (double)l->docs, (unsigned long long)percentile(l, 50),
 	    (unsigned long long)percentile(l, 90), (unsigned long long)percentile(l, 99));
 	for (uint64_t a = first_edge(l); a <= l->most; a = next_edge(a), sep = ",")
-		qz_buf_fmt(out, "%s{\"from\":%llu,\"to\":%llu,\"rows\":%llu}", sep,
-		    (unsigned long long)a, (unsigned long long)next_edge(a) - 1,
+		qz_buf_fmt(out, "%s{\"from\":%llu,\"to\":%llu,\"%ss\":%llu}", sep,
+		    (unsigned long long)a, (unsigned long long)next_edge(a) - 1, what,
 		    (unsigned long long)count_within(l, a, next_edge(a)));
 	qz_buf_str(out, "]}");
 }
@@ -233,7 +317,7 @@ put_json(const struct report *r, size_t n, const struct lengths *l,
 	}
 	qz_buf_chr(out, ']');
 	if (style->stats && l->docs)
-		put_lengths_json(l, out);
+		put_lengths_json(l, style->packed ? "document" : "row", out);
 	qz_buf_str(out, "}\n");
 }
 
@@ -247,5 +331,5 @@ report_put(const struct report *r, size_t n, const struct lengths *l,
 	}
 	put_table(r, n, style, out);
 	if (style->stats && l->docs)
-		put_histogram(l, style->width, out);
+		put_histogram(l, style->width, style->packed ? "document" : "row", out);
 }

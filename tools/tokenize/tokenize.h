@@ -51,7 +51,7 @@ struct report {
 };
 struct report_style {
 	enum cut cut;
-	bool parse_special, stats, json;
+	bool parse_special, packed, stats, json;
 	int width; /* columns, 0: not known */
 };
 void counts_add(struct counts *to, const struct counts *c);
