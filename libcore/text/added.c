@@ -3,25 +3,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcore/base/grow.h"
+
 int
 qz_added_put(struct qz_added *a, const struct qz_added_token *t, struct qz_err *e)
 {
+	struct qz_added_token *v;
+
 	if (!t->n)
 		return 0;
 	if (t->n > QZ_ADDED_BYTES)
 		return qz_fail(e, QZ_EDATA, "%zu bytes, at most %d", t->n, QZ_ADDED_BYTES);
-	if (a->n == a->cap) {
-		size_t cap = a->cap ? 2 * a->cap : 64;
-		struct qz_added_token *v;
-
-		if (a->n == QZ_ADDED_MAX)
-			return qz_fail(e, QZ_EDATA, "more than %d added tokens", QZ_ADDED_MAX);
-		v = realloc(a->v, cap * sizeof *v);
-		if (!v)
-			return qz_nomem(e, cap * sizeof *v);
-		a->v = v;
-		a->cap = cap;
-	}
+	if (a->n == QZ_ADDED_MAX)
+		return qz_fail(e, QZ_EDATA, "more than %d added tokens", QZ_ADDED_MAX);
+	v = qz_grow(a->v, a->n, &a->cap, 64, sizeof *v, e);
+	if (!v)
+		return -1;
+	a->v = v;
 	a->v[a->n] = *t;
 	a->v[a->n].s = qz_arena_strndup(&a->text, t->s, t->n);
 	return a->v[a->n++].s ? 0 : qz_nomem(e, t->n);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcore/base/grow.h"
 #include "libcore/base/utf8.h"
 #include "libcore/text/bpe_impl.h"
 
@@ -42,17 +43,6 @@ char_id(const struct qz_bpe *b, uint32_t c)
 	return QZ_ID_NONE;
 }
 
-static bool
-falls_back(const struct qz_bpe *b, const char *s, int len)
-{
-	if (!b->byte_fallback)
-		return false;
-	for (int i = 0; i < len; i++)
-		if (b->fallback_id[(unsigned char)s[i]] == QZ_ID_NONE)
-			return false;
-	return true;
-}
-
 /* The symbols that a word starts from: at most one a byte. */
 struct symbols {
 	uint32_t *id, *end, *code; /* code: the byte that it is, for duo, or NO_CODE */
@@ -91,7 +81,8 @@ start_chars(const struct qz_bpe *b, const char *s, size_t n, struct symbols *y)
 				add(y, b->unk, i, NO_CODE);
 			waits = 0;
 			add(y, known, end, c < 128 ? c : NO_CODE);
-		} else if (falls_back(b, s + i, len)) {
+		} else if (b->byte_fallback &&
+			   qz_bytes_have_ids(b->fallback_id, s + i, (size_t)len)) {
 			for (; i < end; i++)
 				add(y, b->fallback_id[(unsigned char)s[i]], i + 1, NO_CODE);
 		} else if (b->unk != QZ_ID_NONE) {
@@ -215,15 +206,11 @@ sift_up(uint64_t *h, size_t i)
 static int
 push(struct qz_bpe_work *w, uint32_t rank, size_t at, struct qz_err *e)
 {
-	if (w->heap_n == w->heap_cap) {
-		size_t cap = w->heap_cap ? 2 * w->heap_cap : 1024;
-		uint64_t *h = realloc(w->heap, cap * sizeof *h);
+	uint64_t *h = qz_grow(w->heap, w->heap_n, &w->heap_cap, 1024, sizeof *h, e);
 
-		if (!h)
-			return qz_nomem(e, cap * sizeof *h);
-		w->heap = h;
-		w->heap_cap = cap;
-	}
+	if (!h)
+		return -1;
+	w->heap = h;
 	w->heap[w->heap_n] = (uint64_t)rank << 32 | at;
 	sift_up(w->heap, w->heap_n++);
 	return 0;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcore/base/grow.h"
 #include "libcore/base/pool.h"
 #include "libcore/base/utf8.h"
 #include "libcore/text/bpe_impl.h"
@@ -42,15 +43,11 @@ struct cuts {
 static int
 add_cut(struct cuts *c, struct cut cut, struct qz_err *e)
 {
-	if (c->n == c->cap) {
-		size_t cap = c->cap ? 2 * c->cap : 1 << 16;
-		struct cut *v = realloc(c->v, cap * sizeof *v);
+	struct cut *v = qz_grow(c->v, c->n, &c->cap, 1 << 16, sizeof *v, e);
 
-		if (!v)
-			return qz_nomem(e, cap * sizeof *v);
-		c->v = v;
-		c->cap = cap;
-	}
+	if (!v)
+		return -1;
+	c->v = v;
 	c->v[c->n++] = cut;
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcore/base/grow.h"
 #include "libcore/text/jinja.h"
 
 struct qz_template *
@@ -222,15 +223,11 @@ qz_template_render(const struct qz_template *t, const struct qz_chat_vars *v,
 int
 qz_rendering_add(struct qz_rendering *r, struct qz_segment s, struct qz_err *e)
 {
-	if (r->n_segments == r->cap) {
-		size_t cap = r->cap ? r->cap * 2 : 16;
-		struct qz_segment *more = realloc(r->segments, cap * sizeof *more);
+	struct qz_segment *v = qz_grow(r->segments, r->n_segments, &r->cap, 16, sizeof *v, e);
 
-		if (!more)
-			return qz_nomem(e, cap * sizeof *more);
-		r->segments = more;
-		r->cap = cap;
-	}
+	if (!v)
+		return -1;
+	r->segments = v;
 	r->segments[r->n_segments++] = s;
 	return 0;
 }

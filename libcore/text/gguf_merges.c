@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcore/base/grow.h"
 #include "libcore/text/vocab.h"
 
 enum { PIECE_MAX = 1024, MERGES_MAX = 1 << 24 };
@@ -16,19 +17,14 @@ struct list {
 static int
 add(struct list *l, struct qz_merge m, struct qz_err *e)
 {
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? 2 * l->cap : 4096;
-		struct qz_merge *v;
+	struct qz_merge *v;
 
-		if (l->n == MERGES_MAX)
-			return qz_fail(
-			    e, QZ_EDATA, "the tokens make more than %d merges", MERGES_MAX);
-		v = realloc(l->v, cap * sizeof *v);
-		if (!v)
-			return qz_nomem(e, cap * sizeof *v);
-		l->v = v;
-		l->cap = cap;
-	}
+	if (l->n == MERGES_MAX)
+		return qz_fail(e, QZ_EDATA, "the tokens make more than %d merges", MERGES_MAX);
+	v = qz_grow(l->v, l->n, &l->cap, 4096, sizeof *v, e);
+	if (!v)
+		return -1;
+	l->v = v;
 	l->v[l->n++] = m;
 	return 0;
 }

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcore/base/grow.h"
+
 enum { NODES_MAX = (1 << 24) - 2 };
 
 static void
@@ -37,17 +39,14 @@ grow_edges(struct qz_trie *t, struct qz_err *e)
 static int
 add_node(struct qz_trie *t, struct qz_err *e)
 {
+	uint32_t *v;
+
 	if (t->n_nodes == NODES_MAX)
 		return qz_fail(e, QZ_EDATA, "texts of more than %d bytes in all", NODES_MAX);
-	if (t->n_nodes == t->cap) {
-		uint32_t cap = t->cap ? 2 * t->cap : 4096;
-		uint32_t *v = realloc(t->value, cap * sizeof *v);
-
-		if (!v)
-			return qz_nomem(e, cap * sizeof *v);
-		t->value = v;
-		t->cap = cap;
-	}
+	v = qz_grow(t->value, t->n_nodes, &t->cap, 4096, sizeof *v, e);
+	if (!v)
+		return -1;
+	t->value = v;
 	t->value[t->n_nodes++] = QZ_TRIE_NONE;
 	return 0;
 }

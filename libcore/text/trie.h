@@ -16,8 +16,8 @@ struct qz_trie {
 	uint64_t mask;
 	unsigned shift;
 	uint32_t *value; /* (n_nodes) or QZ_TRIE_NONE */
-	uint32_t n_nodes, cap;
-	size_t n_edges;
+	uint32_t n_nodes;
+	size_t cap, n_edges;
 };
 
 int qz_trie_put(struct qz_trie *t, const char *s, size_t n, uint32_t value, struct qz_err *e);

@@ -100,17 +100,6 @@ put(struct qz_ids *out, uint32_t id, size_t end)
 	out->ends[out->n++] = end;
 }
 
-static bool
-falls_back(const struct qz_unigram *u, const char *s, size_t n)
-{
-	if (!u->byte_fallback)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (u->fallback_id[(unsigned char)s[i]] == QZ_ID_NONE)
-			return false;
-	return true;
-}
-
 /* Unknown pieces side by side, s[at..end): a piece of the vocabulary after all, bytes, or unknown. */
 static void
 put_unknown(const struct qz_unigram *u, const char *s, size_t at, size_t end, struct qz_ids *out)
@@ -121,7 +110,7 @@ put_unknown(const struct qz_unigram *u, const char *s, size_t at, size_t end, st
 		put(out, id, end);
 		return;
 	}
-	if (!falls_back(u, s + at, end - at)) {
+	if (!u->byte_fallback || !qz_bytes_have_ids(u->fallback_id, s + at, end - at)) {
 		put(out, u->unk, end);
 		return;
 	}

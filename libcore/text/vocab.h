@@ -72,4 +72,14 @@ void qz_vocab_clear(struct qz_vocab *v);
 uint32_t qz_byte_char(unsigned char byte);
 int qz_byte_of_char(uint32_t c); /* or -1 */
 
+/* Has each of n bytes an id of its own among the 256? */
+static inline bool
+qz_bytes_have_ids(const uint32_t id[256], const char *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (id[(unsigned char)s[i]] == QZ_ID_NONE)
+			return false;
+	return true;
+}
+
 #endif

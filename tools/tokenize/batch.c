@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "libcore/base/flow.h"
+#include "libcore/base/grow.h"
 #include "tools/tokenize/tokenize.h"
 
 enum { SLOTS = 3, BATCH_BYTES = 4 << 20, BATCH_RECORDS = 1 << 16, PARTS = 64 };
@@ -51,15 +52,11 @@ struct run {
 static int
 put_record(struct batch *b, const struct qz_record *r, struct qz_err *e)
 {
-	if (b->n == b->cap) {
-		size_t cap = b->cap ? 2 * b->cap : 256;
-		struct qz_record *v = realloc(b->records, cap * sizeof *v);
+	struct qz_record *v = qz_grow(b->records, b->n, &b->cap, 256, sizeof *v, e);
 
-		if (!v)
-			return qz_nomem(e, cap * sizeof *v);
-		b->records = v;
-		b->cap = cap;
-	}
+	if (!v)
+		return -1;
+	b->records = v;
 	b->records[b->n] = *r;
 	b->records[b->n++].s = NULL;
 	qz_buf_add(&b->text, r->s, r->n);
