@@ -7,8 +7,8 @@
 
 #include "libcore/base/err.h"
 
-/* Room behind the n elements of `size` bytes at v, of which *cap fit; the first time for `first`.  Where v is then; NULL with
- * QZ_EIO, and v stays as it was. */
+/* Room behind the n elements of `size` bytes at v, of which *cap fit; the first time for `first`.  Where v is
+ * then; NULL with QZ_EIO, and v stays as it was. */
 static inline void *
 qz_grow(void *v, size_t n, size_t *cap, size_t first, size_t size, struct qz_err *e)
 {

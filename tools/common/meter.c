@@ -2,12 +2,12 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "libcore/base/num.h"
 #include "tools/common/cli.h"
+#include "tools/common/terminal.h"
 
 uint64_t
 qz_peak_memory(void)
@@ -44,9 +44,9 @@ amount(uint64_t n, const char *unit, char out[32])
 static int
 columns(void)
 {
-	struct winsize w;
+	int n = qz_terminal_columns(STDERR_FILENO);
 
-	return ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 1 ? w.ws_col : 80;
+	return n > 1 ? n : 80;
 }
 
 static void

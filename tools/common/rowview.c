@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "libcore/base/utf8.h"
+#include "tools/common/terminal.h"
 
 /* What a stretch of tokens is, and how it is drawn. */
 enum look { PROMPT, TRAINED, SPECIAL, SPECIAL_TRAINED };
@@ -23,13 +23,13 @@ static const struct {
 void
 qz_rowview_init(struct qz_rowview *v, const struct qz_tokenizer *t, int fd)
 {
-	struct winsize w;
+	int columns = qz_terminal_columns(fd);
 	const char *no_colour = getenv("NO_COLOR");
 	bool terminal = isatty(fd) == 1;
 
 	v->t = t;
 	v->colour = terminal && !(no_colour && *no_colour);
-	v->width = terminal && ioctl(fd, TIOCGWINSZ, &w) == 0 && w.ws_col > 20 ? w.ws_col : 0;
+	v->width = terminal && columns > 20 ? columns : 0;
 }
 
 static enum look
