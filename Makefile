@@ -220,6 +220,7 @@ lint: all
 	$Q clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
 	$Q shellcheck -x $$(git ls-files '*.sh' '*.bats' '*.bash' .ci/run tests/run tests/layers.t)
 	$Q for p in $(pages); do mandoc -Tlint -Wwarning $$p || exit 1; done
+	$Q $(MAKE) --no-print-directory B=build/clang CC=clang CUDA=0 all $(units:$B/%=build/clang/%)
 
 clean:
 	rm -rf build

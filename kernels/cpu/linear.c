@@ -266,7 +266,7 @@ can_own(const struct job *j)
 {
 	int64_t blocks = 0, rank = 0;
 
-	for (int i = 0; OWN && i < j->n_l; i++) {
+	for (int i = 0; OWN > 0 && i < j->n_l; i++) {
 		blocks += n_parts(j->l[i].w.rows, OWN);
 		rank = max64(rank, j->l[i].rank);
 	}

@@ -96,7 +96,7 @@ scratch(const struct job *j, int thread)
 static inline bool
 own(const struct job *j, int64_t n, int64_t height)
 {
-	return OWN && n >= 3 * j->threads && j->threads * OWN * height <= j->room;
+	return OWN > 0 && n >= 3 * j->threads && j->threads * OWN * height <= j->room;
 }
 
 static inline real *

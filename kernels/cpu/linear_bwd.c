@@ -175,7 +175,7 @@ next_batch(struct job *j)
 static bool
 can_own(const struct job *j)
 {
-	for (int i = 0; OWN && i < j->n_slices; i++)
+	for (int i = 0; OWN > 0 && i < j->n_slices; i++)
 		if (qz_dtype(j->slices[i].l->w.type)->block > OWN)
 			return false;
 	return own(j, n_parts(j->cols, max64(OWN, 1)), j->height);
