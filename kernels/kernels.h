@@ -72,8 +72,14 @@ struct qz_linear {
 	qz_act *s;          /* (T, rank), rows lds apart: drop(x) A^T, kept for the backward pass */
 	int64_t lds;        /* 0: rank */
 	const qz_act *dy;   /* (T, rows): gradient of y, backward only */
-	void *left;         /* qz_left_bytes(): what linear_bwd without x leaves for linear_da */
+	void *
+	    left; /* qz_left_bytes(): what linear_bwd without x leaves for linear_da; or, of those begun by
+		     * swiglu_adapted_bwd, (T, rank) activations each, one behind the other */
+	bool begun; /* the adapter's first product is there: s, or backward p, in `left`, and db */
 };
+
+/* Up to which rank swiglu_adapted() and its backward pass take a GPU no more time than swiglu()'s. */
+enum { QZ_ADAPTED_RANK = 16 };
 
 /* Distance of the rows of l->s. */
 static inline int64_t

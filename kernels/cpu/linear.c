@@ -228,7 +228,7 @@ few(struct qz_dev *d, struct job *j)
 	for (int i = 0; i < j->n_l; i++) {
 		const struct qz_linear *l = &j->l[i];
 
-		if (l->rank)
+		if (l->rank && !l->begun)
 			s_part(j, l, 0, 0);
 		CPU(linear_few)(d, j, l);
 	}
@@ -244,7 +244,8 @@ set_before(struct job *j)
 		const struct slice *s = &j->slices[i];
 
 		j->parts[i] = j->own ? 0 : n_parts(s->rows, PANEL);
-		j->parts[n + i] = s->first && s->l->rank ? n_parts(j->t, TOKENS) : 0;
+		j->parts[n + i] = s->first && s->l->rank && !s->l->begun ? n_parts(j->t, TOKENS)
+									 : 0;
 	}
 }
 
@@ -291,6 +292,24 @@ CPU(linear)(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *
 		set_during(&j);
 		CPU(linear_run)(d, &j, during_y);
 	}
+}
+
+static void
+only_s(void *arg, int part, int thread)
+{
+	const struct job *j = arg;
+
+	s_part(j, j->l, part, thread);
+}
+
+void
+CPU(linear_s)(struct qz_dev *d, const struct qz_linear *l, const qz_act *x, int64_t t)
+{
+	struct job j = { .l = l, .n_l = 1, .x = x, .t = t };
+
+	if (t < 1 || !l->rank || !CPU(linear_prepare)(d, &j, "swiglu_adapted"))
+		return;
+	CPU(run)(d, n_parts(t, TOKENS), only_s, &j);
 }
 
 void

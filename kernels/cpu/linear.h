@@ -69,6 +69,10 @@ void CPU(linear_run)(struct qz_dev *d, struct job *j, void (*fn)(void *j, int pa
 /* Which kind a part is of; it becomes the index among them. */
 int CPU(linear_kind)(const struct job *j, int *part);
 
+/* The adapter's first product alone, for what has `begun` then: s; p to `left`, and db. */
+void CPU(linear_s)(struct qz_dev *d, const struct qz_linear *l, const qz_act *x, int64_t t);
+void CPU(linear_p)(struct qz_dev *d, const struct qz_linear *l, int64_t t);
+
 /* linear_pack.c */
 
 /* Panels of columns from .. to of dx, height slots each: a slice's begin at slot `at`. */

@@ -162,11 +162,11 @@ next_batch(struct job *j)
 		s->first = row0 == 0;
 		s->last = row0 + rows == l->w.rows;
 		s->tail = s->last && l->dropout <= 0 ? l->rank : 0;
-		s->p = j->x ? j->p : (real *)l->left;
+		s->p = j->x && !l->begun ? j->p : (real *)l->left;
 		j->height += slots(rows) + slots(s->tail);
 		j->next_row = s->last ? 0 : row0 + rows;
 		j->next_l += s->last;
-		j->p += s->last && j->x ? j->t * l->rank : 0;
+		j->p += s->last && j->x && !l->begun ? j->t * l->rank : 0;
 	}
 	return j->n_slices > 0;
 }
@@ -191,7 +191,8 @@ set_before(struct job *j)
 		const struct slice *s = &j->slices[i];
 
 		j->parts[i] = j->dx && !j->own ? n_parts(s->rows, ROWS_PACKED) : 0;
-		j->parts[n + i] = s->first && s->l->rank ? n_parts(j->t, TOKENS) : 0;
+		j->parts[n + i] = s->first && s->l->rank && !s->l->begun ? n_parts(j->t, TOKENS)
+									 : 0;
 		j->parts[2 * n + i] = j->dx && !j->own && s->tail;
 	}
 }
@@ -213,7 +214,7 @@ set_during(struct job *j)
 		bool done = s->last && s->l->rank;
 
 		j->parts[1 + i] = done && j->x ? n_parts(j->cols, WIDTH) : 0;
-		j->parts[1 + n + i] = done ? n_parts(s->l->w.rows, WIDTH) : 0;
+		j->parts[1 + n + i] = done && !s->l->begun ? n_parts(s->l->w.rows, WIDTH) : 0;
 	}
 }
 
@@ -257,6 +258,32 @@ CPU(linear_da)(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_ac
 		if (l[i].rank)
 			CPU(run)(d, n_parts(j.cols, WIDTH), only_da, &j);
 	}
+}
+
+/* Kinds: p of each tile, rows of db. */
+static void
+only_p(void *arg, int part, int thread)
+{
+	const struct job *j = arg;
+
+	(void)thread;
+	if (CPU(linear_kind)(j, &part) == 0)
+		p_part(j, &j->slices[0], part);
+	else
+		db_part(j, &j->slices[0], part);
+}
+
+void
+CPU(linear_p)(struct qz_dev *d, const struct qz_linear *l, int64_t t)
+{
+	struct job j = { .l = l, .n_l = 1, .t = t, .backward = true, .n_kinds = 2 };
+
+	if (t < 1 || !l->rank || !CPU(linear_prepare)(d, &j, "swiglu_adapted_bwd"))
+		return;
+	j.slices[0] = (struct slice){ .l = l, .p = l->left };
+	j.parts[0] = n_parts(t, TOKENS);
+	j.parts[1] = n_parts(l->w.rows, WIDTH);
+	CPU(linear_run)(d, &j, only_p);
 }
 
 void

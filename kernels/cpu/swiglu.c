@@ -1,5 +1,6 @@
-/* swiglu and its backward pass. */
+/* swiglu and its backward pass, alone and with what adapters around it make of it. */
 #include "kernels/cpu/lanes.h"
+#include "kernels/cpu/linear.h"
 
 struct swiglu {
 	real *h, *g, *u;
@@ -68,4 +69,22 @@ CPU(swiglu_bwd)(struct qz_dev *d, qz_act *g, qz_act *u, const qz_act *dh, qz_act
 	struct swiglu s = { .h = h, .g = g, .u = u, .dh = dh, .n = n };
 
 	CPU(run)(d, n_parts(n, QZ_CPU_GRAIN), swiglu_bwd_part, &s);
+}
+
+void
+CPU(swiglu_adapted)(struct qz_dev *d, qz_act *h, const qz_act *g, const qz_act *u,
+    const struct qz_linear *down, int64_t t)
+{
+	CPU(swiglu)(d, h, g, u, t * down->w.cols);
+	CPU(linear_s)(d, down, h, t);
+}
+
+void
+CPU(swiglu_adapted_bwd)(struct qz_dev *d, qz_act *g, qz_act *u, qz_act *dh,
+    const struct qz_linear *down, const struct qz_linear *gate_up, int64_t t)
+{
+	CPU(swiglu_bwd)(d, g, u, dh, dh, t * down->w.cols);
+	CPU(linear_da)(d, down, 1, dh, t);
+	for (int i = 0; i < 2; i++)
+		CPU(linear_p)(d, &gate_up[i], t);
 }

@@ -10,11 +10,11 @@
 #include <cstring>
 
 #include "kernels/cuda/adapter.cuh"
-#include "kernels/cuda/mma.cuh"
+#include "kernels/cuda/adapter_tile.cuh"
 
 ACT_BEGIN
 
-enum { STRIPE = 512, TILE = 16, STAGES = 4, WARPS = 8, THREADS = 32 * WARPS, PITCH = STRIPE + 8 };
+enum { STAGES = 4, WARPS = 8, THREADS = 32 * WARPS };
 enum { COLUMNS = STRIPE / WARPS, RANK_MAX = 32, BLOCKS_WANTED = 256, RUN_MAX = 1024, RUN_MIN = 128 };
 enum { GROUP_MAX = 3 };
 
@@ -37,11 +37,10 @@ struct job {
 
 template <int PAIRS>
 struct shared {
-	static constexpr int SUM = 16 * PAIRS + 8; /* floats of a row of sums: eight rows in different banks */
 	uint16_t dy[STAGES][TILE * PITCH];
 	uint16_t s[STAGES][TILE * 16 * PAIRS];
 	uint16_t b[STRIPE * 16 * PAIRS];
-	float sum[WARPS][TILE * SUM];
+	float sum[WARPS][TILE * SUM_LD<PAIRS>];
 };
 
 /* What a thread brings of each tile: 16 bytes of every fourth token's stripe, and some threads of s. */
@@ -115,57 +114,6 @@ keep_b(uint32_t b[COLUMNS / 16][PAIRS][4], const struct shared<PAIRS> *m)
 			    m->b + (warp * COLUMNS + 16 * k + i % 2 * 8 + j) * 16 * PAIRS + 16 * q + i / 2 * 8);
 }
 
-/* This warp's columns' share of p: two sums, so that a product need not wait for the one before. */
-template <int PAIRS>
-static __device__ inline void
-times_b(struct shared<PAIRS> *m, int slot, const uint32_t b[COLUMNS / 16][PAIRS][4])
-{
-	int warp = threadIdx.x / 32, lane = threadIdx.x % 32, i = lane / 8, j = lane % 8;
-	float c[2][2 * PAIRS][4] = {}, *to = m->sum[warp] + lane / 4 * m->SUM + lane % 4 * 2;
-	const uint16_t *from = m->dy[slot] + (i % 2 * 8 + j) * PITCH + warp * COLUMNS + i / 2 * 8;
-	uint32_t a[4];
-
-#pragma unroll
-	for (int k = 0; k < COLUMNS / 16; k++) {
-		ldmatrix(a, from + 16 * k);
-#pragma unroll
-		for (int q = 0; q < PAIRS; q++) {
-			mma(c[k % 2][2 * q], a, b[k][q][0], b[k][q][1]);
-			mma(c[k % 2][2 * q + 1], a, b[k][q][2], b[k][q][3]);
-		}
-	}
-#pragma unroll
-	for (int q = 0; q < 2 * PAIRS; q++)
-#pragma unroll
-		for (int h = 0; h < 4; h += 2)
-			*reinterpret_cast<float2 *>(to + h / 2 * 8 * m->SUM + 8 * q) =
-			    make_float2(c[0][q][h] + c[1][q][h], c[0][q][h + 1] + c[1][q][h + 1]);
-}
-
-/* c += dy^T s for this warp's columns. */
-template <int PAIRS>
-static __device__ inline void
-times_s(float c[COLUMNS / 16][2 * PAIRS][4], const struct shared<PAIRS> *m, int slot)
-{
-	int warp = threadIdx.x / 32, lane = threadIdx.x % 32, i = lane / 8, j = lane % 8;
-	const uint16_t *from = m->dy[slot] + (i / 2 * 8 + j) * PITCH + warp * COLUMNS + i % 2 * 8;
-	uint32_t a[4], b[PAIRS][4];
-
-	static_assert(TILE == 16);
-#pragma unroll
-	for (int q = 0; q < PAIRS; q++)
-		ldmatrix_trans(b[q], m->s[slot] + (i % 2 * 8 + j) * 16 * PAIRS + 16 * q + i / 2 * 8);
-#pragma unroll
-	for (int r = 0; r < COLUMNS / 16; r++) {
-		ldmatrix_trans(a, from + 16 * r);
-#pragma unroll
-		for (int q = 0; q < PAIRS; q++) {
-			mma(c[r][2 * q], a, b[q][0], b[q][1]);
-			mma(c[r][2 * q + 1], a, b[q][2], b[q][3]);
-		}
-	}
-}
-
 /* The stripe's share of p for the tile's tokens, of which `left` are there: the sum over the warps. */
 template <int PAIRS>
 static __device__ inline void
@@ -173,14 +121,8 @@ put_p(const struct shared<PAIRS> *m, float *p, int rank, int left)
 {
 	for (int i = threadIdx.x; i < TILE * 16 * PAIRS; i += THREADS) {
 		int row = i / (16 * PAIRS), col = i % (16 * PAIRS);
-		float sum = 0;
-
-		if (row >= left || col >= rank)
-			continue;
-#pragma unroll
-		for (int w = 0; w < WARPS; w++)
-			sum += m->sum[w][row * m->SUM + col];
-		p[row * rank + col] = sum;
+		if (row < left && col < rank)
+			p[row * rank + col] = sum_of_warps<PAIRS, WARPS>(m->sum, row, col);
 	}
 }
 
@@ -214,7 +156,7 @@ shares(struct job g)
 
 	extern __shared__ __align__(16) char memory[];
 	struct shared<PAIRS> *m = reinterpret_cast<struct shared<PAIRS> *>(memory);
-	int which = 0, stripe = static_cast<int>(blockIdx.x);
+	int which = 0, stripe = static_cast<int>(blockIdx.x), warp = threadIdx.x / 32;
 	int64_t t0 = static_cast<int64_t>(blockIdx.y) * g.run, t_end = t0 + g.run < g.t ? t0 + g.run : g.t, r0;
 	float c[COLUMNS / 16][2 * PAIRS][4] = {};
 
@@ -241,8 +183,8 @@ shares(struct job g)
 		__syncthreads(); /* the tile is there, and nobody reads the one before any more */
 		fetch(m, (slot + STAGES - 1) % STAGES, &f, left - (STAGES - 1) * TILE);
 		copy_group();
-		times_b<PAIRS>(m, slot, b);
-		times_s<PAIRS>(c, m, slot);
+		tile_times<COLUMNS / 16, PAIRS>(m->sum[warp], m->dy[slot] + warp * COLUMNS, b);
+		tile_transposed_times<COLUMNS / 16, PAIRS>(c, m->dy[slot] + warp * COLUMNS, m->s[slot]);
 		__syncthreads();
 		put_p(m, p, l.rank, left);
 	}

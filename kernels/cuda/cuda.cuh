@@ -79,10 +79,12 @@ namespace f16 { /* all but those that device.cu names */
 #define ACT_BEGIN namespace f16 {
 #define ACT_END }
 #define ACT_TYPE QZ_F16
+#define ACT_OP(name) f16::qz_cuda_##name /* the op of this file's activations */
 #else
 #define ACT_BEGIN
 #define ACT_END
 #define ACT_TYPE QZ_BF16
+#define ACT_OP(name) ::qz_cuda_##name
 #endif
 
 static inline struct qz_cuda_dev *
@@ -192,7 +194,7 @@ void qz_cuda_decode(struct qz_dev *d, void *y, enum qz_dtype y_type, const struc
     int64_t first, int64_t n);
 
 /* What ops take of the workspace. */
-size_t qz_cuda_linear_need(const struct qz_need *need);
+size_t qz_cuda_linear_need(struct qz_dev *d, const struct qz_need *need);
 size_t qz_cuda_attention_need(struct qz_dev *d, const struct qz_need *need);
 
 static inline size_t

@@ -376,7 +376,7 @@ sync_device(struct qz_dev *d, struct qz_err *e)
 static size_t
 workspace(struct qz_dev *d, const struct qz_need *need)
 {
-	size_t linear = qz_cuda_linear_need(need), attention = qz_cuda_attention_need(d, need);
+	size_t linear = qz_cuda_linear_need(d, need), attention = qz_cuda_attention_need(d, need);
 
 	return linear > attention ? linear : attention;
 }

@@ -10,13 +10,15 @@
 #include "kernels/cuda/adapter.cuh"
 #include "kernels/cuda/drop.cuh"
 #include "kernels/cuda/few.cuh"
+#include "kernels/cuda/linear.cuh"
+#include "kernels/cuda/swiglu_adapted.cuh"
 
 ACT_BEGIN
 
 enum { DROPPED = 1024, HEAD_GROUP = 4 << 20 /* elements of a head that are decoded at a time, at least */ };
 
 size_t
-qz_cuda_linear_need(const struct qz_need *need)
+qz_cuda_linear_need(struct qz_dev *d, const struct qz_need *need)
 {
 	int64_t dropped = need->tokens < DROPPED ? need->tokens : DROPPED;
 	int64_t group = need->weight < HEAD_GROUP ? need->weight : HEAD_GROUP;
@@ -27,6 +29,8 @@ qz_cuda_linear_need(const struct qz_need *need)
 		layer = qz_cuda_adapter_need(need);
 	if (layer < qz_cuda_drop_need(need))
 		layer = qz_cuda_drop_need(need);
+	if (layer < qz_cuda_swiglu_need(d, need))
+		layer = qz_cuda_swiglu_need(d, need);
 	layer += qz_cuda_round(need->tokens * need->rank_sum * 2) +
 	    (need->dropout ? qz_cuda_round(dropped * need->width * 2) : 0);
 	head = qz_cuda_round(need->head_rows * need->width * 4) +
@@ -329,7 +333,8 @@ qz_cuda_linear(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_ac
 	for (int i = 0; i < n_l;) {
 		struct group g = group_of(&l[i], n_l - i);
 
-		make_all_s(d, &s, &g, x, t);
+		if (!l[i].begun)
+			make_all_s(d, &s, &g, x, t);
 		i += g.n;
 	}
 	for (int i = 0, n; i < n_l; i += n ? n : 1) {
@@ -340,6 +345,17 @@ qz_cuda_linear(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_ac
 		else
 			project(d, &s, &l[i], x, t);
 	}
+}
+
+void
+qz_cuda_linear_s(struct qz_dev *d, const struct qz_linear *l, const qz_act *x, int64_t t)
+{
+	struct group g = { l, 1, l->rank };
+	struct scratch s;
+
+	qz_cuda_op(d, "linear", t, l->w.cols, l->w.rows);
+	if (t > 0 && l->rank && lay_out(d, &s, l, 1, t, false))
+		make_all_s(d, &s, &g, x, t);
 }
 
 /* p = scale dy B and db += scale dy^T s, for each of a group. */
@@ -452,14 +468,40 @@ back(struct qz_dev *d, struct scratch s, const struct group *g, const qz_act *x,
 {
 	const uint32_t *bits;
 
-	back_to_rank(d, &s, g, t);
+	if (g->l->begun)
+		s.p = static_cast<uint16_t *>(g->l->left);
+	else
+		back_to_rank(d, &s, g, t);
 	bits = draw_masks(d, &s, g, t);
 	back_to_input(d, &s, g, bits, x, dx, t, add);
 }
 
-/* Where the mask lies in what is left for linear_da(), behind p. */
-static uint32_t *
-left_bits(struct qz_dev *d, const struct qz_linear *l, int64_t t)
+void
+qz_cuda_linear_p(struct qz_dev *d, const struct qz_linear *l, int n, int64_t t)
+{
+	struct scratch s;
+
+	qz_cuda_op(d, "linear_bwd", t, l->w.cols, l->w.rows);
+	if (t < 1 || !lay_out(d, &s, l, n, t, false))
+		return;
+	for (int i = 0; i < n;) {
+		struct group g = group_of(&l[i], n - i);
+
+		s.p = static_cast<uint16_t *>(l[i].left);
+		if (g.rank)
+			back_to_rank(d, &s, &g, t);
+		i += g.n;
+	}
+}
+
+bool
+qz_cuda_one_p(const struct qz_linear *l, int n)
+{
+	return group_of(l, n).n == n;
+}
+
+uint32_t *
+qz_cuda_left_bits(struct qz_dev *d, const struct qz_linear *l, int64_t t)
 {
 	size_t p = qz_left_bytes(2, t, l->rank, 0);
 
@@ -472,7 +514,7 @@ static void
 back_later(struct qz_dev *d, struct scratch s, const struct qz_linear *l, qz_act *dx, int64_t t, bool add)
 {
 	struct group g = { l, 1, l->rank };
-	uint32_t *bits = left_bits(d, l, t);
+	uint32_t *bits = qz_cuda_left_bits(d, l, t);
 
 	s.p = static_cast<uint16_t *>(l->left);
 	back_to_rank(d, &s, &g, t);
@@ -498,7 +540,7 @@ qz_cuda_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const q
 		if (!g.rank)
 			continue;
 		if (later)
-			share = { g.rank, 1, x ? s.p : g.l->left, g.rank, g.l->a, g.l->w.cols };
+			share = { g.rank, 1, x && !g.l->begun ? s.p : g.l->left, g.rank, g.l->a, g.l->w.cols };
 		if (x)
 			back(d, s, &g, x, later ? nullptr : dx, t, add);
 		else
@@ -531,7 +573,7 @@ qz_cuda_linear_da(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz
 
 		s.p = static_cast<uint16_t *>(l[i].left);
 		if (l[i].rank)
-			back_to_input(d, &s, &g, left_bits(d, &l[i], t), x, nullptr, t, true);
+			back_to_input(d, &s, &g, qz_cuda_left_bits(d, &l[i], t), x, nullptr, t, true);
 	}
 }
 

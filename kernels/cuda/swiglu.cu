@@ -1,13 +1,8 @@
 /* swiglu and its backward pass, eight elements a thread. */
+#include "kernels/cuda/swiglu.cuh"
 #include "kernels/cuda/vector.cuh"
 
 ACT_BEGIN
-
-static __device__ inline float
-sigmoid(float g)
-{
-	return __fdividef(1.0f, 1.0f + __expf(-g));
-}
 
 static __global__ void
 forward(uint16_t *h, const uint16_t *g, const uint16_t *u, int64_t n, bool vector)
@@ -23,7 +18,7 @@ forward(uint16_t *h, const uint16_t *g, const uint16_t *u, int64_t n, bool vecto
 	load_at(b, u, i, n, vector);
 #pragma unroll
 	for (int j = 0; j < VECTOR; j++)
-		a[j] = a[j] * sigmoid(a[j]) * b[j];
+		a[j] = swiglu_of(a[j], b[j]);
 	store_at(h, a, i, n, vector);
 }
 
@@ -43,7 +38,7 @@ backward(uint16_t *g, uint16_t *u, const uint16_t *dh, uint16_t *h, int64_t n, b
 	start_early();
 
 	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * VECTOR;
-	float a[VECTOR], b[VECTOR], d[VECTOR], y[VECTOR];
+	float a[VECTOR], b[VECTOR], d[VECTOR];
 
 	if (i >= n)
 		return;
@@ -51,17 +46,12 @@ backward(uint16_t *g, uint16_t *u, const uint16_t *dh, uint16_t *h, int64_t n, b
 	load_at(b, u, i, n, vector);
 	load_at(d, dh, i, n, vector);
 #pragma unroll
-	for (int j = 0; j < VECTOR; j++) {
-		float sig = sigmoid(a[j]), silu = a[j] * sig;
-
-		y[j] = silu * b[j];
-		a[j] = d[j] * b[j] * sig * (1 + a[j] * (1 - sig));
-		b[j] = d[j] * silu;
-	}
+	for (int j = 0; j < VECTOR; j++)
+		swiglu_back(&a[j], &b[j], &d[j]);
 	store_at(g, a, i, n, vector);
 	store_at(u, b, i, n, vector);
 	if (h)
-		store_at(h, y, i, n, vector);
+		store_at(h, d, i, n, vector);
 }
 
 void

@@ -2,10 +2,15 @@
 #ifndef QZ_CUDA_SWIGLU_CUH
 #define QZ_CUDA_SWIGLU_CUH
 
+/* 1 / (1 + e^-g): 0 where e^-g is infinite. */
 static __device__ inline float
 sigmoid(float g)
 {
-	return __fdividef(1.0f, 1.0f + __expf(-g));
+	float e, y;
+
+	asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(g * -1.4426950408889634f));
+	asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(1.0f + e));
+	return y;
 }
 
 static __device__ inline float
@@ -20,7 +25,7 @@ swiglu_back(float *g, float *u, float *dh)
 {
 	float sig = sigmoid(*g), silu = *g * sig, h = silu * *u;
 
-	*g = *dh * *u * sig * (1 + *g * (1 - sig));
+	*g = *dh * *u * fmaf(silu, 1 - sig, sig);
 	*u = *dh * silu;
 	*dh = h;
 }

@@ -1,16 +1,15 @@
 #include "libcore/model/net.h"
 
-/* The backward pass of projections with one input x (t rows), whose gradients are dy[..]: into dx when
- * wanted. */
+/* The backward pass of projections with one input x, whose gradients are dy[..]: into dx when wanted. */
 static void
 linears(struct qz_net *n, int layer, enum qz_proj first, int count, qz_act *const *dy,
-    const qz_act *x, qz_act *dx, int64_t t)
+    const qz_act *x, qz_act *dx)
 {
 	struct qz_linear l[3];
 
 	for (int i = 0; i < count; i++)
 		l[i] = qz_net_linear(n, layer, (enum qz_proj)(first + i), NULL, dy[i]);
-	n->k->linear_bwd(n->dev, l, count, x, dx, t, false);
+	n->k->linear_bwd(n->dev, l, count, x, dx, n->t, false);
 }
 
 static bool
@@ -33,18 +32,22 @@ mlp_chunk(struct qz_net *n, int layer, bool below)
 	qz_act *dx = qz_net_row(n, n->dx, at, hidden), *dxn = qz_net_row(n, n->dxn, at, hidden);
 	qz_act *x2 = qz_net_row(n, l->x2, at, hidden), *xn = qz_net_row(n, n->xn, at, hidden);
 	qz_par *rstd = (char *)l->rstd2 + (size_t)at * n->k->par_size;
-	struct qz_linear down;
+	struct qz_linear down, gate_up[2];
 
-	/* down_proj's input h is not kept: it comes out of swiglu_bwd, in dh's memory. */
+	/* down_proj's input h is not kept: it is there for a moment on the way to the gradients of gate and up. */
 	down = qz_net_linear(n, layer, QZ_PROJ_DOWN, NULL, dx);
 	down.left = n->down_left;
 	n->k->linear_bwd(n->dev, &down, 1, NULL, n->dh, t, false);
-	n->k->swiglu_bwd(n->dev, dgu[0], dgu[1], n->dh, down.rank ? n->h : NULL, t * n->c.ffn);
-	if (down.rank)
-		n->k->linear_da(n->dev, &down, 1, n->h, t);
+	for (int i = 0; i < 2; i++)
+		gate_up[i] = qz_net_linear(
+		    n, layer, (enum qz_proj)(QZ_PROJ_GATE + i), NULL, dgu[i]);
+	gate_up[0].left = n->gate_left;
+	gate_up[1].left = (char *)n->gate_left + (size_t)(t * gate_up[0].rank) * n->k->act_size;
+	n->k->swiglu_adapted_bwd(n->dev, dgu[0], dgu[1], n->dh, &down, gate_up, t);
+	gate_up[0].begun = gate_up[1].begun = true;
 	/* The normed input again: cheaper than keeping it. */
 	n->k->rmsnorm(n->dev, xn, rstd, x2, w->ffn_norm, t, hidden, n->c.norm_eps);
-	linears(n, layer, QZ_PROJ_GATE, 2, dgu, xn, below ? dxn : NULL, t);
+	n->k->linear_bwd(n->dev, gate_up, 2, xn, below ? dxn : NULL, t, false);
 	if (below)
 		n->k->rmsnorm_bwd(n->dev, dx, dxn, x2, rstd, w->ffn_norm, t, hidden, true);
 }
@@ -92,7 +95,7 @@ attn(struct qz_net *n, int layer, bool below)
 	struct qz_attn a = qz_net_attn(n, l);
 	qz_act *dqkv[3] = { n->dq, n->dk, n->dv };
 
-	linears(n, layer, QZ_PROJ_O, 1, &n->dx, l->o, n->d_o, n->t);
+	linears(n, layer, QZ_PROJ_O, 1, &n->dx, l->o, n->d_o);
 	a.d_o = n->d_o;
 	a.dq = n->dq;
 	a.dk = n->dk;
@@ -103,7 +106,7 @@ attn(struct qz_net *n, int layer, bool below)
 	if (w->q_norm)
 		heads_bwd(n, layer, &dqkv[0], &dqkv[1]);
 	n->k->rmsnorm(n->dev, n->xn, l->rstd1, l->x, w->attn_norm, n->t, c->hidden, c->norm_eps);
-	linears(n, layer, QZ_PROJ_Q, 3, dqkv, n->xn, below ? n->dxn : NULL, n->t);
+	linears(n, layer, QZ_PROJ_Q, 3, dqkv, n->xn, below ? n->dxn : NULL);
 	if (below)
 		n->k->rmsnorm_bwd(
 		    n->dev, n->dx, n->dxn, l->x, l->rstd1, w->attn_norm, n->t, c->hidden, true);

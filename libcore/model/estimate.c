@@ -81,13 +81,14 @@ e_linear(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x, 
 	double t = (double)tokens, act = clock_of(d)->act;
 
 	(void)x;
-	if (l->rank)
+	if (l->rank && !l->begun)
 		skinny(d, t * (double)l->w.cols * act);
 	for (int i = 0; i < n_l; i++) {
 		double rows = (double)l[i].w.rows, cols = (double)l[i].w.cols;
 
 		decode(d, &l[i].w);
-		drop(d, &l[i], t, clock_of(d)->r->drop);
+		if (!l[i].begun)
+			drop(d, &l[i], t, clock_of(d)->r->drop);
 		if (l[i].rank)
 			skinny(d, (l[i].plus ? 2 : 1) * t * rows * act);
 		product(d, t, rows, cols);
@@ -110,7 +111,7 @@ e_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act 
 
 		/* dA's share comes with linear_da() where x is not there yet; the masks are drawn here. */
 		drop(d, &l[i], t, clock_of(d)->r->drop_bwd);
-		if (l[i].rank)
+		if (l[i].rank && !l[i].begun)
 			skinny(d, 2 * t * rows * act);
 		if (!dx)
 			continue;
@@ -213,6 +214,38 @@ e_swiglu_bwd(struct qz_dev *d, qz_act *g, qz_act *u, const qz_act *dh, qz_act *h
 	(void)u;
 	(void)dh;
 	stream(d, (h ? 6 : 5) * (double)n * clock_of(d)->act);
+}
+
+/* The adapters' products take part in the pass, or are passes of their own where a rank is too large. */
+static void
+e_swiglu_adapted(struct qz_dev *d, qz_act *h, const qz_act *g, const qz_act *u,
+    const struct qz_linear *down, int64_t t)
+{
+	e_swiglu(d, h, g, u, t * down->w.cols);
+	drop(d, down, (double)t, clock_of(d)->r->drop);
+	if (down->rank > QZ_ADAPTED_RANK)
+		skinny(d, (double)(t * down->w.cols) * clock_of(d)->act);
+}
+
+static void
+e_swiglu_adapted_bwd(struct qz_dev *d, qz_act *g, qz_act *u, qz_act *dh,
+    const struct qz_linear *down, const struct qz_linear *gate_up, int64_t t)
+{
+	bool together = true;
+
+	for (int i = 0; i < 3; i++) {
+		int rank = i < 2 ? gate_up[i].rank : down->rank;
+
+		together = together && rank && rank <= QZ_ADAPTED_RANK;
+	}
+	e_swiglu_bwd(d, g, u, dh, together || !down->rank ? NULL : dh, t * down->w.cols);
+	if (together)
+		return;
+	for (int i = 0; i < 2; i++)
+		if (gate_up[i].rank)
+			skinny(d, (double)(t * down->w.cols) * clock_of(d)->act);
+	if (down->rank)
+		e_linear_da(d, down, 1, dh, t);
 }
 
 static void
@@ -377,6 +410,8 @@ begin(struct clock *c, struct qz_dev *dev, const struct qz_rates *r)
 	c->k.attention_bwd = e_attention_bwd;
 	c->k.swiglu = e_swiglu;
 	c->k.swiglu_bwd = e_swiglu_bwd;
+	c->k.swiglu_adapted = e_swiglu_adapted;
+	c->k.swiglu_adapted_bwd = e_swiglu_adapted_bwd;
 	c->k.gather = e_gather;
 	c->k.scatter = e_scatter;
 	c->k.head = e_head;

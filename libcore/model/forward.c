@@ -64,6 +64,13 @@ qz_net_linear(const struct qz_net *n, int layer, enum qz_proj p, qz_act *y, cons
 	return l;
 }
 
+static void
+visit(struct qz_net *n, int layer, enum qz_proj first, int count, const qz_act *x, int64_t t)
+{
+	if (n->visit && !n->recomputing)
+		n->visit(n->visit_arg, layer, first, count, x, t);
+}
+
 /* Projections first.. of a layer, all with the input x (t rows); plus: added to what they give. */
 static void
 linears(struct qz_net *n, int layer, enum qz_proj first, int count, qz_act *const *y,
@@ -71,8 +78,7 @@ linears(struct qz_net *n, int layer, enum qz_proj first, int count, qz_act *cons
 {
 	struct qz_linear l[3];
 
-	if (n->visit && !n->recomputing)
-		n->visit(n->visit_arg, layer, first, count, x, t);
+	visit(n, layer, first, count, x, t);
 	for (int i = 0; i < count; i++) {
 		l[i] = qz_net_linear(n, layer, (enum qz_proj)(first + i), y[i], NULL);
 		l[i].plus = plus;
@@ -156,22 +162,32 @@ qz_net_gate_up(struct qz_net *n, int layer)
 	linears(n, layer, QZ_PROJ_GATE, 2, y, NULL, xn, t);
 }
 
+/* down_proj of the current chunk, whose s comes with its input h. */
+static void
+down(struct qz_net *n, int layer, qz_act *y)
+{
+	struct qz_kept *k = &n->layers[layer];
+	struct qz_linear l = qz_net_linear(n, layer, QZ_PROJ_DOWN, y, NULL);
+	int64_t t = n->chunk_n;
+
+	n->k->swiglu_adapted(n->dev, n->h, qz_net_mlp_row(n, layer, k->gate),
+	    qz_net_mlp_row(n, layer, k->up), &l, t);
+	visit(n, layer, QZ_PROJ_DOWN, 1, n->h, t);
+	l.begun = true;
+	l.plus = qz_net_row(n, k->x2, n->chunk, n->c.hidden);
+	n->k->linear(n->dev, &l, 1, n->h, t);
+}
+
 /* x2 -> out, chunk by chunk. */
 static void
 mlp(struct qz_net *n, int layer, qz_act *out)
 {
-	struct qz_kept *l = &n->layers[layer];
-	int64_t step = qz_net_chunk(n, n->t), hidden = n->c.hidden;
+	int64_t step = qz_net_chunk(n, n->t);
 
 	for (n->chunk = 0; n->chunk < n->t; n->chunk += step) {
-		qz_act *y = qz_net_row(n, out, n->chunk, hidden);
-
 		n->chunk_n = n->t - n->chunk < step ? n->t - n->chunk : step;
 		qz_net_gate_up(n, layer);
-		n->k->swiglu(n->dev, n->h, qz_net_mlp_row(n, layer, l->gate),
-		    qz_net_mlp_row(n, layer, l->up), n->chunk_n * n->c.ffn);
-		linears(n, layer, QZ_PROJ_DOWN, 1, &y, qz_net_row(n, l->x2, n->chunk, hidden), n->h,
-		    n->chunk_n);
+		down(n, layer, qz_net_row(n, out, n->chunk, n->c.hidden));
 	}
 	n->chunk = 0;
 }

@@ -254,9 +254,11 @@ layout_work(struct qz_net *n, struct bump *b)
 	mlp = attn = head = start = b->at;
 	n->dx_rows = again(b, &head, t * n->c.hidden, act);
 	n->h = again(b, &mlp, chunk * n->c.ffn, act);
-	n->dh = n->h; /* h is wanted when dh has become the gradients of gate and up */
+	n->dh = n->h; /* where h has been */
 	n->down_left = again(b, &mlp,
 	    (int64_t)qz_left_bytes(act, chunk, (int)most_rank(n, QZ_PROJ_DOWN), n->c.ffn), 1);
+	n->gate_left = again(
+	    b, &mlp, chunk * (most_rank(n, QZ_PROJ_GATE) + most_rank(n, QZ_PROJ_UP)), act);
 	n->d_o = again(b, &attn, t * q, act);
 	n->dq = again(b, &attn, t * q, act);
 	n->dk = again(b, &attn, t * kv, act);

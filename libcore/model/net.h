@@ -115,8 +115,8 @@ struct qz_net {
 	qz_act *x_out;                       /* (T, hidden): what the last layer gives */
 	qz_act *xn, *h;                      /* (T, hidden), (T, ffn) */
 	qz_act *dx, *dxn, *dh;               /* (T, hidden) twice, (T, ffn); dh is h's memory */
-	void *down_left;                     /* of struct qz_linear, for down_proj */
-	qz_act *d_o, *dq, *dk, *dv, *dk_raw; /* in the memory of h and down_left, ... */
+	void *down_left, *gate_left;         /* of struct qz_linear: for down_proj; gate and up */
+	qz_act *d_o, *dq, *dk, *dv, *dk_raw; /* in the memory of h and those, ... */
 	qz_act *dx_rows;                     /* ... and so is the head's (T, hidden) */
 	qz_par *logits, *rstd, *rope;        /* rope: (positions, head_dim / 2, 2) */
 	int64_t logits_rows, positions;

@@ -159,8 +159,20 @@ lend_linear(const struct qz_linear *l, int64_t t, bool back)
 	m.s = lend(
 	    l->rank ? l->s : NULL, act(l->lds ? (t - 1) * l->lds + l->rank : t * l->rank), !back);
 	m.left = lend(back && l->rank ? l->left : NULL,
-	    qz_left_bytes(mirror.k.act_size, t, l->rank, l->w.cols), back);
+	    l->begun ? act(t * l->rank) : qz_left_bytes(mirror.k.act_size, t, l->rank, l->w.cols),
+	    back);
 	return m;
+}
+
+/* What is left of projections begun together is one piece. */
+static void
+lend_begun(const struct qz_linear *l, int n_l, int64_t t)
+{
+	int64_t rank = 0;
+
+	for (int i = 0; i < n_l; i++)
+		rank += l[i].rank;
+	out(rank ? l->left : NULL, act(t * rank));
 }
 
 /* Adapters that lie side by side lie so on the GPU too. */
@@ -318,7 +330,7 @@ MIRROR(linear_bwd,
 	   int64_t t, bool add),
        struct qz_linear m[4];
        x = x ? in(x, act(t * l->w.cols)) : NULL; dx = out(dx, act(t * l->w.cols));
-       lend_side_by_side(l, n_l, t, true);
+       lend_side_by_side(l, n_l, t, true); if (l->begun) lend_begun(l, n_l, t);
        for (int i = 0; i < n_l; i++) m[i] = lend_linear(&l[i], t, true);
        ON_GPU(linear_bwd, m, n_l, x, dx, t, add);)
 
@@ -346,6 +358,25 @@ MIRROR(swiglu_bwd,
        g = out(g, act(n));
        u = out(u, act(n)); dh = in(dh, act(n)); h = out(h, act(n));
        ON_GPU(swiglu_bwd, g, u, dh, h, n);)
+
+MIRROR(swiglu_adapted,
+       (struct qz_dev * d, qz_act *h, const qz_act *g, const qz_act *u,
+	   const struct qz_linear *down, int64_t t),
+       struct qz_linear m = lend_linear(down, t, false);
+       int64_t n = t * down->w.cols; h = out(h, act(n)); g = in(g, act(n)); u = in(u, act(n));
+       ON_GPU(swiglu_adapted, h, g, u, &m, t);)
+
+MIRROR(
+    swiglu_adapted_bwd,
+    (struct qz_dev * d, qz_act *g, qz_act *u, qz_act *dh, const struct qz_linear *down,
+	const struct qz_linear *gate_up, int64_t t),
+    struct qz_linear m = lend_linear(down, t, true), both[2];
+    int64_t n = t * down->w.cols; g = out(g, act(n)); u = out(u, act(n)); dh = out(dh, act(n));
+    lend_begun(gate_up, 2, t); lend_side_by_side(gate_up, 2, t, true); for (int i = 0; i < 2; i++) {
+	    both[i] = gate_up[i];
+	    both[i].begun = true;
+	    both[i] = lend_linear(&both[i], t, true);
+    } ON_GPU(swiglu_adapted_bwd, g, u, dh, &m, both, t);)
 
 MIRROR(
     gather,

@@ -294,6 +294,64 @@ r_swiglu_bwd_h(struct stream *s, void **at)
 	s->k->swiglu_bwd(s->d, at[0], at[1], at[2], at[2], T * F);
 }
 
+#define R ((int64_t)QZ_ADAPTED_RANK)
+
+/* h, gate, up; s and A of down. */
+static int
+p_adapted(const struct stream *s, struct stream_part *p)
+{
+	PARTS({ STREAM_VALUES, ACT, T * F, 0, 1 }, { STREAM_VALUES, ACT, T * F, 0, 1 },
+	    { STREAM_VALUES, ACT, T * F, 0, 1 }, { STREAM_ZEROS, ACT, T * R, 0, 1 },
+	    { STREAM_VALUES, ACT, F * R, 0, 1 });
+}
+
+static void
+r_adapted(struct stream *s, void **at)
+{
+	struct qz_linear down = { .w = { .type = ACT, .rows = H, .cols = F, .data = at[0] },
+		.rank = (int)R,
+		.scale = 1,
+		.s = at[3],
+		.a = at[4] };
+
+	s->k->swiglu_adapted(s->d, at[0], at[1], at[2], &down, T);
+}
+
+/* gate, up, dh; p of down; s, B and p of gate and up; the gradients of all three. */
+static int
+p_adapted_bwd(const struct stream *s, struct stream_part *p)
+{
+	PARTS({ STREAM_VALUES, ACT, T * F, 0, 2 }, { STREAM_VALUES, ACT, T * F, 0, 2 },
+	    { STREAM_VALUES, ACT, T * F, 0, 1 }, { STREAM_VALUES, ACT, T * R, 0, 1 },
+	    { STREAM_VALUES, ACT, 2 * T * R, 0, 1 }, { STREAM_VALUES, ACT, 2 * F * R, 0, 1 },
+	    { STREAM_ZEROS, ACT, 2 * T * R, 0, 1 }, { STREAM_ZEROS, PAR, 3 * F * R, 0, 2 });
+}
+
+static void
+r_adapted_bwd(struct stream *s, void **at)
+{
+	size_t act = s->k->act_size, par = s->k->par_size;
+	struct qz_linear l[3] = { 0 };
+
+	for (int i = 0; i < 3; i++) {
+		size_t one = (size_t)(i * T * R) * act;
+
+		l[i] = (struct qz_linear){ .w = { .type = ACT,
+					       .rows = i < 2 ? F : H,
+					       .cols = i < 2 ? H : F,
+					       .data = at[0] },
+			.rank = (int)R,
+			.scale = 1,
+			.dy = at[i],
+			.left = i < 2 ? (char *)at[6] + one : at[3],
+			.s = i < 2 ? (char *)at[4] + one : NULL,
+			.b = i < 2 ? (char *)at[5] + (size_t)(i * F * R) * act : NULL,
+			.da = i < 2 ? NULL : (char *)at[7] + (size_t)(2 * F * R) * par,
+			.db = i < 2 ? (char *)at[7] + (size_t)(i * F * R) * par : NULL };
+	}
+	s->k->swiglu_adapted_bwd(s->d, at[0], at[1], at[2], &l[2], l, T);
+}
+
 static int
 p_gather(const struct stream *s, struct stream_part *p)
 {
@@ -538,6 +596,8 @@ const struct stream_op bench_stream_ops[] = {
 	{ "swiglu", "ffn", 0, p_swiglu, r_swiglu },
 	{ "swiglu_bwd", "ffn", 0, p_swiglu_bwd, r_swiglu_bwd },
 	{ "swiglu_bwd", "ffn, h again", 0, p_swiglu_bwd_h, r_swiglu_bwd_h },
+	{ "swiglu_adapted", "ffn, s of down too", 0, p_adapted, r_adapted },
+	{ "swiglu_adapted_bwd", "ffn, p, dB, dA too", 0, p_adapted_bwd, r_adapted_bwd },
 	{ "gather", "hidden", 0, p_gather, r_gather },
 	{ "scatter", "hidden", 0, p_gather, r_scatter },
 	{ "cross_entropy", "64 MiB of logits, gradient", 0, p_loss, r_loss },
