@@ -191,7 +191,7 @@ $(fuzzers:%=build/fuzz/%): build/fuzz/%: build/fuzz/tests/fuzz/%.o build/fuzz/li
 fuzz: $(fuzzers:%=build/fuzz/%)
 	$Q mkdir -p build/fuzz/seeds $(fuzzers:%=build/fuzz/found/%) && perl tests/fuzz/seeds.pl build/fuzz/seeds
 	$Q for f in $(fuzzers); do \
-	    build/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=16384 -print_final_stats=1 \
+	    build/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -timeout=30 -rss_limit_mb=1024 -max_len=16384 -print_final_stats=1 \
 	    -artifact_prefix=build/fuzz/$$f- build/fuzz/found/$$f $$(case $$f in imatrix | yaml) echo build/fuzz/seeds/$$f ;; \
 	    gguf | source) echo build/fuzz/seeds/gguf ;; *) echo tests/fuzz/seeds/$$f ;; esac) >build/fuzz/$$f.log 2>&1 || { tail -40 build/fuzz/$$f.log; exit 1; }; \
 	    echo "$$f: $$(grep '^Done' build/fuzz/$$f.log), nothing found"; done

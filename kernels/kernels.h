@@ -52,6 +52,15 @@ struct qz_mat {
 	const float *map;           /* [16]: the 4-bit code book */
 };
 
+/* A norm whose output is the input of projections, for their backward pass, which is given the norm's input
+ * instead: x * rstd * w. */
+struct qz_norm {
+	const float *w; /* [cols] */
+	qz_par *rstd;   /* [T], of the forward pass */
+	float eps;
+	qz_act *room; /* (T, cols): for the output, where a device wants it again */
+};
+
 /* One adapted projection: y = plus + x W^T + bias + scale * (drop(x) A^T) B^T.
  * rank 0: no adapter; a, b, da, db, s are then unused.  Projections of one call whose a, da and s lie
  * side by side may be computed as one. */
@@ -75,6 +84,7 @@ struct qz_linear {
 	void *
 	    left; /* qz_left_bytes(): what linear_bwd without x leaves for linear_da; or, of those begun by
 		     * swiglu_adapted_bwd, (T, rank) activations each, one behind the other */
+	const struct qz_norm *norm; /* backward: of the x of all projections of the call, or NULL */
 	bool begun; /* the adapter's first product is there: s, or backward p, in `left`, and db */
 };
 

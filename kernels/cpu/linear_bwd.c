@@ -225,9 +225,14 @@ CPU(linear_bwd)(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_a
 	struct job j = {
 		.l = l, .n_l = n_l, .x = x, .dx = dx, .t = t, .backward = true, .add = add
 	};
+	const struct qz_norm *norm = x ? l->norm : NULL;
 
 	if (t < 1 || !CPU(linear_prepare)(d, &j, "linear_bwd"))
 		return;
+	if (norm) {
+		CPU(rmsnorm)(d, norm->room, norm->rstd, x, norm->w, t, j.cols, norm->eps);
+		j.x = norm->room;
+	}
 	while (next_batch(&j)) {
 		j.own = can_own(&j);
 		set_before(&j);

@@ -191,15 +191,14 @@ shares(struct job g)
 	put_db<PAIRS>(c, l, r0);
 }
 
-/* Adds up the shares: p rounded, db added to.  A thread an element. */
+/* Adds up the shares: p rounded, db added to.  A thread four ranks of a token or a row. */
 static __global__ void
 add_up(struct job g)
 {
 	start_early();
 
-	int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * 4;
 	int which = 0, first = 0;
-	float sum = 0;
 
 	if (i < g.t * g.rank_sum) {
 		int64_t row = i / g.rank_sum;
@@ -209,9 +208,7 @@ add_up(struct job g)
 			first += g.l[which++].rank;
 		const struct part &l = g.l[which];
 
-		for (int s = 0; s < l.stripes; s++)
-			sum += l.p[(s * g.t + row) * l.rank + col - first];
-		g.p_to[i] = act_round(l.scale * sum);
+		store4(g.p_to + i, sum4(l.p + row * l.rank + col - first, g.t * l.rank, l.stripes), l.scale);
 		return;
 	}
 	i -= g.t * g.rank_sum;
@@ -219,9 +216,13 @@ add_up(struct job g)
 		i -= g.l[which].rows * g.l[which].rank;
 	if (which == g.n)
 		return;
-	for (int r = 0; r < g.runs; r++)
-		sum += g.l[which].db[r * g.l[which].rows * g.l[which].rank + i];
-	g.l[which].db_to[i] += g.l[which].scale * sum;
+	const struct part &l = g.l[which];
+	float4 sum = sum4(l.db + i, l.rows * l.rank, g.runs);
+
+	l.db_to[i] += l.scale * sum.x;
+	l.db_to[i + 1] += l.scale * sum.y;
+	l.db_to[i + 2] += l.scale * sum.z;
+	l.db_to[i + 3] += l.scale * sum.w;
 }
 
 /* Tokens of a run: as many blocks as are at work at once, since long runs make fewer shares of db. */
@@ -330,7 +331,7 @@ qz_cuda_adapter_back(struct qz_dev *d, const struct qz_linear *l, int n, int64_t
 	for (int i = 0; i < n; i++)
 		elements += l[i].w.rows * l[i].rank;
 	qz_cuda_part(d, "adding up p, dB");
-	launch_flat<EARLY>(d, add_up, elements, 1, g);
+	launch_flat<EARLY>(d, add_up, elements, 4, g);
 	return true;
 }
 

@@ -41,8 +41,8 @@ tile_times(float *sum, const uint16_t *tile, const uint32_t b[K][PAIRS][4])
 			    make_float2(c[0][q][h] + c[1][q][h], c[0][q][h + 1] + c[1][q][h + 1]);
 }
 
-/* c += this warp's columns of the tile, transposed, times s (TILE, 16 PAIRS) */
-template <int K, int PAIRS>
+/* c += this warp's columns of the tile, transposed, times s (TILE, 16 PAIRS); LD, S_LD: from row to row of each. */
+template <int K, int PAIRS, int LD = PITCH, int S_LD = 16 * PAIRS>
 static __device__ inline void
 tile_transposed_times(float c[K][2 * PAIRS][4], const uint16_t *tile, const uint16_t *s)
 {
@@ -50,10 +50,10 @@ tile_transposed_times(float c[K][2 * PAIRS][4], const uint16_t *tile, const uint
 	uint32_t a[4], b[PAIRS][4];
 
 	static_assert(TILE == 16);
-	tile += (i / 2 * 8 + j) * PITCH + i % 2 * 8;
+	tile += (i / 2 * 8 + j) * LD + i % 2 * 8;
 #pragma unroll
 	for (int q = 0; q < PAIRS; q++)
-		ldmatrix_trans(b[q], s + (i % 2 * 8 + j) * 16 * PAIRS + 16 * q + i / 2 * 8);
+		ldmatrix_trans(b[q], s + (i % 2 * 8 + j) * S_LD + 16 * q + i / 2 * 8);
 #pragma unroll
 	for (int r = 0; r < K; r++) {
 		ldmatrix_trans(a, tile + 16 * r);

@@ -19,13 +19,14 @@ ACT_BEGIN
 /* Are projections l[0..n) of one x, all with dropout, for it? */
 bool qz_cuda_drop_fits(struct qz_dev *d, const struct qz_linear *l, int n);
 
-/* Of such projections.  p (t, sum of the ranks) is that of all of them; x, dx and p are on 16 bytes, bits on 4.
+/* Of such projections.  p (t, sum of the ranks) is that of all of them; x, dx and p are on 16 bytes, bits on 4; w not NULL:
+ * da's column c is multiplied by w[c].
  * The workspace is free from `used` on. */
 void qz_cuda_drop_s(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, int64_t t,
     size_t used);
 void qz_cuda_drop_bits(struct qz_dev *d, const struct qz_linear *l, int n, uint32_t *bits, int64_t t);
 void qz_cuda_drop_da(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, const uint16_t *p,
-    const uint32_t *bits, int64_t t, size_t used);
+    const uint32_t *bits, const float *w, int64_t t, size_t used);
 void qz_cuda_drop_dx(struct qz_dev *d, const struct qz_linear *l, int n, const uint16_t *p,
     const uint32_t *bits, qz_act *dx, int64_t t, bool add);
 size_t qz_cuda_drop_need(const struct qz_need *need);

@@ -28,6 +28,7 @@ struct job {
 	const uint16_t *x, *p; /* p (t, ldp) */
 	uint16_t *dx;
 	float *share; /* (runs, ranks, cols) */
+	const float *w;
 	int64_t t, cols, ldp, run;
 	int ranks, runs;
 	bool add;
@@ -295,6 +296,11 @@ add_up_da(const __grid_constant__ struct job g)
 	}
 	while (i >= (g.l[p].at + g.l[p].rank) * g.cols)
 		p++;
+	if (g.w) {
+		const float *w = g.w + i % g.cols;
+
+		sum = make_float4(sum.x * w[0], sum.y * w[1], sum.z * w[2], sum.w * w[3]);
+	}
 	float *da = g.l[p].da + i - g.l[p].at * g.cols, keep = g.l[p].keep;
 
 	da[0] += keep * sum.x;
@@ -519,14 +525,18 @@ qz_cuda_drop_bits(struct qz_dev *d, const struct qz_linear *l, int n, uint32_t *
 
 void
 qz_cuda_drop_da(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x, const uint16_t *p,
-    const uint32_t *bits, int64_t t, size_t used)
+    const uint32_t *bits, const float *w, int64_t t, size_t used)
 {
 	int64_t ldp = ranks_of(l, n), words = drop_words(t, l->w.cols);
 	int each = together(l, n) ? n : 1;
 
 	qz_cuda_part(d, "dA");
-	for (int i = 0; i < n; i += each)
-		one_pass_da(d, job_of(&l[i], each, p + ranks_of(l, i), ldp, bits + i * words, t), each, x, used);
+	for (int i = 0; i < n; i += each) {
+		struct job g = job_of(&l[i], each, p + ranks_of(l, i), ldp, bits + i * words, t);
+
+		g.w = w;
+		one_pass_da(d, g, each, x, used);
+	}
 }
 
 void

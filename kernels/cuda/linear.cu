@@ -8,6 +8,7 @@
  * in pieces of DROPPED tokens.
  * A few tokens are multiplied straight from 4-bit codes (few.cuh).  The workspace begins with gemm's own. */
 #include "kernels/cuda/adapter.cuh"
+#include "kernels/cuda/adapter_da.cuh"
 #include "kernels/cuda/drop.cuh"
 #include "kernels/cuda/few.cuh"
 #include "kernels/cuda/linear.cuh"
@@ -31,7 +32,9 @@ qz_cuda_linear_need(struct qz_dev *d, const struct qz_need *need)
 		layer = qz_cuda_drop_need(need);
 	if (layer < qz_cuda_swiglu_need(d, need))
 		layer = qz_cuda_swiglu_need(d, need);
-	layer += qz_cuda_round(need->tokens * need->rank_sum * 2) +
+	if (layer < qz_cuda_adapter_da_need(d, need))
+		layer = qz_cuda_adapter_da_need(d, need);
+	layer += 2 * qz_cuda_round(need->tokens * need->rank_sum * 2) +
 	    (need->dropout ? qz_cuda_round(dropped * need->width * 2) : 0);
 	head = qz_cuda_round(need->head_rows * need->width * 4) +
 	    qz_cuda_round((group > need->width ? group : need->width) * 2);
@@ -128,7 +131,8 @@ at(void *x, int64_t i)
 
 /* Where things lie in the workspace during one call. */
 struct scratch {
-	uint16_t *w, *p, *x;
+	uint16_t *w, *p, *p_normed, *x; /* p_normed: p times rstd */
+	const struct qz_norm *norm; /* not NULL: x is what it was given */
 	size_t used; /* of the workspace, before w */
 };
 
@@ -150,6 +154,9 @@ lay_out(struct qz_dev *d, struct scratch *s, const struct qz_linear *l, int n_l,
 {
 	int64_t w = 0, rank = 0, cols = 0;
 	size_t used = QZ_CUDA_GEMM_WS;
+	bool normed = l->norm != nullptr;
+
+	s->norm = nullptr;
 
 	for (int i = 0; i < n_l; i++) {
 		if (!qz_cuda_can_decode(d, &l[i].w))
@@ -161,11 +168,12 @@ lay_out(struct qz_dev *d, struct scratch *s, const struct qz_linear *l, int n_l,
 			cols = larger(cols, l[i].w.cols);
 	}
 	s->p = static_cast<uint16_t *>(qz_cuda_ws(d, &used, static_cast<size_t>(t * rank) * 2));
+	s->p_normed = static_cast<uint16_t *>(qz_cuda_ws(d, &used, static_cast<size_t>(normed ? t * rank : 0) * 2));
 	s->x = static_cast<uint16_t *>(
 	    qz_cuda_ws(d, &used, static_cast<size_t>((t < DROPPED ? t : DROPPED) * cols) * 2));
 	s->used = used;
 	s->w = static_cast<uint16_t *>(qz_cuda_ws(d, &used, static_cast<size_t>(w) * 2));
-	return s->w && s->p && s->x;
+	return s->w && s->p && s->p_normed && s->x;
 }
 
 /* The weight as activations. */
@@ -380,6 +388,40 @@ back_to_rank(struct qz_dev *d, const struct scratch *s, const struct group *g, i
 	}
 }
 
+/* y = x (t, n) times rstd of each row */
+static __global__ void
+times_rstd(uint16_t *y, const uint16_t *x, const float *rstd, int64_t n, int64_t all)
+{
+	start_early();
+
+	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * VECTOR;
+	float v[VECTOR];
+
+	if (i >= all)
+		return;
+	load8(v, x + i);
+#pragma unroll
+	for (int j = 0; j < VECTOR; j++)
+		v[j] *= rstd[i / n];
+	store8(y + i, v);
+}
+
+/* Can dA be made of the norm's own input x?  sum over t of p (x rstd w) is w times the sum of (p rstd) x.  float16 has
+ * not the range for p rstd. */
+static bool
+takes_raw(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x)
+{
+	for (int i = 0; i < n_l;) {
+		struct group g = group_of(&l[i], n_l - i);
+
+		if (g.rank && (!qz_cuda_adapter_da_fits(d, g.l, g.n, x) ||
+		    (l[i].dropout > 0 && !qz_cuda_drop_fits(d, g.l, g.n))))
+			return false;
+		i += g.n;
+	}
+	return ACT_TYPE == QZ_BF16;
+}
+
 /* da += p^T drop(x) of a group; with dropout, of one projection.  p (t, ldp) holds scale dy B. */
 static void
 make_da(struct qz_dev *d, const struct scratch *s, const struct group *g, const uint16_t *p, int64_t ldp,
@@ -388,6 +430,9 @@ make_da(struct qz_dev *d, const struct scratch *s, const struct group *g, const 
 	const struct qz_linear *l = g->l;
 	int64_t cols = l->w.cols;
 
+	if (l->dropout <= 0 && ldp == g->rank &&
+	    qz_cuda_adapter_da(d, l, g->n, x, p, s->norm ? s->norm->w : nullptr, t, s->used))
+		return;
 	qz_cuda_part(d, "dA");
 	for (int64_t t0 = 0, n; t0 < t; t0 += n) {
 		n = piece(l, t0, t);
@@ -427,11 +472,17 @@ back_to_input(struct qz_dev *d, const struct scratch *s, const struct group *g, 
     const qz_act *x, qz_act *dx, int64_t t, bool add)
 {
 	bool drop = g->l->dropout > 0, da = bits && aligned(x, 16), share = bits && aligned(dx, 16);
+	const struct qz_norm *norm = s->norm;
 	struct group one = *g;
-	const uint16_t *p = s->p;
+	const uint16_t *p = s->p, *p_x = p; /* what dx, and what da is made of */
 
+	if (x && norm) {
+		qz_cuda_part(d, "p rstd");
+		launch_flat<EARLY>(d, times_rstd, t * g->rank, VECTOR, s->p_normed, p, norm->rstd, g->rank, t * g->rank);
+		p_x = s->p_normed;
+	}
 	if (da && x)
-		qz_cuda_drop_da(d, g->l, g->n, x, p, bits, t, s->used);
+		qz_cuda_drop_da(d, g->l, g->n, x, p_x, bits, norm ? norm->w : nullptr, t, s->used);
 	if (share && dx)
 		qz_cuda_drop_dx(d, g->l, g->n, p, bits, dx, t, add);
 	if (drop) /* one by one */
@@ -440,10 +491,11 @@ back_to_input(struct qz_dev *d, const struct scratch *s, const struct group *g, 
 		one.l = &g->l[i];
 		one.rank = drop ? one.l->rank : g->rank;
 		if (x && !da)
-			make_da(d, s, &one, p, g->rank, x, t);
+			make_da(d, s, &one, p_x, g->rank, x, t);
 		if (dx && !share)
 			share_dx(d, s, &one, p, g->rank, dx, t, add);
 		p += one.rank;
+		p_x += one.rank;
 	}
 }
 
@@ -523,6 +575,21 @@ back_later(struct qz_dev *d, struct scratch s, const struct qz_linear *l, qz_act
 	back_to_input(d, &s, &g, bits, nullptr, dx, t, add);
 }
 
+/* The input, or with s->norm what the norm was given, where dA can be made of that. */
+static const qz_act *
+before_norm(struct qz_dev *d, struct scratch *s, const struct qz_linear *l, int n_l, const qz_act *x, int64_t t)
+{
+	const struct qz_norm *norm = l->norm;
+
+	if (takes_raw(d, l, n_l, x)) {
+		s->norm = norm;
+		return x;
+	}
+	ACT_OP(rmsnorm)(d, norm->room, norm->rstd, x, norm->w, t, l->w.cols, norm->eps);
+	qz_cuda_op(d, "linear_bwd", t, l->w.cols, l->w.rows);
+	return norm->room;
+}
+
 void
 qz_cuda_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const qz_act *x, qz_act *dx,
     int64_t t, bool add)
@@ -533,6 +600,8 @@ qz_cuda_linear_bwd(struct qz_dev *d, const struct qz_linear *l, int n_l, const q
 	qz_cuda_op(d, "linear_bwd", t, l->w.cols, l->w.rows);
 	if (t < 1 || !lay_out(d, &s, l, n_l, t, dx != nullptr))
 		return;
+	if (x && l->norm)
+		x = before_norm(d, &s, l, n_l, x, t);
 	for (int i = 0; i < n_l;) {
 		struct group g = group_of(&l[i], x ? n_l - i : 1);
 		bool last = (i += g.n) == n_l, later = g.rank && last && g.l->dropout <= 0;

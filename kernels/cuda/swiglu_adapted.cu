@@ -148,20 +148,16 @@ forward(const __grid_constant__ struct job g)
 	}
 }
 
-/* s = keep times the sum of the stripes' shares.  A thread an element. */
+/* s = keep times the sum of the stripes' shares.  A thread four ranks of a token. */
 static __global__ void
 add_up_s(const __grid_constant__ struct job g)
 {
 	start_early();
 
-	int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x, n = g.t * g.rank;
-	float sum = 0;
+	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * 4, n = g.t * g.rank;
 
-	if (i >= n)
-		return;
-	for (int s = 0; s < g.stripes; s++)
-		sum += g.share[s * n + i];
-	g.s[i / g.rank * g.lds + i % g.rank] = act_round(g.keep * sum);
+	if (i < n)
+		store4(g.s + i / g.rank * g.lds + i % g.rank, sum4(g.share + i, n, g.stripes), g.keep);
 }
 
 bool
@@ -202,7 +198,7 @@ qz_cuda_swiglu_s(struct qz_dev *d, qz_act *h, const qz_act *g, const qz_act *u, 
 	else
 		launch_large<EARLY>(d, forward<false>, dim3(blocks_of(j.part)), THREADS, sizeof(struct shared), j);
 	qz_cuda_part(d, "adding up s");
-	launch_flat<EARLY>(d, add_up_s, t * j.rank, 1, j);
+	launch_flat<EARLY>(d, add_up_s, t * j.rank, 4, j);
 	return true;
 }
 

@@ -265,36 +265,37 @@ backward(const __grid_constant__ struct job g)
 static __device__ inline void
 add_p(const struct job &g, int which, int64_t i)
 {
-	int64_t n = g.t * g.rank[which];
-	float sum = 0;
+	int64_t row = i / g.rank[which];
 
-	for (int s = 0; s < g.stripes; s++)
-		sum += g.p[which][s * n + i];
-	g.p_to[which][i / g.rank[which] * g.ldp[which] + i % g.rank[which]] = act_round(g.scale[which] * sum);
+	store4(g.p_to[which] + row * g.ldp[which] + i % g.rank[which],
+	    sum4(g.p[which] + i, g.t * g.rank[which], g.stripes), g.scale[which]);
 }
 
 /* And those of db and da: the runs of a stripe are those of the blocks that have tiles of it. */
 static __device__ inline void
 add_wide(const struct job &g, int which, int64_t i)
 {
-	int64_t col = which == DOWN ? i % g.cols : i / g.rank[which], stripe = col / STRIPE;
-	int64_t r = which == DOWN ? i / g.cols : i % g.rank[which];
+	int64_t col = i / g.rank[which], stripe = col / STRIPE;
+	int r = static_cast<int>(i % g.rank[which]);
 	int64_t from = stripe * g.part.tiles / g.part.per, to = ((stripe + 1) * g.part.tiles - 1) / g.part.per;
 	const float *share = g.wide + ((from + stripe) * 3 + which) * STRIPE * RANK + col % STRIPE * RANK + r;
-	float sum = 0;
+	float4 sum = sum4(share, 3 * STRIPE * RANK, static_cast<int>(to - from + 1));
+	int64_t step = which == DOWN ? g.cols : 1;
+	float *y = g.to[which] + (which == DOWN ? r * g.cols + col : i);
 
-	for (; from <= to; from++, share += 3 * STRIPE * RANK)
-		sum += *share;
-	g.to[which][i] += g.scale[which] * sum;
+	y[0] += g.scale[which] * sum.x;
+	y[step] += g.scale[which] * sum.y;
+	y[2 * step] += g.scale[which] * sum.z;
+	y[3 * step] += g.scale[which] * sum.w;
 }
 
-/* A thread an element. */
+/* A thread four ranks of a token or a column. */
 static __global__ void
 add_up(const __grid_constant__ struct job g)
 {
 	start_early();
 
-	int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * 4;
 
 	for (int which = 0; which < 2; which++) {
 		if (i < g.t * g.rank[which]) {
@@ -411,7 +412,7 @@ qz_cuda_swiglu_p(struct qz_dev *d, qz_act *g, qz_act *u, const qz_act *dh, const
 	    sizeof(struct shared), j);
 	elements = t * (j.rank[GATE] + j.rank[UP]) + j.cols * (j.rank[GATE] + j.rank[UP] + j.rank[DOWN]);
 	qz_cuda_part(d, "adding up p, dB, dA");
-	launch_flat<EARLY>(d, add_up, elements, 1, j);
+	launch_flat<EARLY>(d, add_up, elements, 4, j);
 	return true;
 }
 

@@ -91,6 +91,33 @@ load8(float f[VECTOR], const float *x)
 }
 
 static __device__ inline void
+add_to(float4 *a, float4 b)
+{
+	a->x += b.x;
+	a->y += b.y;
+	a->z += b.z;
+	a->w += b.w;
+}
+
+/* Sum of n times four numbers `step` floats apart, in order; x and step on 16 bytes. */
+static __device__ inline float4
+sum4(const float *x, int64_t step, int n)
+{
+	float4 sum = make_float4(0, 0, 0, 0);
+
+#pragma unroll 4
+	for (int i = 0; i < n; i++)
+		add_to(&sum, *reinterpret_cast<const float4 *>(x + i * step));
+	return sum;
+}
+
+static __device__ inline void
+store4(uint16_t *p, float4 f, float scale)
+{
+	*reinterpret_cast<uint2 *>(p) = make_uint2(pack2(scale * f.x, scale * f.y), pack2(scale * f.z, scale * f.w));
+}
+
+static __device__ inline void
 store8(uint16_t *p, const float f[VECTOR])
 {
 	*reinterpret_cast<uint4 *>(p) =

@@ -1,14 +1,24 @@
 #include "libcore/model/net.h"
 
-/* The backward pass of projections with one input x, whose gradients are dy[..]: into dx when wanted. */
+/* The normed input is not kept. */
+static struct qz_norm
+norm_of(const struct qz_net *n, const float *w, qz_par *rstd, qz_act *room)
+{
+	return (struct qz_norm){ .w = w, .rstd = rstd, .eps = n->c.norm_eps, .room = room };
+}
+
+/* The backward pass of projections with one input, x or what the norm makes of x, whose gradients are dy[..]: into dx
+ * when wanted. */
 static void
 linears(struct qz_net *n, int layer, enum qz_proj first, int count, qz_act *const *dy,
-    const qz_act *x, qz_act *dx)
+    const qz_act *x, const struct qz_norm *norm, qz_act *dx)
 {
 	struct qz_linear l[3];
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < count; i++) {
 		l[i] = qz_net_linear(n, layer, (enum qz_proj)(first + i), NULL, dy[i]);
+		l[i].norm = norm;
+	}
 	n->k->linear_bwd(n->dev, l, count, x, dx, n->t, false);
 }
 
@@ -30,8 +40,9 @@ mlp_chunk(struct qz_net *n, int layer, bool below)
 	int64_t hidden = n->c.hidden, t = n->chunk_n, at = n->chunk;
 	qz_act *dgu[2] = { qz_net_mlp_row(n, layer, l->gate), qz_net_mlp_row(n, layer, l->up) };
 	qz_act *dx = qz_net_row(n, n->dx, at, hidden), *dxn = qz_net_row(n, n->dxn, at, hidden);
-	qz_act *x2 = qz_net_row(n, l->x2, at, hidden), *xn = qz_net_row(n, n->xn, at, hidden);
+	qz_act *x2 = qz_net_row(n, l->x2, at, hidden);
 	qz_par *rstd = (char *)l->rstd2 + (size_t)at * n->k->par_size;
+	struct qz_norm norm = norm_of(n, w->ffn_norm, rstd, qz_net_row(n, n->xn, at, hidden));
 	struct qz_linear down, gate_up[2];
 
 	/* down_proj's input h is not kept: it is there for a moment on the way to the gradients of gate and up. */
@@ -45,9 +56,8 @@ mlp_chunk(struct qz_net *n, int layer, bool below)
 	gate_up[1].left = (char *)n->gate_left + (size_t)(t * gate_up[0].rank) * n->k->act_size;
 	n->k->swiglu_adapted_bwd(n->dev, dgu[0], dgu[1], n->dh, &down, gate_up, t);
 	gate_up[0].begun = gate_up[1].begun = true;
-	/* The normed input again: cheaper than keeping it. */
-	n->k->rmsnorm(n->dev, xn, rstd, x2, w->ffn_norm, t, hidden, n->c.norm_eps);
-	n->k->linear_bwd(n->dev, gate_up, 2, xn, below ? dxn : NULL, t, false);
+	gate_up[0].norm = gate_up[1].norm = &norm;
+	n->k->linear_bwd(n->dev, gate_up, 2, x2, below ? dxn : NULL, t, false);
 	if (below)
 		n->k->rmsnorm_bwd(n->dev, dx, dxn, x2, rstd, w->ffn_norm, t, hidden, true);
 }
@@ -94,8 +104,9 @@ attn(struct qz_net *n, int layer, bool below)
 	const struct qz_config *c = &n->c;
 	struct qz_attn a = qz_net_attn(n, l);
 	qz_act *dqkv[3] = { n->dq, n->dk, n->dv };
+	struct qz_norm norm = norm_of(n, w->attn_norm, l->rstd1, n->xn);
 
-	linears(n, layer, QZ_PROJ_O, 1, &n->dx, l->o, n->d_o);
+	linears(n, layer, QZ_PROJ_O, 1, &n->dx, l->o, NULL, n->d_o);
 	a.d_o = n->d_o;
 	a.dq = n->dq;
 	a.dk = n->dk;
@@ -105,8 +116,7 @@ attn(struct qz_net *n, int layer, bool below)
 	    (int)c->head_dim, true);
 	if (w->q_norm)
 		heads_bwd(n, layer, &dqkv[0], &dqkv[1]);
-	n->k->rmsnorm(n->dev, n->xn, l->rstd1, l->x, w->attn_norm, n->t, c->hidden, c->norm_eps);
-	linears(n, layer, QZ_PROJ_Q, 3, dqkv, n->xn, below ? n->dxn : NULL);
+	linears(n, layer, QZ_PROJ_Q, 3, dqkv, l->x, &norm, below ? n->dxn : NULL);
 	if (below)
 		n->k->rmsnorm_bwd(
 		    n->dev, n->dx, n->dxn, l->x, l->rstd1, w->attn_norm, n->t, c->hidden, true);

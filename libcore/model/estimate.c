@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Shares of the rates that ops reach which are bound by memory, and products of few columns. */
-static const double STREAM = 0.85, SKINNY = 0.6;
+static const double STREAM = 0.85, SKINNY = 0.6, ADAPTED = 0.69;
 /* A copy beside a product slows it down by this part of the copy's time (measured on an H200: 7 %). */
 static const double DRAG = 0.07;
 /* Share of the link that a kernel reaches which reads and writes host memory in words of a warp: 128 bytes with
@@ -238,9 +238,12 @@ e_swiglu_adapted_bwd(struct qz_dev *d, qz_act *g, qz_act *u, qz_act *dh,
 
 		together = together && rank && rank <= QZ_ADAPTED_RANK;
 	}
-	e_swiglu_bwd(d, g, u, dh, together || !down->rank ? NULL : dh, t * down->w.cols);
-	if (together)
+	if (together) {
+		pass(d, 5 * (double)(t * down->w.cols) * clock_of(d)->act /
+			    (ADAPTED * clock_of(d)->r->copy));
 		return;
+	}
+	e_swiglu_bwd(d, g, u, dh, down->rank ? dh : NULL, t * down->w.cols);
 	for (int i = 0; i < 2; i++)
 		if (gate_up[i].rank)
 			skinny(d, (double)(t * down->w.cols) * clock_of(d)->act);

@@ -142,6 +142,19 @@ lend_mat(const struct qz_mat *w)
 	return m;
 }
 
+/* One at a time: it is read during the call. */
+static const struct qz_norm *
+lend_norm(const struct qz_norm *norm, int64_t t, int64_t cols)
+{
+	static struct qz_norm m;
+
+	m = (struct qz_norm){ .w = in(norm->w, (size_t)cols * 4),
+		.rstd = out(norm->rstd, par(t)),
+		.eps = norm->eps,
+		.room = out(norm->room, act(t * cols)) };
+	return &m;
+}
+
 static struct qz_linear
 lend_linear(const struct qz_linear *l, int64_t t, bool back)
 {
@@ -158,6 +171,7 @@ lend_linear(const struct qz_linear *l, int64_t t, bool back)
 	m.db = out(l->rank && back ? l->db : NULL, par(l->rank * l->w.rows));
 	m.s = lend(
 	    l->rank ? l->s : NULL, act(l->lds ? (t - 1) * l->lds + l->rank : t * l->rank), !back);
+	m.norm = back && l->norm ? lend_norm(l->norm, t, l->w.cols) : NULL;
 	m.left = lend(back && l->rank ? l->left : NULL,
 	    l->begun ? act(t * l->rank) : qz_left_bytes(mirror.k.act_size, t, l->rank, l->w.cols),
 	    back);

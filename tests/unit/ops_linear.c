@@ -4,7 +4,17 @@
 #include "tests/unit/weights.h"
 
 /* shape: tokens, cols, rows, rank, storage type, flags. */
-enum { DROPOUT = 1, BIAS = 2, PAIR = 4, NO_DX = 8, PLUS = 16, SIDE = 32, TRIO = 64, LATER = 128 };
+enum {
+	DROPOUT = 1,
+	BIAS = 2,
+	PAIR = 4,
+	NO_DX = 8,
+	PLUS = 16,
+	SIDE = 32,
+	TRIO = 64,
+	LATER = 128,
+	NORM = 256
+};
 
 static struct qz_linear
 projection(struct qz_dev *d, struct out *o, const int *s, int64_t rows, int rank, uint64_t stream)
@@ -69,6 +79,7 @@ linear(struct qz_dev *d, const int *s, struct out *o)
 	int64_t nx = (int64_t)s[0] * s[1];
 	void *x = reals(d, o, 1, nx, 1), *dx = poison(o, nx, size), *sum = reals(d, o, 2, nx, 1);
 	struct qz_linear l[3] = { projection(d, o, s, s[2], s[3], 10) };
+	struct qz_norm norm;
 
 	if (n_l == 2)
 		l[1] = projection(d, o, s, s[2] * 2 + 1, s[3] / 2, 30);
@@ -83,6 +94,13 @@ linear(struct qz_dev *d, const int *s, struct out *o)
 	for (int i = 0; i < n_l; i++)
 		l[i].first = s[5] & PLUS ? 3 * s[0] + 2 : 0;
 	d->k->linear(d, l, n_l, x, s[0]);
+	if (s[5] & NORM) { /* backward, x is what the norm is given */
+		norm = (struct qz_norm){ floats(o, 54, s[1], 1), poison(o, s[0], d->k->par_size),
+			1e-5f, poison(o, nx, size) };
+		d->k->rmsnorm(d, poison(o, nx, size), norm.rstd, x, norm.w, s[0], s[1], norm.eps);
+		for (int i = 0; i < n_l; i++)
+			l[i].norm = &norm;
+	}
 	d->k->linear_bwd(d, l, n_l, x, s[5] & NO_DX ? NULL : dx, s[0], false);
 	if (!(s[5] & NO_DX)) {
 		emit(o, dx, size, nx);
@@ -273,6 +291,42 @@ products(int t, int cols, int rows, int rank)
 	qz_device_close(d);
 }
 
+/* x as the norm was given it is as good as what the norm made of it. */
+static void
+norm_given(void)
+{
+	enum { T = 9, C = 70, R = 4 };
+	struct qz_dev *d = open_variant("f64", 2);
+	struct qz_need most = {
+		.tokens = T, .weight = C * C, .group = C * C, .width = C, .rank_sum = R
+	};
+	struct out o = { 0 };
+	size_t n = d->k->workspace(d, &most), da = R * C * 8;
+	int shape[MAX_SHAPE] = { T, C, 0, 0, QZ_F32, 0 };
+	struct qz_linear l = projection(d, &o, shape, C, R, 10);
+	double *x = reals(d, &o, 1, T * C, 1), *xn = poison(&o, T * C, 8),
+	       *dx = poison(&o, T * C, 8);
+	struct qz_norm norm = { floats(&o, 2, C, 1), poison(&o, T, 8), 1e-5f,
+		poison(&o, T * C, 8) };
+	double far = 0, *want = keep(&o, need(da)), *first = keep(&o, need(da));
+
+	d->k->set_workspace(d, keep(&o, need(n)), n);
+	memcpy(first, l.da, da);
+	d->k->rmsnorm(d, xn, norm.rstd, x, norm.w, T, C, norm.eps);
+	d->k->linear(d, &l, 1, xn, T);
+	d->k->linear_bwd(d, &l, 1, xn, dx, T, false);
+	memcpy(want, l.da, da);
+	memcpy(l.da, first, da);
+	l.norm = &norm;
+	d->k->linear_bwd(d, &l, 1, x, dx, T, false);
+	for (int i = 0; i < R * C; i++)
+		far = fmax(far, fabs(((double *)l.da)[i] - want[i]));
+	ok(far < 1e-13 && memcmp(want, first, da), "da of what a norm was given: %.0e", far);
+	for (int i = 0; i < o.n_owned; i++)
+		free(o.owned[i]);
+	qz_device_close(d);
+}
+
 /* The mask is the rule of struct qz_linear, element by element, and the share that is kept is right. */
 static void
 mask(void)
@@ -353,6 +407,10 @@ main(void)
 		{ "linear", linear, { 64, 3648, 320, 16, QZ_NF4, PLUS }, 0, 4e-3 },
 		{ "linear", linear, { 65, 512, 512, 16, QZ_BF16, PAIR }, 0, 4e-3 },
 		{ "linear", linear, { 300, 512, 1024, 16, QZ_NF4, PAIR | SIDE | PLUS }, 0, 4e-3 },
+		{ "linear", linear, { 1000, 4096, 128, 16, QZ_NF4, TRIO | NORM }, 0, 4e-3 },
+		{ "linear", linear, { 1000, 4096, 128, 16, QZ_NF4, TRIO | NORM | DROPOUT }, 0,
+		    4e-3 },
+		{ "linear", linear, { 900, 1000, 512, 32, QZ_NF4, PAIR | SIDE | NORM }, 0, 4e-3 },
 		{ "linear", linear, { 2100, 64, 1000, 24, QZ_NF4, PAIR | SIDE }, 0, 4e-3 },
 		{ "linear", linear, { 100, 64, 1032, 48, QZ_NF4, PAIR | SIDE }, 0, 4e-3 },
 		/* Enough tiles for a Hopper's own products: forward, then backward. */
@@ -402,6 +460,12 @@ main(void)
 		{ "linear", linear, { 300, 264, 96, 32, QZ_BF16, PAIR | DROPOUT }, 2e-6, 4e-3 },
 		{ "linear", linear, { 100, 136, 64, 64, QZ_NF4, PLUS | DROPOUT }, 2e-6, 4e-3 },
 		{ "linear", linear, { 150, 72, 64, 24, QZ_NF4, NO_DX | DROPOUT }, 2e-6, 4e-3 },
+		{ "linear", linear, { 77, 200, 72, 16, QZ_NF4, NORM }, 2e-6, 4e-3 },
+		{ "linear", linear, { 77, 200, 72, 5, QZ_NF4, PAIR | NORM | DROPOUT }, 2e-6, 4e-3 },
+		{ "linear", linear, { 130, 264, 72, 16, QZ_NF4, TRIO | NORM | DROPOUT }, 2e-6,
+		    4e-3 },
+		{ "linear", linear, { 130, 264, 40, 48, QZ_BF16, PAIR | SIDE | NORM }, 2e-6, 4e-3 },
+		{ "linear", linear, { 40, 65, 33, 0, QZ_BF16, NORM }, 2e-6, 4e-3 },
 		{ "linear", linear, { 1, 64, 40, 4, QZ_NF4, BIAS | PLUS }, 2e-6, 4e-3 },
 		{ "linear", linear, { 5, 320, 100, 16, QZ_NF4, TRIO }, 2e-6, 4e-3 },
 		{ "linear", linear, { 8, 1088, 33, 0, QZ_NF4, PAIR | BIAS }, 2e-6, 4e-3 },
@@ -435,6 +499,7 @@ main(void)
 	products(1, 5, 3, 2);
 	products(70, 130, 65, 9);
 	products(9, 1600, 70, 16);
+	norm_given();
 	mask();
 	refusals();
 	return done();
