@@ -269,12 +269,12 @@ launch(struct qz_dev *d, void (*kernel)(P...), dim3 blocks, unsigned threads, si
  * work. */
 template <typename... P>
 static inline dim3
-qz_cuda_grid(struct qz_dev *d, void (*kernel)(P...), int threads, int64_t work)
+qz_cuda_grid(struct qz_dev *d, void (*kernel)(P...), int threads, int64_t work, size_t shared = 0)
 {
 	int each = 1;
 	int64_t most;
 
-	qz_cuda_rc(d, "occupancy", cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, threads, 0));
+	qz_cuda_rc(d, "occupancy", cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, threads, shared));
 	most = static_cast<int64_t>(cuda_dev(d)->sms) * (each > 0 ? each : 1);
 	return dim3(static_cast<unsigned>(work < most ? work : most));
 }

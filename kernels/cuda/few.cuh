@@ -6,7 +6,7 @@
 #include "kernels/cuda/cuda.cuh"
 
 /* Up to FEW_TOKENS it is expected to beat decoding the weight and a product (kernels/NOTES.md). */
-enum { FEW_GROUP = 3, FEW_TOKENS = 64 };
+enum { FEW_GROUP = 3, FEW_TOKENS = 64, FEW_ONE = 16 /* tokens for few_one.cu */ };
 
 ACT_BEGIN
 

@@ -49,6 +49,22 @@ shared_address(const void *p)
 	return static_cast<uint32_t>(__cvta_generic_to_shared(p));
 }
 
+static __device__ inline uint32_t
+shared_load(uint32_t at)
+{
+	uint32_t r;
+
+	asm volatile("ld.shared.u32 %0, [%1];" : "=r"(r) : "r"(at));
+	return r;
+}
+
+/* The line of global memory is brought to the L2 cache. */
+static __device__ inline void
+prefetch_line(const void *p)
+{
+	asm volatile("prefetch.global.L2 [%0];" : : "l"(__cvta_generic_to_global(p)));
+}
+
 /* Four 8 x 8 matrices; lane 8 i + j gives the address of row j of matrix i, 16 bytes. */
 static __device__ inline void
 ldmatrix(uint32_t r[4], const uint16_t *p)
