@@ -226,6 +226,29 @@ poke() {
 		llama.context_length=str:long|is u32 in this file, not str
 		llama.context_length=long|
 	END
+	args=()
+	for t in u8 i8 u16 i16 u32 i32 u64 i64 f32 f64; do
+		args+=(--set "x.$t=$t:1")
+	done
+	qz-gguf -q -t q8_0 "${args[@]}" -o typed.gguf "$M"
+	for t in u8 i8 u16 i16 u32 i32 u64 i64 f32 f64; do
+		qz-gguf -q -t q8_0 --set x.$t=100 -o x.gguf typed.gguf
+		qz-show x.gguf | grep -q "$t *x\.$t = 100\$" || { echo $t; false; }
+	done
+	while IFS='|' read -r setting text; do
+		run qz-gguf -q -t q8_0 --set "$setting" -o y.gguf typed.gguf
+		[ "$status" -eq 2 ] || { echo "$setting: $status $output"; false; }
+		[[ $output == *"--set ${setting%%=*}: $text"* ]] || { echo "$setting: $output"; false; }
+	done <<-END
+		x.u8=256|256 is not within 0..255
+		x.i8=-129|-129 is not within -128..127
+		x.u16=65536|65536 is not within 0..65535
+		x.i16=32768|32768 is not within -32768..32767
+		x.u64=-1|-1 is not within 0..9223372036854775807
+		x.i64=1.5|
+		x.f64=much|
+		x.u64=u32:1|is u64 in this file, not u32
+	END
 	run qz-gguf -q -t q8_0 --set "$(printf 'x\377=1')" -o y.gguf "$M"
 	[ "$status" -eq 2 ]
 	[[ $output == *UTF-8* ]]

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libcore/base/le.h"
 #include "libcore/base/num.h"
 #include "libcore/base/utf8.h"
 #include "libcore/format/gguf_read.h"
@@ -61,11 +62,26 @@ put_imatrix(struct qz_ggufw *g, const struct keys *k)
 
 /* ---- --set ---- */
 
+/* Whole numbers have nbytes and bounds; of 64 bits those that fit an int64_t can be said. */
 static const struct {
 	const char *name;
 	enum qz_gguf_type type;
-} set_types[] = { { "u32:", QZ_GGUF_U32 }, { "i32:", QZ_GGUF_I32 }, { "f32:", QZ_GGUF_F32 },
-	{ "bool:", QZ_GGUF_BOOL }, { "str:", QZ_GGUF_STRING } };
+	size_t nbytes;
+	int64_t lo, hi;
+} set_types[] = {
+	{ "u8:", QZ_GGUF_U8, 1, 0, UINT8_MAX },
+	{ "i8:", QZ_GGUF_I8, 1, INT8_MIN, INT8_MAX },
+	{ "u16:", QZ_GGUF_U16, 2, 0, UINT16_MAX },
+	{ "i16:", QZ_GGUF_I16, 2, INT16_MIN, INT16_MAX },
+	{ "u32:", QZ_GGUF_U32, 4, 0, UINT32_MAX },
+	{ "i32:", QZ_GGUF_I32, 4, INT32_MIN, INT32_MAX },
+	{ "u64:", QZ_GGUF_U64, 8, 0, INT64_MAX },
+	{ "i64:", QZ_GGUF_I64, 8, INT64_MIN, INT64_MAX },
+	{ "f32:", QZ_GGUF_F32, 0, 0, 0 },
+	{ "f64:", QZ_GGUF_F64, 0, 0, 0 },
+	{ "bool:", QZ_GGUF_BOOL, 0, 0, 0 },
+	{ "str:", QZ_GGUF_STRING, 0, 0, 0 },
+};
 enum { SET_TYPES = sizeof set_types / sizeof *set_types };
 
 /* Keys that are true of the file as it is written, and of no other. */
@@ -73,13 +89,14 @@ static const char *const fixed[] = { "general.architecture", "general.type", "ad
 	"adapter.lora.alpha", "general.alignment", "split.no", "split.count", "split.tensors.count",
 	QZ_GGUF_DIGEST };
 
-static bool
-can_set(int type)
+static int
+find_type(int type)
 {
-	for (int i = 0; i < SET_TYPES; i++)
-		if ((int)set_types[i].type == type)
-			return true;
-	return false;
+	int i = 0;
+
+	while (i < SET_TYPES && (int)set_types[i].type != type)
+		i++;
+	return i;
 }
 
 /* What the value looks like. */
@@ -101,13 +118,15 @@ guess(const char *value)
 static int
 type_of(const char **value, int now, enum qz_gguf_type *type, struct qz_err *e)
 {
-	*type = can_set(now) ? (enum qz_gguf_type)now : guess(*value);
+	bool known = now >= 0;
+
+	*type = known ? (enum qz_gguf_type)now : guess(*value);
 	for (int i = 0; i < SET_TYPES; i++) {
 		size_t n = strlen(set_types[i].name);
 
 		if (strncmp(*value, set_types[i].name, n))
 			continue;
-		if (can_set(now) && (int)set_types[i].type != now)
+		if (known && (int)set_types[i].type != now)
 			return qz_fail(e, QZ_EUSAGE, "is %s in this file, not %.*s",
 			    qz_gguf_type_name((enum qz_gguf_type)now), (int)n - 1,
 			    set_types[i].name);
@@ -122,19 +141,33 @@ static int
 put_whole(struct qz_ggufw *g, const char *key, enum qz_gguf_type type, const char *value,
     struct qz_err *e)
 {
-	int64_t v, lo = type == QZ_GGUF_U32 ? 0 : INT32_MIN,
-		   hi = type == QZ_GGUF_U32 ? UINT32_MAX : INT32_MAX;
+	int i = find_type((int)type);
+	uint8_t le[8];
+	int64_t v;
 
 	if (qz_num_int(value, &v, e) < 0)
 		return -1;
-	if (v < lo || v > hi)
-		return qz_fail(e, QZ_EUSAGE, "%s is not within %lld..%lld", value, (long long)lo,
-		    (long long)hi);
-	if (type == QZ_GGUF_U32)
-		qz_ggufw_u32(g, key, (uint32_t)v);
-	else
-		qz_ggufw_i32(g, key, (int32_t)v);
+	if (v < set_types[i].lo || v > set_types[i].hi)
+		return qz_fail(e, QZ_EUSAGE, "%s is not within %lld..%lld", value,
+		    (long long)set_types[i].lo, (long long)set_types[i].hi);
+	le64_put(le, (uint64_t)v);
+	qz_ggufw_copy(
+	    g, &(struct qz_gguf_kv){
+		   .key = key, .type = type, .n = 1, .data = le, .nbytes = set_types[i].nbytes });
 	return 0;
+}
+
+static void
+put_f64(struct qz_ggufw *g, const char *key, double v)
+{
+	uint8_t le[8];
+	uint64_t bits;
+
+	memcpy(&bits, &v, sizeof bits);
+	le64_put(le, bits);
+	qz_ggufw_copy(
+	    g, &(struct qz_gguf_kv){
+		   .key = key, .type = QZ_GGUF_F64, .n = 1, .data = le, .nbytes = sizeof le });
 }
 
 static int
@@ -145,9 +178,13 @@ put_value(struct qz_ggufw *g, const char *key, enum qz_gguf_type type, const cha
 
 	switch (type) {
 	case QZ_GGUF_F32:
+	case QZ_GGUF_F64:
 		if (qz_num_real(value, &real, e) < 0)
 			return -1;
-		qz_ggufw_f32(g, key, (float)real);
+		if (type == QZ_GGUF_F64)
+			put_f64(g, key, real);
+		else
+			qz_ggufw_f32(g, key, (float)real);
 		return 0;
 	case QZ_GGUF_BOOL:
 		if (strcmp(value, "true") && strcmp(value, "false"))

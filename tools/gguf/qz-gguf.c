@@ -69,7 +69,7 @@ static const struct qz_opt opts[] = {
 	    0, 0, "llama-quantize" },
 	{ 0, "set", QZ_OPT_LIST, &r.settings, "KEY=VALUE",
 	    "Set a key of the file, as general.author=Ada. VALUE may begin with u32:, i32:, f32:, "
-	    "bool: or str: to say "
+	    "bool:, str:, or u8:, i8:, u16:, i16:, u64:, i64:, f64:, to say "
 	    "what it is; a key that is there already keeps its type. An empty one takes the key "
 	    "out.",
 	    0, 0, NULL },
