@@ -376,7 +376,7 @@ keys() { qz-show "$1" | sed -n "s/^  key  *[a-z0-9]*  *\\($2.*\\)/\\1/p"; }
 
 @test "options that only a model has are refused for an adapter, and --base for a model" {
 	for o in "-t q4_k_m" "--merge $ADAPTER" --any-base "--plan 4bpw" "--max-size 1G" "--imatrix x" "--tensor-type attn_v=q8_0" \
-	    "--output-type q8_0" "--token-embedding-type q8_0" --pure "--like llama-quantize" "--split-max-size 1M"; do
+	    "--output-type q8_0" "--token-embedding-type q8_0" --pure "--like llama-quantize" "--split-max-size 1M" --strict --no-digest; do
 		# shellcheck disable=SC2086 # words
 		run qz-gguf $o --base "$MODEL" -o x.gguf "$ADAPTER"
 		[ "$status" -eq 2 ] || { echo "$o: $status $output"; false; }

@@ -184,7 +184,8 @@ check_adapter(const char *path)
 		{ r.max_size, "max-size" }, { r.imatrix, "imatrix" },
 		{ r.tensor_types.n, "tensor-type" }, { r.head_type, "output-type" },
 		{ r.embedding_type, "token-embedding-type" }, { r.pure, "pure" },
-		{ r.like, "like" }, { r.split_max, "split-max-size" } };
+		{ r.like, "like" }, { r.split_max, "split-max-size" }, { r.strict, "strict" },
+		{ !r.digest, "no-digest" } };
 
 	for (size_t i = 0; i < sizeof only / sizeof *only; i++)
 		if (only[i].given)
