@@ -51,6 +51,16 @@ bits() { qz-show --json "$1" | perl -ne '/"bytes":(\d+),"dims":\[([\d,]+)\]/ or 
 	[ "$(grep -v 'norm\|attn_v\|token_embd' types | sed 's/.* //' | sort -u | tr '\n' ' ')" = "q4_k q6_k " ]
 }
 
+@test "more bits than any type needs are told" {
+	run qz-gguf --plan 99bpw -o x.gguf "$K/in.gguf"
+	[ "$status" -eq 0 ]
+	[[ $output == *" bits a weight:"*"; more would change nothing"* ]]
+	run qz-gguf --max-size 10G -o x.gguf "$K/in.gguf"
+	[[ $output == *"; more would change nothing"* ]]
+	run qz-gguf --plan 5bpw -o x.gguf "$K/in.gguf"
+	[[ $output == *" bits a weight:"* && $output != *"; more would"* ]]
+}
+
 @test "what cannot be" {
 	while IFS="|" read -r want args text; do
 		# shellcheck disable=SC2086 # words

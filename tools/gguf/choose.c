@@ -49,6 +49,7 @@ struct job {
 	const struct choice *c;
 	struct plan *p;
 	struct errors *errors; /* [p->n] */
+	bool bounded;          /* more bytes would have been of use */
 };
 
 struct step { /* from one type of a tensor's hull to the next larger */
@@ -178,6 +179,7 @@ take_steps(struct job *j, const struct qz_tensor *manifest, int *at, uint64_t us
 			continue;
 		if (s[i].bytes > budget - used) {
 			stopped[t] = true; /* what comes after it would be cut off from it */
+			j->bounded = true;
 			continue;
 		}
 		used += s[i].bytes;
@@ -219,6 +221,8 @@ finish(struct job *j, const struct qz_tensor *manifest, const int *at, char summ
 			j->p->ftype = qz_dtype((unsigned)error_types[k])->ftype;
 		}
 	}
+	if (!j->bounded)
+		snprintf(summary + len, 512 - len, "; more would change nothing");
 }
 
 static int
