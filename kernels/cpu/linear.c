@@ -244,8 +244,7 @@ set_before(struct job *j)
 		const struct slice *s = &j->slices[i];
 
 		j->parts[i] = j->own ? 0 : n_parts(s->rows, PANEL);
-		j->parts[n + i] = s->first && s->l->rank && !s->l->begun ? n_parts(j->t, TOKENS)
-									 : 0;
+		j->parts[n + i] = begins(s) ? n_parts(j->t, TOKENS) : 0;
 	}
 }
 

@@ -90,6 +90,13 @@ enum { ROWS_PACKED = 16 }; /* of a part of pack_backward */
 /* linear_few.c: y of one projection of at most FEW tokens, s being there. */
 void CPU(linear_few)(struct qz_dev *d, const struct job *j, const struct qz_linear *l);
 
+/* Does the adapter's first product come with this slice? */
+static inline bool
+begins(const struct slice *s)
+{
+	return s->first && s->l->rank && !s->l->begun;
+}
+
 static inline real *
 scratch(const struct job *j, int thread)
 {

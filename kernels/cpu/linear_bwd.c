@@ -191,8 +191,7 @@ set_before(struct job *j)
 		const struct slice *s = &j->slices[i];
 
 		j->parts[i] = j->dx && !j->own ? n_parts(s->rows, ROWS_PACKED) : 0;
-		j->parts[n + i] = s->first && s->l->rank && !s->l->begun ? n_parts(j->t, TOKENS)
-									 : 0;
+		j->parts[n + i] = begins(s) ? n_parts(j->t, TOKENS) : 0;
 		j->parts[2 * n + i] = j->dx && !j->own && s->tail;
 	}
 }

@@ -83,7 +83,7 @@ void
 CPU(swiglu_adapted_bwd)(struct qz_dev *d, qz_act *g, qz_act *u, qz_act *dh,
     const struct qz_linear *down, const struct qz_linear *gate_up, int64_t t)
 {
-	CPU(swiglu_bwd)(d, g, u, dh, dh, t * down->w.cols);
+	CPU(swiglu_bwd)(d, g, u, dh, down->rank ? dh : NULL, t * down->w.cols);
 	CPU(linear_da)(d, down, 1, dh, t);
 	for (int i = 0; i < 2; i++)
 		CPU(linear_p)(d, &gate_up[i], t);

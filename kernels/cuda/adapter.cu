@@ -121,6 +121,7 @@ put_p(const struct shared<PAIRS> *m, float *p, int rank, int left)
 {
 	for (int i = threadIdx.x; i < TILE * 16 * PAIRS; i += THREADS) {
 		int row = i / (16 * PAIRS), col = i % (16 * PAIRS);
+
 		if (row < left && col < rank)
 			p[row * rank + col] = sum_of_warps<PAIRS, WARPS>(m->sum, row, col);
 	}
@@ -217,12 +218,8 @@ add_up(struct job g)
 	if (which == g.n)
 		return;
 	const struct part &l = g.l[which];
-	float4 sum = sum4(l.db + i, l.rows * l.rank, g.runs);
 
-	l.db_to[i] += l.scale * sum.x;
-	l.db_to[i + 1] += l.scale * sum.y;
-	l.db_to[i + 2] += l.scale * sum.z;
-	l.db_to[i + 3] += l.scale * sum.w;
+	add4(l.db_to + i, 1, sum4(l.db + i, l.rows * l.rank, g.runs), l.scale);
 }
 
 /* Tokens of a run: as many blocks as are at work at once, since long runs make fewer shares of db. */

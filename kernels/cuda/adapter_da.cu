@@ -126,12 +126,7 @@ add_up_da(const __grid_constant__ struct job g)
 	}
 	while (which + 1 < g.n && i >= g.at[which + 1] * g.cols)
 		which++;
-	float *da = g.da[which] + i - g.at[which] * g.cols;
-
-	da[0] += sum.x;
-	da[1] += sum.y;
-	da[2] += sum.z;
-	da[3] += sum.w;
+	add4(g.da[which] + i - g.at[which] * g.cols, 1, sum, 1);
 }
 
 template <int PAIRS>

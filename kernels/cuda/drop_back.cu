@@ -281,19 +281,12 @@ static __global__ void
 add_up_da(const __grid_constant__ struct job g)
 {
 	int64_t i = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * 4, n = g.ranks * g.cols;
-	float4 sum = make_float4(0, 0, 0, 0);
+	float4 sum;
 	int p = 0;
 
 	if (i >= n)
 		return;
-	for (int r = 0; r < g.runs; r++) {
-		float4 v = *reinterpret_cast<const float4 *>(g.share + r * n + i);
-
-		sum.x += v.x;
-		sum.y += v.y;
-		sum.z += v.z;
-		sum.w += v.w;
-	}
+	sum = sum4(g.share + i, n, g.runs);
 	while (i >= (g.l[p].at + g.l[p].rank) * g.cols)
 		p++;
 	if (g.w) {
@@ -301,12 +294,7 @@ add_up_da(const __grid_constant__ struct job g)
 
 		sum = make_float4(sum.x * w[0], sum.y * w[1], sum.z * w[2], sum.w * w[3]);
 	}
-	float *da = g.l[p].da + i - g.l[p].at * g.cols, keep = g.l[p].keep;
-
-	da[0] += keep * sum.x;
-	da[1] += keep * sum.y;
-	da[2] += keep * sum.z;
-	da[3] += keep * sum.w;
+	add4(g.l[p].da + i - g.l[p].at * g.cols, 1, sum, g.l[p].keep);
 }
 
 /* A^T of this warp's columns as fragments: rows 8 g + 2 j and 8 g + 2 j + 1 of 16 in fragment j. */

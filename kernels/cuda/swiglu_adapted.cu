@@ -62,7 +62,7 @@ make_h(struct shared *m, int slot, const struct job &g, int64_t t0, int64_t col)
 #pragma unroll
 		for (int j = 0; j < VECTOR; j++)
 			a[j] = swiglu_of(a[j], b[j]);
-		h = make_uint4(pack2(a[0], a[1]), pack2(a[2], a[3]), pack2(a[4], a[5]), pack2(a[6], a[7]));
+		h = pack8(a);
 		if (t0 + row + v < g.t && col < g.cols)
 			*reinterpret_cast<uint4 *>(g.h + (t0 + row + v) * g.cols + col) = h;
 		if (DROP) {
@@ -137,15 +137,8 @@ forward(const __grid_constant__ struct job g)
 
 	extern __shared__ __align__(16) char memory[];
 	struct shared *m = reinterpret_cast<struct shared *>(memory);
-	int64_t unit = blockIdx.x * g.part.per;
-	int64_t end = unit + g.part.per < g.part.units ? unit + g.part.per : g.part.units;
 
-	for (int64_t n; unit < end; unit += n) {
-		int64_t stripe = unit / g.part.tiles, first = unit % g.part.tiles;
-
-		n = g.part.tiles - first < end - unit ? g.part.tiles - first : end - unit;
-		run<DROP>(m, g, stripe, first, n);
-	}
+	each_stripe(g.part, [&](int64_t stripe, int64_t first, int64_t n) { run<DROP>(m, g, stripe, first, n); });
 }
 
 /* s = keep times the sum of the stripes' shares.  A thread four ranks of a token. */

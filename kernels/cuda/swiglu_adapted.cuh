@@ -37,6 +37,21 @@ blocks_of(const struct sharing &s)
 	return static_cast<unsigned>(ceil_div(s.units, s.per));
 }
 
+/* run(stripe, first, n) for the tiles first .. first + n of each stripe that this block has some of. */
+template <typename F>
+static __device__ inline void
+each_stripe(const struct sharing &s, F run)
+{
+	int64_t unit = blockIdx.x * s.per, end = unit + s.per < s.units ? unit + s.per : s.units;
+
+	for (int64_t n; unit < end; unit += n) {
+		int64_t stripe = unit / s.tiles, first = unit % s.tiles;
+
+		n = s.tiles - first < end - unit ? s.tiles - first : end - unit;
+		run(stripe, first, n);
+	}
+}
+
 /* What a thread has of each tile: a vector of the tokens row() and row() + 1. */
 static __device__ inline int
 row_of_thread(void)

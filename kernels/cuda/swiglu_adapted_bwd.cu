@@ -90,12 +90,6 @@ kept(uint4 h, uint32_t bits, int row)
 	return make_uint4(h.x & m[0], h.y & m[1], h.z & m[2], h.w & m[3]);
 }
 
-static __device__ inline uint4
-packed(const float f[VECTOR])
-{
-	return make_uint4(pack2(f[0], f[1]), pack2(f[2], f[3]), pack2(f[4], f[5]), pack2(f[6], f[7]));
-}
-
 /* dg, du and h of a thread's vectors to the tile, the first two to memory too. */
 template <bool DROP>
 static __device__ inline void
@@ -116,7 +110,7 @@ turn(struct shared *m, int slot, const struct job &g, struct place *p, uint32_t 
 			swiglu_back(&x[GATE][j], &x[UP][j], &x[DOWN][j]);
 #pragma unroll
 		for (int i = 0; i < 3; i++)
-			y[i] = packed(x[i]);
+			y[i] = pack8(x[i]);
 		if (p->has && v < p->left) {
 			*reinterpret_cast<uint4 *>(g.x[GATE] + p->at + v * g.cols) = y[GATE];
 			*reinterpret_cast<uint4 *>(g.x[UP] + p->at + v * g.cols) = y[UP];
@@ -250,15 +244,8 @@ backward(const __grid_constant__ struct job g)
 
 	extern __shared__ __align__(16) char memory[];
 	struct shared *m = reinterpret_cast<struct shared *>(memory);
-	int64_t unit = blockIdx.x * g.part.per;
-	int64_t end = unit + g.part.per < g.part.units ? unit + g.part.per : g.part.units;
 
-	for (int64_t n; unit < end; unit += n) {
-		int64_t stripe = unit / g.part.tiles, first = unit % g.part.tiles;
-
-		n = g.part.tiles - first < end - unit ? g.part.tiles - first : end - unit;
-		run<DROP>(m, g, stripe, first, n);
-	}
+	each_stripe(g.part, [&](int64_t stripe, int64_t first, int64_t n) { run<DROP>(m, g, stripe, first, n); });
 }
 
 /* Adds up the shares of p. */
@@ -280,13 +267,11 @@ add_wide(const struct job &g, int which, int64_t i)
 	int64_t from = stripe * g.part.tiles / g.part.per, to = ((stripe + 1) * g.part.tiles - 1) / g.part.per;
 	const float *share = g.wide + ((from + stripe) * 3 + which) * STRIPE * RANK + col % STRIPE * RANK + r;
 	float4 sum = sum4(share, 3 * STRIPE * RANK, static_cast<int>(to - from + 1));
-	int64_t step = which == DOWN ? g.cols : 1;
-	float *y = g.to[which] + (which == DOWN ? r * g.cols + col : i);
 
-	y[0] += g.scale[which] * sum.x;
-	y[step] += g.scale[which] * sum.y;
-	y[2 * step] += g.scale[which] * sum.z;
-	y[3 * step] += g.scale[which] * sum.w;
+	if (which == DOWN)
+		add4(g.to[DOWN] + r * g.cols + col, g.cols, sum, g.scale[DOWN]);
+	else
+		add4(g.to[which] + i, 1, sum, g.scale[which]);
 }
 
 /* A thread four ranks of a token or a column. */
@@ -325,7 +310,7 @@ fits(struct qz_dev *d, const void *const x[3], const struct qz_linear *const l[3
 
 /* What belongs to gate, up or down alone. */
 static void
-describe(struct job *j, int i, const struct qz_linear *l, bool one_p)
+describe(struct job *j, int i, const struct qz_linear *l)
 {
 	j->rank[i] = l->rank;
 	j->scale[i] = l->scale;
@@ -342,10 +327,14 @@ describe(struct job *j, int i, const struct qz_linear *l, bool one_p)
 	j->to[i] = static_cast<float *>(l->db);
 	j->p_to[i] = static_cast<uint16_t *>(l->left);
 	j->ldp[i] = l->rank;
-	if (one_p) {
-		j->p_to[i] = static_cast<uint16_t *>(l[-i].left) + (i ? l[-1].rank : 0);
-		j->ldp[i] = i ? l[-1].rank + l->rank : l->rank + l[1].rank;
-	}
+}
+
+/* p of gate and up side by side. */
+static void
+join_p(struct job *j)
+{
+	j->p_to[UP] = j->p_to[GATE] + j->rank[GATE];
+	j->ldp[GATE] = j->ldp[UP] = j->rank[GATE] + j->rank[UP];
 }
 
 /* Bytes of a pass's shares of db and da. */
@@ -402,8 +391,10 @@ qz_cuda_swiglu_p(struct qz_dev *d, qz_act *g, qz_act *u, const qz_act *dh, const
 	j.bits = bits;
 	for (int i = 0; i < 3; i++) {
 		j.x[i] = static_cast<uint16_t *>(const_cast<void *>(x[i]));
-		describe(&j, i, l[i], qz_cuda_one_p(gate_up, 2));
+		describe(&j, i, l[i]);
 	}
+	if (qz_cuda_one_p(gate_up, 2))
+		join_p(&j);
 	j.stripes = static_cast<int>(ceil_div(j.cols, STRIPE));
 	j.part = share_among(t, j.cols, cuda_dev(d)->sms);
 	if (!place(d, &j, used))

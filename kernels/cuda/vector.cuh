@@ -90,6 +90,7 @@ load8(float f[VECTOR], const float *x)
 	f[7] = b.w;
 }
 
+/* a += b */
 static __device__ inline void
 add_to(float4 *a, float4 b)
 {
@@ -111,17 +112,33 @@ sum4(const float *x, int64_t step, int n)
 	return sum;
 }
 
+/* Four numbers times scale, p on 8 bytes. */
 static __device__ inline void
 store4(uint16_t *p, float4 f, float scale)
 {
 	*reinterpret_cast<uint2 *>(p) = make_uint2(pack2(scale * f.x, scale * f.y), pack2(scale * f.z, scale * f.w));
 }
 
+/* And added to four numbers `step` apart. */
+static __device__ inline void
+add4(float *y, int64_t step, float4 f, float scale)
+{
+	y[0] += scale * f.x;
+	y[step] += scale * f.y;
+	y[2 * step] += scale * f.z;
+	y[3 * step] += scale * f.w;
+}
+
+static __device__ inline uint4
+pack8(const float f[VECTOR])
+{
+	return make_uint4(pack2(f[0], f[1]), pack2(f[2], f[3]), pack2(f[4], f[5]), pack2(f[6], f[7]));
+}
+
 static __device__ inline void
 store8(uint16_t *p, const float f[VECTOR])
 {
-	*reinterpret_cast<uint4 *>(p) =
-	    make_uint4(pack2(f[0], f[1]), pack2(f[2], f[3]), pack2(f[4], f[5]), pack2(f[6], f[7]));
+	*reinterpret_cast<uint4 *>(p) = pack8(f);
 }
 
 /* Up to 8 of them, n < 8 at an end. */
