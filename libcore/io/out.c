@@ -2,13 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "libcore/io/sync.h"
 #include "libcore/io/temp.h"
 
 enum { WINDOW = 256 * 1024, AHEAD = 16 << 20 };
@@ -160,21 +163,20 @@ fails(struct qz_out *o, struct qz_err *e)
 static void
 send(struct qz_out *o)
 {
-#ifdef SYNC_FILE_RANGE_WRITE
 	if (!o->path || o->written - o->sent < AHEAD)
 		return;
-	sync_file_range(
-	    o->fd, (off_t)o->sent, (off_t)(o->written - o->sent), SYNC_FILE_RANGE_WRITE);
+	qz_sync_begin(o->fd, o->sent, o->written - o->sent);
 	o->sent = o->written;
-#endif
 }
 
+/* In pieces: of a large write() the kernel asks for its pages in blocks of megabytes, and those a virtual
+ * machine may first have to get from its host. */
 static int
 write_all(struct qz_out *o, const char *p, size_t n, struct qz_err *e)
 {
 	o->written += n;
 	while (n) {
-		ssize_t put = write(o->fd, p, n < 1u << 30 ? n : 1u << 30);
+		ssize_t put = write(o->fd, p, n < (size_t)WINDOW ? n : (size_t)WINDOW);
 
 		if (put < 0 && errno == EINTR)
 			continue;
@@ -251,6 +253,15 @@ qz_out_expect(struct qz_out *o, uint64_t n, struct qz_err *e)
 	return 0;
 }
 
+void
+qz_out_reserve(struct qz_out *o, uint64_t n)
+{
+	struct statfs s;
+
+	if (o->path && fstatfs(o->fd, &s) == 0 && s.f_type == EXT4_SUPER_MAGIC)
+		fallocate(o->fd, FALLOC_FL_KEEP_SIZE, (off_t)o->offset, (off_t)n);
+}
+
 bool
 qz_out_patchable(const struct qz_out *o)
 {
@@ -301,7 +312,7 @@ qz_out_commit(struct qz_out *o, struct qz_err *e)
 	if (flush(o, e) < 0)
 		return -1;
 	if (o->path) {
-		if (fsync(o->fd) < 0)
+		if (qz_sync_fd(o->fd) < 0)
 			return fails(o, e);
 		if (qz_temp_name(o->fd, &o->temp, o->path, e) < 0)
 			return -1;

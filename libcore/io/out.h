@@ -1,7 +1,7 @@
 /* out - bytes to a file that appears whole or not at all, to standard output, or to memory.
  *
  * A file is written without a name where the system can (O_TMPFILE), else under ".NAME.qz-XXXXXX" beside
- * it, synced, and takes its name in qz_out_commit(): until then nothing is there under the name, and an
+ * it, synced (sync.h), and takes its name in qz_out_commit(): until then nothing is there under the name, and an
  * old file of that name stays as it was.  qz_out_close() without a commit leaves nothing behind.
  * Errors are kept: after the first, writes do nothing and commit returns it. */
 #ifndef QZ_OUT_H
@@ -29,11 +29,14 @@ int qz_out_zeros(struct qz_out *o, uint64_t n, struct qz_err *e);
 /* Space for n more bytes is there, or QZ_EIO that says how much is missing.  Of files, and of
  * standard output where it is one. */
 int qz_out_expect(struct qz_out *o, uint64_t n, struct qz_err *e);
+/* n more bytes are coming, exactly: a file system that looks for blocks at each write() finds them now.  Where
+ * that fails, nothing is lost. */
+void qz_out_reserve(struct qz_out *o, uint64_t n);
 /* Can bytes that were written be replaced?  In a file, not in a pipe. */
 bool qz_out_patchable(const struct qz_out *o);
 /* Replaces n bytes at offset, which were written before. */
 int qz_out_patch(struct qz_out *o, uint64_t offset, const void *data, size_t n, struct qz_err *e);
-/* Flush, sync, rename.  The output is complete when this returns 0. */
+/* Flush, sync as sync.h says, rename.  The output is complete when this returns 0. */
 int qz_out_commit(struct qz_out *o, struct qz_err *e);
 void qz_out_close(struct qz_out *o); /* NULL is fine */
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "libcore/io/out.h"
+#include "libcore/io/sync.h"
 #include "libcore/io/temp.h"
 
 struct qz_outdir {
@@ -132,7 +133,7 @@ qz_outdir_commit(struct qz_outdir *d, struct qz_err *e)
 {
 	int fd = open(d->temp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (fd < 0 || fsync(fd) < 0) {
+	if (fd < 0 || qz_sync_fd(fd) < 0) {
 		if (fd >= 0)
 			close(fd);
 		return qz_fail_errno(e, "%s: cannot sync", d->path);

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "libcore/io/sync.h"
+
 enum { LISTED_MAX = 16 };
 /* The one piece of state that a signal handler can reach. */
 static char *listed[LISTED_MAX];
@@ -172,22 +174,6 @@ name_unnamed(int fd, char **temp, const char *path, struct qz_err *e)
 	return qz_fail_errno(e, "%s: cannot give the finished file its name", path);
 }
 
-/* A rename is on the disk when its folder is. */
-static void
-sync_folder(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	char *folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path))
-			     : strdup(".");
-	int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-
-	if (fd >= 0) {
-		fsync(fd);
-		close(fd);
-	}
-	free(folder);
-}
-
 int
 qz_temp_name(int fd, char **temp, const char *path, struct qz_err *e)
 {
@@ -196,7 +182,7 @@ qz_temp_name(int fd, char **temp, const char *path, struct qz_err *e)
 	if (rename(*temp, path) < 0)
 		return qz_fail_errno(e, "%s: cannot rename %s to it", path, *temp);
 	qz_temp_forget(*temp);
-	sync_folder(path);
+	qz_sync_folder_of(path);
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "libcore/base/err.h"
+#include "libcore/io/sync.h"
 
 enum qz_opt_type {
 	QZ_OPT_END,
@@ -63,6 +64,15 @@ extern int64_t qz_threads;         /* -j, 0: all processors */
 		    "Use N threads; 0, the default, takes all processors. The output does not "    \
 		    "depend on it.",                                                               \
 		    0, 1024, NULL                                                                  \
+	}
+/* The row of tools whose output is soon made again.  A training's is not. */
+#define QZ_OPT_SYNC                                                                                \
+	{                                                                                          \
+		0, "no-sync", QZ_OPT_NO, &qz_sync, NULL,                                           \
+		    "Do not wait for the disk. The output still appears when it is complete, but " \
+		    "a power cut soon after may take it; without this option it is on the disk "   \
+		    "when the program ends.",                                                      \
+		    0, 0, NULL                                                                     \
 	}
 #define QZ_OPT_LAST                                                                                \
 	{                                                                                          \

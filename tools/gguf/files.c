@@ -129,12 +129,19 @@ files_nbytes(const struct files *f)
 	return n;
 }
 
+static int
+begin(struct file *x, struct qz_err *e)
+{
+	qz_out_reserve(x->o, qz_ggufw_nbytes(&x->g));
+	return qz_ggufw_begin(&x->g, x->o, e);
+}
+
 int
 files_begin(struct files *f, struct qz_err *e)
 {
 	if (qz_out_expect(f->files[0].o, files_nbytes(f), e) < 0)
 		return -1;
-	return qz_ggufw_begin(&f->files[0].g, f->files[0].o, e);
+	return begin(&f->files[0], e);
 }
 
 /* The current file has all of its data. */
@@ -158,7 +165,7 @@ files_write(struct files *f, size_t i, const void *data, size_t n, struct qz_err
 		if (finish(f, e) < 0)
 			return -1;
 		f->now++;
-		if (qz_ggufw_begin(&f->files[f->now].g, f->files[f->now].o, e) < 0)
+		if (begin(&f->files[f->now], e) < 0)
 			return -1;
 	}
 	if (f->files[f->now].digest)

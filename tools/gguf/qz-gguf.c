@@ -98,6 +98,7 @@ static const struct qz_opt opts[] = {
 	    "values become infinite, and "
 	    "their number is reported.",
 	    0, 0, NULL },
+	QZ_OPT_SYNC,
 	QZ_OPT_DEVICE,
 	QZ_OPT_LAST,
 };

@@ -41,6 +41,7 @@ static const struct qz_opt opts[] = {
 	    "Write to this file or folder instead of standard output. It appears when it is "
 	    "complete.",
 	    0, 0, NULL },
+	QZ_OPT_SYNC,
 	QZ_OPT_DEVICE,
 	QZ_OPT_LAST,
 };

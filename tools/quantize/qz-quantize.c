@@ -38,6 +38,7 @@ static const struct qz_opt opts[] = {
 	{ 'o', "output", QZ_OPT_STR, &output, "FILE",
 	    "Write to FILE, which appears complete or not at all. Standard output otherwise.", 0, 0,
 	    NULL },
+	QZ_OPT_SYNC,
 	QZ_OPT_DEVICE,
 	QZ_OPT_LAST,
 };

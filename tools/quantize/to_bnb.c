@@ -11,6 +11,7 @@
 #include "libcore/format/bnb.h"
 #include "libcore/format/safetensors.h"
 #include "libcore/io/out.h"
+#include "libcore/io/sync.h"
 #include "tools/quantize/quantize.h"
 
 /* A folder as transformers saves a model that bitsandbytes has quantized to 4 bits.
@@ -319,7 +320,7 @@ finish_weights(struct bnb *k, struct qz_err *e)
 	}
 	qz_buf_free(&state);
 	qz_buf_free(&header);
-	if (ret == 0 && fsync(k->fd) < 0)
+	if (ret == 0 && qz_sync_fd(k->fd) < 0)
 		ret = qz_fail_errno(e, "%s/model.safetensors: cannot sync", qz_outdir_name(k->dir));
 	return ret;
 }

@@ -25,6 +25,7 @@ static const struct qz_opt opts[] = {
 	{ 'o', "output", QZ_OPT_STR, &output, "FILE",
 	    "Write to FILE instead of standard output. It appears complete or not at all.", 0, 0,
 	    NULL },
+	QZ_OPT_SYNC,
 	QZ_OPT_LAST,
 };
 static const struct qz_tool tool = { "qz-show", "look into shards and GGUF files", "SHARD...", opts,
