@@ -15,7 +15,8 @@ factors(const struct qz_linear *l, real *restrict f, int64_t t, int64_t c, int n
 	real keep = (real)qz_dropout_keep(l->dropout);
 
 	for (int g = 0; g < groups; g++)
-		qz_philox(l->seed, l->stream, (uint64_t)(i / 8 + g), words + 4 * g);
+		qz_philox_rounds(
+		    l->seed, l->stream, (uint64_t)(i / 8 + g), QZ_DROPOUT_ROUNDS, words + 4 * g);
 	for (int g = 0; (l->first + t) % 2 && g < 4 * groups; g++)
 		words[g] = (words[g] & 0x00ff00ff) << 8 | (words[g] >> 8 & 0x00ff00ff);
 	for (int j = 0; j < n; j++) {

@@ -45,7 +45,7 @@ drop_words(int64_t t, int64_t cols)
 /* A mask's key as Philox uses it: the keys of the rounds, of which the first is done as far as the stream
  * decides it. */
 struct mask {
-	uint32_t key[9][2], begin[3];
+	uint32_t key[QZ_DROPOUT_ROUNDS - 1][2], begin[3];
 	uint32_t below; /* draws below it are dropped */
 	float keep;
 };
@@ -60,7 +60,7 @@ mask_of(const struct qz_linear *l)
 	m.begin[0] = static_cast<uint32_t>(p >> 32) ^ k0;
 	m.begin[1] = static_cast<uint32_t>(p);
 	m.begin[2] = static_cast<uint32_t>(l->stream >> 32) ^ k1;
-	for (int i = 0; i < 9; i++) {
+	for (int i = 0; i < QZ_DROPOUT_ROUNDS - 1; i++) {
 		m.key[i][0] = k0 += 0x9E3779B9;
 		m.key[i][1] = k1 += 0xBB67AE85;
 	}
@@ -69,7 +69,7 @@ mask_of(const struct qz_linear *l)
 	return m;
 }
 
-/* The four words of qz_philox() at an index. */
+/* The four words of qz_philox_rounds() at an index. */
 static __device__ inline void
 philox(uint32_t w[4], const struct mask &m, uint64_t index)
 {
@@ -80,7 +80,7 @@ philox(uint32_t w[4], const struct mask &m, uint64_t index)
 	w[2] = m.begin[2] ^ static_cast<uint32_t>(p0 >> 32);
 	w[3] = static_cast<uint32_t>(p0);
 #pragma unroll
-	for (int i = 0; i < 9; i++) {
+	for (int i = 0; i < QZ_DROPOUT_ROUNDS - 1; i++) {
 		p0 = static_cast<uint64_t>(0xD2511F53) * w[0];
 		p1 = static_cast<uint64_t>(0xCD9E8D57) * w[2];
 		w[0] = static_cast<uint32_t>(p1 >> 32) ^ w[1] ^ m.key[i][0];

@@ -226,22 +226,27 @@ halves(void)
 static void
 philox(void)
 {
-	/* kat_vectors of the authors' Random123 1.14: philox4x32 10 */
+	/* kat_vectors of the authors' Random123 1.14: philox4x32 7 and 10 */
 	static const struct {
 		uint64_t seed, stream, index;
-		uint32_t want[4];
+		uint32_t seven[4], ten[4];
 	} cases[] = {
-		{ 0, 0, 0, { 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 } },
+		{ 0, 0, 0, { 0x5f6fb709, 0x0d893f64, 0x4f121f81, 0x4f730a48 },
+		    { 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 } },
 		{ UINT64_MAX, UINT64_MAX, UINT64_MAX,
+		    { 0x5207ddc2, 0x45165e59, 0x4d8ee751, 0x8c52f662 },
 		    { 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd } },
 		{ 0x299f31d0a4093822, 0x0370734413198a2e, 0x85a308d3243f6a88,
+		    { 0x4dfccaba, 0x190a87f0, 0xc47362ba, 0xb6b5242a },
 		    { 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 } },
 	};
-	uint32_t w[4];
+	uint32_t seven[4], ten[4];
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		qz_philox(cases[i].seed, cases[i].stream, cases[i].index, w);
-		ok(!memcmp(w, cases[i].want, sizeof w), "Philox vector %zu", i);
+		qz_philox_rounds(cases[i].seed, cases[i].stream, cases[i].index, 7, seven);
+		qz_philox(cases[i].seed, cases[i].stream, cases[i].index, ten);
+		ok(!memcmp(seven, cases[i].seven, sizeof seven), "Philox vector %zu, 7 rounds", i);
+		ok(!memcmp(ten, cases[i].ten, sizeof ten), "Philox vector %zu, 10 rounds", i);
 	}
 }
 

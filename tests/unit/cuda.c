@@ -3,6 +3,7 @@
  * rule; what is wrong with arguments is told; indices beyond 2^31 hold.  The other ops run on the GPU in
  * exact.c, nf4.c, ggml.c and ops_*.c.  Skips when the plugin is not built. */
 #define _GNU_SOURCE
+#include "kernels/dropout.h"
 #include "tests/unit/tap.h"
 #include "tests/unit/weights.h"
 
@@ -120,7 +121,7 @@ kept(const struct qz_linear *l, int64_t t, int64_t c)
 	uint64_t i = (uint64_t)((l->first + t) / 2 * l->w.cols + c);
 	uint32_t w[4], draw;
 
-	qz_philox(l->seed, l->stream, i / 8, w);
+	qz_philox_rounds(l->seed, l->stream, i / 8, QZ_DROPOUT_ROUNDS, w);
 	draw = w[i % 8 / 2] >> i % 2 * 16 & 0xffff;
 	return ((l->first + t) % 2 ? (draw & 0xff) << 8 | draw >> 8 : draw) >= 0x4000;
 }

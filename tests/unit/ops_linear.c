@@ -1,5 +1,6 @@
 /* linear, linear_bwd, head, head_bwd: against float64, every storage type, and their gradients. */
 #define _GNU_SOURCE
+#include "kernels/dropout.h"
 #include "tests/unit/tap.h"
 #include "tests/unit/weights.h"
 
@@ -357,7 +358,7 @@ mask(void)
 		uint32_t w[4], draw;
 		double want;
 
-		qz_philox(42, 7, at / 8, w);
+		qz_philox_rounds(42, 7, at / 8, QZ_DROPOUT_ROUNDS, w);
 		draw = w[at % 8 / 2] >> at % 2 * 16 & 0xffff;
 		draw = i / C % 2 ? (draw & 0xff) << 8 | draw >> 8 : draw;
 		want = draw >= 0x4000 ? x[i] / 0.75 : 0;
