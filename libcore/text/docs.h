@@ -39,6 +39,7 @@ struct qz_doc {
 	    needs_eos; /* the text has none of its own: the tokenizer adds one (EOS trained) */
 	uint64_t line; /* where it starts in the input, from 1 */
 	bool repaired; /* it had bytes that are no text, now U+FFFD */
+	bool plain;    /* plain text: a row of its own even where there is nothing to learn */
 };
 
 struct qz_docs_options {

@@ -371,6 +371,7 @@ finish(struct qz_maker *d, uint64_t line, bool repaired)
 		.n_segments = r->n_segments,
 		.line = line,
 		.repaired = repaired,
+		.plain = d->format == QZ_DOCS_TEXT,
 		.needs_bos = d->format != QZ_DOCS_CHAT,
 		.needs_eos = !chat_like || (k > 0 && r->segments[k - 1].from_data &&
 					       r->segments[k - 1].trained) };

@@ -98,6 +98,21 @@ text() {
 	[ "$(text -f text --special none texts.jsonl)" = $'o[ne]\nt[wo]\nt[hree]' ]
 }
 
+@test "each text is a row, one token or not; what has none is counted" {
+	printf '%s\n' '{"text":"a"}' '{"text":""}' '{"text":"bc"}' '{"text":"d"}' >short.jsonl
+	[ "$(text -f text --special none short.jsonl)" = $'a\nb[c]\nd' ]
+	[ "$(text -f text --special none -l 2 --cut split - <<<'{"text":"efg"}')" = $'e[f]\ng' ]
+	[ "$(text -f text --special none -l 4 --pack short.jsonl)" = 'ab[c]d' ]
+	run --separate-stderr qz-tokenize -m model -f text --special none -o short.qz short.jsonl
+	[[ $stderr == *"1 documents left out: there is no token in them"* ]]
+	run --separate-stderr qz-tokenize -q --json -m model -f text --special none -o short.qz short.jsonl
+	[[ $stderr == *'"documents":4,"rows":3,"tokens":4,"trained":1,'*'"untrained":0,"empty":1,'* ]]
+	[ "$(qz-show --rows all short.qz | grep -c '^row')" -eq 3 ]
+	# A prompt without an answer is none.
+	run --separate-stderr qz-tokenize -m model --special none -o x.qz - <<<'{"prompt":"Q","completion":""}'
+	[ "$status" -eq 3 ]
+}
+
 @test "compressed data is the same data" {
 	qz-tokenize -q -m model -o plain.qz texts.jsonl
 	gzip -c texts.jsonl >t.gz

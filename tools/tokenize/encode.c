@@ -126,17 +126,17 @@ check_ids(const struct encoder *en, struct qz_err *e)
 	return 0;
 }
 
-/* Tokens from..from + n as a row of their own. */
+/* Tokens from..from + n as a row of their own; without one to learn only of plain text. */
 static int
-put_row(struct encoder *en, size_t from, size_t n, struct counts *c, struct tokens *out,
-    struct qz_err *e)
+put_row(struct encoder *en, const struct qz_doc *doc, size_t from, size_t n, struct counts *c,
+    struct tokens *out, struct qz_err *e)
 {
 	size_t trained = 0;
 
 	en->mask[from] = 0; /* nothing comes before the first token of a row: it cannot be learnt */
 	for (size_t i = from; i < from + n; i++)
 		trained += en->mask[i];
-	if (!trained) {
+	if (!trained && !doc->plain) {
 		c->untrained++;
 		return 0;
 	}
@@ -147,7 +147,8 @@ put_row(struct encoder *en, size_t from, size_t n, struct counts *c, struct toke
 
 /* A document that is longer than a row. */
 static int
-put_long(struct encoder *en, struct counts *c, struct tokens *out, struct qz_err *e)
+put_long(struct encoder *en, const struct qz_doc *doc, struct counts *c, struct tokens *out,
+    struct qz_err *e)
 {
 	size_t n = en->enc.n, row = (size_t)en->length;
 
@@ -157,11 +158,11 @@ put_long(struct encoder *en, struct counts *c, struct tokens *out, struct qz_err
 	}
 	c->truncated++;
 	if (en->cut == CUT_START)
-		return put_row(en, n - row, row, c, out, e);
+		return put_row(en, doc, n - row, row, c, out, e);
 	if (en->cut == CUT_END)
-		return put_row(en, 0, row, c, out, e);
+		return put_row(en, doc, 0, row, c, out, e);
 	for (size_t at = 0; at < n; at += row)
-		if (put_row(en, at, n - at < row ? n - at : row, c, out, e) < 0)
+		if (put_row(en, doc, at, n - at < row ? n - at : row, c, out, e) < 0)
 			return -1;
 	return 0;
 }
@@ -192,7 +193,7 @@ encode_doc(struct encoder *en, const struct qz_doc *doc, struct counts *c, struc
 	c->special_in_data += has_typed_special(en, doc);
 	ids = en->enc.ids;
 	if (!en->enc.n) {
-		c->untrained++;
+		c->empty++;
 		return 0;
 	}
 	c->double_bos += bos >= 0 && en->enc.n > 1 && ids[0] == (uint32_t)bos &&
@@ -200,7 +201,7 @@ encode_doc(struct encoder *en, const struct qz_doc *doc, struct counts *c, struc
 	is_long = en->length && en->enc.n > en->length;
 	c->no_end += !(is_long && en->cut == CUT_DROP) &&
 		     ((is_long && en->cut == CUT_END) || !ends_well(en, en->enc.n));
-	return is_long ? put_long(en, c, out, e) : put_row(en, 0, en->enc.n, c, out, e);
+	return is_long ? put_long(en, doc, c, out, e) : put_row(en, doc, 0, en->enc.n, c, out, e);
 }
 
 void

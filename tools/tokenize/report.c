@@ -17,6 +17,7 @@ static const struct {
 	{ "truncated", NULL }, /* cut_texts */
 	{ "too_long", "documents left out: longer than --length" },
 	{ "untrained", "rows left out: no token in them is to be learnt" },
+	{ "empty", "documents left out: there is no token in them" },
 	{ "no_end",
 	    "documents without a trained end token: the model does not learn to stop there" },
 	{ "double_bos", "documents that begin with two BOS tokens" },

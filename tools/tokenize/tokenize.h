@@ -29,7 +29,8 @@ struct qz_digest data_digest(const struct data *d);                 /* of what w
 struct counts {
 	uint64_t docs, rows, tokens, trained;
 	uint64_t truncated, dropped; /* longer than the limit: cut, or left out */
-	uint64_t untrained;          /* left out: no token to learn */
+	uint64_t untrained;          /* left out: no token to learn; plain text never is */
+	uint64_t empty;              /* left out: no token at all */
 	uint64_t no_end;             /* kept without a trained end token */
 	uint64_t double_bos;
 	uint64_t special_in_data; /* documents with special-token text in a user's field */
