@@ -75,11 +75,13 @@ qz_record_parse(const char *s, size_t n, struct qz_err *e)
 static int
 detect(struct qz_docs *d, const struct qz_json *record, struct qz_err *e)
 {
+	const struct qz_renames *f = &d->o.fields;
 	char fields[400];
 
 	for (int i = 0; i < QZ_DOCS_ROWS; i++)
-		if (qz_json_get(record, qz_docs_rows[i].a) &&
-		    (!qz_docs_rows[i].b || qz_json_get(record, qz_docs_rows[i].b))) {
+		if (qz_json_get(record, qz_field_theirs(f, qz_docs_rows[i].a)) &&
+		    (!qz_docs_rows[i].b ||
+			qz_json_get(record, qz_field_theirs(f, qz_docs_rows[i].b)))) {
 			d->found = qz_docs_rows[i].format;
 			return 0;
 		}

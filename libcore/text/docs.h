@@ -9,6 +9,7 @@
 #define QZ_DOCS_H
 
 #include "libcore/text/chat.h"
+#include "libcore/text/fields.h"
 
 enum { QZ_RECORD_MAX = 1 << 30 };
 
@@ -45,6 +46,7 @@ struct qz_doc {
 struct qz_docs_options {
 	enum qz_docs_format format;
 	const char *prompt_field, *response_field; /* NULL: the format's own names */
+	struct qz_renames fields, roles;           /* borrowed */
 	const struct qz_template *model_template;  /* chat: the model's; NULL when it has none */
 	const struct qz_template *tool_template;   /* the one for records with tools, or NULL */
 	const struct qz_template *user_template;   /* jinja */

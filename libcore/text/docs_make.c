@@ -70,6 +70,19 @@ add(struct qz_maker *d, const char *s, size_t n, bool from_data, bool trained, s
 	return qz_buf_ok(&r->text, e);
 }
 
+/* What the data calls a field. */
+static const char *
+named(const struct qz_maker *d, const char *ours)
+{
+	return qz_field_theirs(&d->o->fields, ours);
+}
+
+static const struct qz_json *
+get(const struct qz_maker *d, const struct qz_json *record, const char *ours)
+{
+	return qz_json_get(record, named(d, ours));
+}
+
 /* The answer's field: the one the user names, or the one of two that is there. */
 static const char *
 answer_field(
@@ -77,16 +90,16 @@ answer_field(
 {
 	if (d->o->response_field)
 		return d->o->response_field;
-	return !qz_json_get(record, usual) && qz_json_get(record, other) ? other : usual;
+	return named(d, !get(d, record, usual) && get(d, record, other) ? other : usual);
 }
 
 static int
 instruction(struct qz_maker *d, const struct qz_json *record, const struct piece *p,
     const char *optional, const char *answer, struct qz_err *e)
 {
-	const struct qz_json *v = qz_json_get(record, optional);
+	const struct qz_json *v = get(d, record, optional);
 	bool there = v && qz_json_kind(v) != QZ_JSON_NULL;
-	const char *s = there ? qz_field_text(record, optional, e) : "";
+	const char *s = there ? qz_field_text(record, named(d, optional), e) : "";
 
 	if (!s)
 		return -1;
@@ -94,11 +107,11 @@ instruction(struct qz_maker *d, const struct qz_json *record, const struct piece
 	for (; p->text || p->field; p++) {
 		if ((p->when_there && !there) || (p->when_not && there))
 			continue;
-		s = p->text
-			? p->text
-			: qz_field_text(record,
-			      !p->when_there && d->o->prompt_field ? d->o->prompt_field : p->field,
-			      e);
+		s = p->text ? p->text
+			    : qz_field_text(record,
+				  !p->when_there && d->o->prompt_field ? d->o->prompt_field
+								       : named(d, p->field),
+				  e);
 		if (!s || add(d, s, strlen(s), p->field != NULL, false, e) < 0)
 			return -1;
 	}
@@ -111,17 +124,19 @@ prompt(struct qz_maker *d, const struct qz_json *record, struct qz_err *e)
 {
 	const char *a = d->o->prompt_field, *b = d->o->response_field, *s;
 
-	for (int i = 0; i < QZ_DOCS_ROWS && !(a && b); i++)
-		if (qz_docs_rows[i].format == QZ_DOCS_PROMPT &&
-		    (a      ? !strcmp(a, qz_docs_rows[i].a)
-			: b ? !strcmp(b, qz_docs_rows[i].b)
-			    : qz_json_get(record, qz_docs_rows[i].a) &&
-				  qz_json_get(record, qz_docs_rows[i].b))) {
-			a = a ? a : qz_docs_rows[i].a;
-			b = b ? b : qz_docs_rows[i].b;
+	for (int i = 0; i < QZ_DOCS_ROWS && !(a && b); i++) {
+		const struct qz_docs_row *row = &qz_docs_rows[i];
+
+		if (row->format == QZ_DOCS_PROMPT &&
+		    (a      ? !strcmp(a, named(d, row->a))
+			: b ? !strcmp(b, named(d, row->b))
+			    : get(d, record, row->a) && get(d, record, row->b))) {
+			a = a ? a : named(d, row->a);
+			b = b ? b : named(d, row->b);
 		}
-	a = a ? a : "prompt";
-	b = b ? b : "completion";
+	}
+	a = a ? a : named(d, "prompt");
+	b = b ? b : named(d, "completion");
 	s = qz_field_text(record, a, e);
 	if (!s || add(d, s, strlen(s), true, false, e) < 0)
 		return -1;
@@ -146,53 +161,86 @@ static int
 plain_field(struct qz_maker *d, const struct qz_json *record, struct qz_err *e)
 {
 	const char *name = d->o->response_field ? d->o->response_field : d->o->prompt_field;
-	const char *s = qz_field_text(record, name ? name : "text", e);
+	const char *s = qz_field_text(record, name ? name : named(d, "text"), e);
 
 	return s ? plain(d, s, strlen(s), e) : -1;
 }
 
 /* ---- conversations ---- */
 
-/* One turn of ShareGPT as a message. */
-static int
-share_turn(struct qz_buf *b, const struct qz_json *turn, struct qz_err *e)
+/* The role of one who speaks, by the user's words; in ShareGPT by its own; NULL: it is none of these. */
+static const char *
+role_of(const struct qz_maker *d, const char *who, bool share)
 {
-	static const struct {
-		const char *from, *role;
-	} roles[] = { { "human", "user" }, { "user", "user" }, { "gpt", "assistant" },
-		{ "assistant", "assistant" }, { "chatgpt", "assistant" }, { "bing", "assistant" },
-		{ "bard", "assistant" }, { "model", "assistant" }, { "function_call", "assistant" },
-		{ "system", "system" }, { "tool", "tool" }, { "function", "tool" },
-		{ "observation", "tool" } };
-	const char *from = qz_field_text(turn, "from", e), *value;
+	static const struct qz_rename words[] = { { "user", "human" }, { "user", "user" },
+		{ "assistant", "gpt" }, { "assistant", "assistant" }, { "assistant", "chatgpt" },
+		{ "assistant", "bing" }, { "assistant", "bard" }, { "assistant", "model" },
+		{ "assistant", "function_call" }, { "system", "system" }, { "tool", "tool" },
+		{ "tool", "function" }, { "tool", "observation" } };
+	const char *role = qz_field_ours(&d->o->roles, who);
 
-	if (!from)
-		return -1;
-	value = qz_field_text(turn, "value", e);
-	if (!value)
-		return -1;
-	for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
-		if (!strcmp(roles[i].from, from)) {
-			qz_buf_fmt(b, "%s{\"role\":\"%s\",\"content\":", b->n > 1 ? "," : "",
-			    roles[i].role);
-			qz_json_put_string(b, value, strlen(value));
-			qz_buf_chr(b, '}');
-			return 0;
-		}
-	return qz_fail(
-	    e, QZ_EDATA, "a turn is from \"%.100s\", expected human, gpt, system or tool", from);
+	if (role || !share)
+		return role ? role : who;
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (!strcmp(words[i].theirs, who))
+			return words[i].ours;
+	return NULL;
 }
 
-/* ShareGPT's turns as messages, for the caller to free; NULL with an error. */
+/* One turn as a message: ShareGPT's has a role and text alone, another keeps its further fields. */
+static int
+put_turn(struct qz_maker *d, const struct qz_json *turn, struct qz_err *e)
+{
+	bool share = get(d, turn, "from") != NULL;
+	const char *from = named(d, share ? "from" : "role"), *who = qz_field_text(turn, from, e);
+	const char *says = named(d, share ? "value" : "content"),
+		   *role = who ? role_of(d, who, share) : NULL;
+	struct qz_buf *b = &d->scratch;
+
+	if (who && !role)
+		return qz_fail(e, QZ_EDATA,
+		    "a turn is from \"%.100s\", expected human, gpt, system or tool", who);
+	if (!role || (share && !qz_field_text(turn, says, e)))
+		return -1;
+	qz_buf_str(b, b->n > 1 ? ",{\"role\":" : "{\"role\":");
+	qz_json_put_string(b, role, strlen(role));
+	for (const struct qz_json *k = qz_json_first(turn); k; k = qz_json_next(k)) {
+		const char *key = qz_json_key(k);
+		bool text = !strcmp(key, says);
+
+		if (!text && (share || !strcmp(key, from) || !strcmp(key, "role") ||
+				 !strcmp(key, "content")))
+			continue;
+		key = text ? "content" : key;
+		qz_buf_chr(b, ',');
+		qz_json_put_string(b, key, strlen(key));
+		qz_buf_chr(b, ':');
+		qz_json_put(b, k, 0);
+	}
+	qz_buf_chr(b, '}');
+	return 0;
+}
+
+/* Are they not yet as the template wants them? */
+static bool
+are_turns(const struct qz_maker *d, const struct qz_json *messages)
+{
+	return qz_json_is(messages, QZ_JSON_ARRAY) &&
+	       (get(d, qz_json_first(messages), "from") || d->o->roles.n ||
+		   strcmp(named(d, "role"), "role") != 0 ||
+		   strcmp(named(d, "content"), "content") != 0);
+}
+
+/* Turns as messages, for the caller to free; NULL with an error. */
 static struct qz_json *
-from_share(struct qz_maker *d, const struct qz_json *turns, struct qz_err *e)
+from_turns(struct qz_maker *d, const struct qz_json *turns, struct qz_err *e)
 {
 	size_t i = 0;
 
 	qz_buf_clear(&d->scratch);
 	qz_buf_chr(&d->scratch, '[');
 	for (const struct qz_json *t = qz_json_first(turns); t; t = qz_json_next(t), i++)
-		if (share_turn(&d->scratch, t, e) < 0) {
+		if (put_turn(d, t, e) < 0) {
 			qz_at(e, "turn %zu", i + 1);
 			return NULL;
 		}
@@ -204,10 +252,10 @@ from_share(struct qz_maker *d, const struct qz_json *turns, struct qz_err *e)
 
 /* "tools" is an array, or, as some collections have it, an array as text. */
 static int
-find_tools(const struct qz_json *record, const struct qz_json **tools, struct qz_json **parsed,
-    struct qz_err *e)
+find_tools(const struct qz_maker *d, const struct qz_json *record, const struct qz_json **tools,
+    struct qz_json **parsed, struct qz_err *e)
 {
-	const struct qz_json *t = qz_json_get(record, "tools");
+	const struct qz_json *t = get(d, record, "tools");
 	const char *s = qz_json_string(t, NULL);
 
 	if (s && !*s)
@@ -215,13 +263,13 @@ find_tools(const struct qz_json *record, const struct qz_json **tools, struct qz
 	if (s) {
 		t = *parsed = qz_json_parse(s, strlen(s), e);
 		if (!t)
-			return qz_at(e, "the field \"tools\"");
+			return qz_at(e, "the field \"%s\"", named(d, "tools"));
 	}
 	if (!t || qz_json_kind(t) == QZ_JSON_NULL)
 		return 0;
 	if (!qz_json_is(t, QZ_JSON_ARRAY))
-		return qz_fail(e, QZ_EDATA, "the field \"tools\" is %s, expected an array",
-		    qz_json_kind_name(qz_json_kind(t)));
+		return qz_fail(e, QZ_EDATA, "the field \"%s\" is %s, expected an array",
+		    named(d, "tools"), qz_json_kind_name(qz_json_kind(t)));
 	*tools = qz_json_count(t) ? t : NULL;
 	return 0;
 }
@@ -231,7 +279,7 @@ render(struct qz_maker *d, const struct qz_template *t, struct qz_chat_vars *v,
     const struct qz_json *record, struct qz_err *e)
 {
 	struct qz_json *parsed = NULL;
-	int ret = find_tools(record, &v->tools, &parsed, e);
+	int ret = find_tools(d, record, &v->tools, &parsed, e);
 
 	if (v->tools && t == d->o->model_template && d->o->tool_template)
 		t = d->o->tool_template;
@@ -250,8 +298,8 @@ static int
 chat(struct qz_maker *d, const struct qz_json *record, struct qz_err *e)
 {
 	struct qz_chat_vars v = d->o->vars;
-	const struct qz_json *turns = qz_json_get(record, "conversations");
-	const struct qz_json *kwargs = qz_json_get(record, "chat_template_kwargs");
+	const struct qz_json *turns = get(d, record, "conversations");
+	const struct qz_json *kwargs = get(d, record, "chat_template_kwargs");
 	struct qz_json *made = NULL;
 	int ret;
 
@@ -260,18 +308,19 @@ chat(struct qz_maker *d, const struct qz_json *record, struct qz_err *e)
 	if (kwargs && qz_json_kind(kwargs) == QZ_JSON_NULL)
 		kwargs = NULL;
 	if (kwargs && !qz_json_is(kwargs, QZ_JSON_OBJECT))
-		return qz_fail(e, QZ_EDATA,
-		    "the field \"chat_template_kwargs\" is %s, expected an object",
-		    qz_json_kind_name(qz_json_kind(kwargs)));
+		return qz_fail(e, QZ_EDATA, "the field \"%s\" is %s, expected an object",
+		    named(d, "chat_template_kwargs"), qz_json_kind_name(qz_json_kind(kwargs)));
 	v.extra = kwargs;
-	v.messages = qz_json_get(record, d->o->prompt_field ? d->o->prompt_field : "messages");
+	v.messages = qz_json_get(
+	    record, d->o->prompt_field ? d->o->prompt_field : named(d, "messages"));
 	if (d->o->prompt_field && !v.messages)
 		return qz_fail(e, QZ_EDATA, "the field \"%s\" is missing", d->o->prompt_field);
 	if (!v.messages && !turns)
-		return qz_fail(e, QZ_EDATA, "neither \"messages\" nor \"conversations\" is there");
+		return qz_fail(e, QZ_EDATA, "neither \"%s\" nor \"%s\" is there",
+		    named(d, "messages"), named(d, "conversations"));
 	v.messages = v.messages ? v.messages : turns;
-	if (qz_json_get(qz_json_first(v.messages), "from")) {
-		made = from_share(d, v.messages, e);
+	if (are_turns(d, v.messages)) {
+		made = from_turns(d, v.messages, e);
 		if (!made)
 			return -1;
 		v.messages = made;
@@ -301,7 +350,7 @@ static int
 jinja(struct qz_maker *d, const struct qz_json *record, struct qz_err *e)
 {
 	struct qz_chat_vars v = d->o->vars;
-	const struct qz_json *messages = qz_json_get(record, "messages");
+	const struct qz_json *messages = get(d, record, "messages");
 	bool any = false;
 
 	v.extra = record;
@@ -310,8 +359,8 @@ jinja(struct qz_maker *d, const struct qz_json *record, struct qz_err *e)
 	if (check_said(v.messages, e) < 0)
 		return -1;
 	for (int i = 0; i < QZ_DOCS_ROWS && !v.messages && !v.response; i++)
-		if (qz_docs_rows[i].b && qz_json_get(record, qz_docs_rows[i].b))
-			v.response = qz_docs_rows[i].b;
+		if (qz_docs_rows[i].b && get(d, record, qz_docs_rows[i].b))
+			v.response = named(d, qz_docs_rows[i].b);
 	if (render(d, d->o->user_template, &v, record, e) < 0)
 		return -1;
 	for (size_t i = 0; i < d->r.n_segments; i++)

@@ -3,6 +3,28 @@
 #include <stdio.h>
 #include <string.h>
 
+const char *const qz_field_names[] = { "messages", "conversations", "role", "content", "from",
+	"value", "tools", "chat_template_kwargs", "prompt", "completion", "question", "answer",
+	"instruction", "input", "output", "context", "response", "text", NULL };
+
+const char *
+qz_field_theirs(const struct qz_renames *r, const char *ours)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (!strcmp(r->list[i].ours, ours))
+			return r->list[i].theirs;
+	return ours;
+}
+
+const char *
+qz_field_ours(const struct qz_renames *r, const char *theirs)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (!strcmp(r->list[i].theirs, theirs))
+			return r->list[i].ours;
+	return NULL;
+}
+
 void
 qz_fields_list(const struct qz_json *record, char *out, size_t n)
 {

@@ -5,6 +5,21 @@
 
 #include "libcore/base/json.h"
 
+/* What the data calls by another word than the formats do: a field, or who speaks. */
+struct qz_rename {
+	const char *ours, *theirs;
+};
+struct qz_renames {
+	struct qz_rename *list;
+	size_t n;
+};
+/* The names of fields that formats know, up to a NULL: those that can be the data's by another word. */
+extern const char *const qz_field_names[];
+/* What the data calls the field: as it is, unless it is renamed. */
+const char *qz_field_theirs(const struct qz_renames *r, const char *ours);
+/* What the formats call what the data calls so; NULL: it is not renamed. */
+const char *qz_field_ours(const struct qz_renames *r, const char *theirs);
+
 /* The text of a field, borrowed; NULL with an error. */
 const char *qz_field_text(const struct qz_json *record, const char *name, struct qz_err *e);
 /* "a", "b", "c": the names, cut where there are too many. */

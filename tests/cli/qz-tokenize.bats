@@ -53,6 +53,41 @@ text() {
 	[ "$(text --train-on all - <<<'{"prompt":"Q","completion":"A"}')" = '^[QA$]' ]
 }
 
+@test "any field by another name, and any word for a role" {
+	[ "$(text -f text --field text=body --special none - <<<'{"body":"abc"}')" = 'a[bc]' ]
+	[[ "$(text --field instruction=task --field input=about --field output=done - <<<'{"task":"Do","about":"It","done":"A"}')" == *"Do"*"### Input:"*"It"*"### Response:"*"[A\$]" ]]
+	[[ "$(text --field instruction=task --field context=about --field response=done - <<<'{"task":"Do","about":"It","done":"A"}')" == "^[INST]"*"### Context:"*"It"*"[/INST] [A\$]" ]]
+	[ "$(text --field question=ask --field answer=say - <<<'{"ask":"Q","say":"A"}')" = '^Q[A$]' ]
+	[ "$(text --field prompt=ask --field completion=say - <<<'{"ask":"Q","say":"A"}')" = '^Q[A$]' ]
+	[ "$(text --field messages=talk --field role=who --field content=says - <<<'{"talk":[{"who":"user","says":"Hi"},{"who":"assistant","says":"Yo"}]}')" = '^u:Hi$a:[Yo$]' ]
+	[ "$(text --field conversations=talk --field from=who --field value=says - <<<'{"talk":[{"who":"human","says":"Hi"},{"who":"gpt","says":"Yo"}]}')" = '^u:Hi$a:[Yo$]' ]
+	[ "$(text --role bot=assistant --role me=user - <<<'{"messages":[{"role":"me","content":"Hi"},{"role":"bot","content":"Yo"}]}')" = '^u:Hi$a:[Yo$]' ]
+	[ "$(text --role bot=assistant - <<<'{"conversations":[{"from":"human","value":"Hi"},{"from":"bot","value":"Yo"}]}')" = '^u:Hi$a:[Yo$]' ]
+	printf '%s' 'Q {{ q }} A {{ say }}.' >own2.jinja
+	[ "$(text -f own2.jinja --field answer=say - <<<'{"q":"1","say":"2"}')" = '^Q 1 A [2].' ]
+	qz-tokenize -q -m model -o named.qz --field question=ask --field answer=say -r say - <<<'{"ask":"Q","say":"A"}'
+	[[ "$(qz-show named.qz)" == *"field"*"question=ask answer=say"* ]]
+}
+
+@test "a field that is not there is missed by the data's name; wrong names are refused" {
+	run --separate-stderr qz-tokenize -q -m model -f alpaca --field instruction=task -o x.qz - <<<'{"instruction":"Do","output":"A"}'
+	[ "$status" -eq 3 ]
+	[[ $stderr == *'line 1: the field "task" is missing among "instruction", "output"'* ]]
+	run --separate-stderr qz-tokenize -q -m model --field messages=talk --field content=says -o x.qz - <<<'{"talk":[{"role":"user","says":"Hi"},{"role":"assistant","content":"Yo"}]}'
+	[ "$status" -eq 3 ]
+	[[ $stderr == *'message 2: the field "content" is missing'* ]]
+	run --separate-stderr qz-tokenize -m model --field colour=x texts.jsonl
+	[ "$status" -eq 2 ]
+	[[ $stderr == *"--field: 'colour=x' does not begin with one of messages, "* ]]
+	for bad in text text= =x; do
+		run --separate-stderr qz-tokenize -m model --field "$bad" texts.jsonl
+		[ "$status" -eq 2 ]
+		[[ $stderr == *"--field: '$bad' is not of the form NAME=FIELD"* ]]
+	done
+	run --separate-stderr qz-tokenize -m model --role bot texts.jsonl
+	[ "$status" -eq 2 ]
+}
+
 @test "a model with a list of templates: tool_use for conversations with tools, else default" {
 	rm -rf listed && cp -r model listed
 	echo '{"bos_token":"<s>","eos_token":"</s>","chat_template":[{"name":"tool_use","template":"{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}{{ tools[0].name }}"},{"name":"default","template":"{{ bos_token }}{% for m in messages %}{{ m.role[0] }}:{{ m.content }}{{ eos_token }}{% endfor %}"}]}' >listed/tokenizer_config.json

@@ -16,6 +16,7 @@ static const char *model, *format = "auto", *prompt_field, *response_field, *out
 static const char *train_on = "response", *special = "auto", *cut = "end", *invalid = "refuse";
 static const char *date = "2024-07-26";
 static int64_t length, show, skip_bad, zstd_level, seed = 42;
+static struct qz_list fields, roles;
 static bool pack, by_length, parse_special, stats, as_json;
 
 static const struct qz_opt opts[] = {
@@ -32,6 +33,13 @@ static const struct qz_opt opts[] = {
 	    NULL },
 	{ 'r', "response", QZ_OPT_STR, &response_field, "FIELD", "Take responses from this field.",
 	    0, 0, NULL },
+	{ 0, "field", QZ_OPT_LIST, &fields, "NAME=FIELD",
+	    "The data calls the field NAME, as the formats have it, FIELD: instruction=task. May "
+	    "be given several times.",
+	    0, 0, NULL },
+	{ 0, "role", QZ_OPT_LIST, &roles, "WORD=ROLE",
+	    "Who is WORD in the data has this role: bot=assistant. May be given several times.", 0,
+	    0, NULL },
 	{ 0, "date", QZ_OPT_STR, &date, "DATE",
 	    "Give templates that ask for the date this one, as 2024-12-31. It is never that of the "
 	    "day, so that runs repeat.",
@@ -97,6 +105,7 @@ enum { TOLD_MAX = 10 }; /* broken records that are named, of each file */
 struct work {
 	struct qz_model_text text;
 	struct qz_template *user_template;
+	struct qz_renames fields, roles;
 	struct job job;
 	struct packer packer;
 	struct lengths lengths;
@@ -145,6 +154,8 @@ docs_options(struct work *w, struct qz_docs_options *o, struct qz_err *e)
 
 	*o = (struct qz_docs_options){ .prompt_field = prompt_field,
 		.response_field = response_field,
+		.fields = w->fields,
+		.roles = w->roles,
 		.model_template = w->text.template,
 		.tool_template = w->text.tool_template,
 		.train_all = w->job.encoder.train_all,
@@ -248,10 +259,29 @@ open_shard(struct work *w, struct qz_err *e)
 	return 0;
 }
 
+/* What an option was given, one behind the other. */
+static void
+note_list(struct work *w, const char *option, const struct qz_list *given)
+{
+	struct qz_buf b = { 0 };
+
+	for (size_t i = 0; i < given->n; i++)
+		qz_buf_fmt(&b, "%s%s", i ? " " : "", given->items[i]);
+	if (b.data)
+		qz_step_option_str(&w->step, option, b.data);
+	qz_buf_free(&b);
+}
+
 static void
 note_options(struct work *w)
 {
 	qz_step_option_str(&w->step, "format", w->reports[0].format);
+	if (prompt_field)
+		qz_step_option_str(&w->step, "prompt", prompt_field);
+	if (response_field)
+		qz_step_option_str(&w->step, "response", response_field);
+	note_list(w, "field", &fields);
+	note_list(w, "role", &roles);
 	qz_step_option_str(&w->step, "train_on", train_on);
 	qz_step_option_str(&w->step, "special", special);
 	qz_step_option_num(&w->step, "length", (double)length);
@@ -395,6 +425,8 @@ run(char **files, int n, struct qz_err *e)
 
 	if (!w)
 		return qz_nomem(e, sizeof *w);
+	w->fields = renames_read("field", &fields);
+	w->roles = renames_read("role", &roles);
 	w->reports = calloc((size_t)n, sizeof *w->reports);
 	ret = w->reports ? tokenize(w, files, n, e) : qz_nomem(e, 1);
 	if (ret == 0 && (!qz_quiet || stats || as_json))
@@ -406,6 +438,8 @@ run(char **files, int n, struct qz_err *e)
 	qz_template_free(w->user_template);
 	qz_model_text_free(&w->text);
 	qz_step_free(&w->step);
+	renames_free(&w->fields);
+	renames_free(&w->roles);
 	free(w->reports);
 	free(w);
 	return ret;

@@ -13,6 +13,14 @@
 enum cut { CUT_END, CUT_START, CUT_DROP, CUT_SPLIT }; /* what goes when a document is too long */
 enum order { ORDER_INPUT, ORDER_LENGTH, ORDER_PACK };
 
+struct qz_list;
+
+/* ---- renames.c ---- */
+
+/* What --field or --role were given: the data's words and those of the formats.  Wrong ones end the program. */
+struct qz_renames renames_read(const char *option, const struct qz_list *given);
+void renames_free(struct qz_renames *r);
+
 /* ---- data.c ---- */
 
 /* A file of data, or what it was compressed from. */
