@@ -115,7 +115,7 @@ repeat(struct qz_jctx *c, struct qz_jv v, int64_t n)
 		return qz_jbuild_done(c, &b);
 	}
 	q = qz_jv_seq(c, v.kind, 0);
-	for (; n > 0 && v.u.q->n; n--)
+	for (; n > 0 && v.u.q->n && !c->failed; n--)
 		for (size_t i = 0; i < v.u.q->n && qz_jspend(c, 1); i++)
 			qz_jseq_add(c, q.u.q, v.u.q->v[i]);
 	return q;

@@ -195,6 +195,10 @@ static const struct {
 	  "[ns.m] %}{% endfor %}{{ ns.l == ns.m }}",
 	    "! line 1: values are nested too deep" },
 	{ "{{ 2 ** 64 }}", "! line 1: a number is too large for 64 bits" },
+	{ "{{ [0] * 10 ** 12 }}", "! line 1: more than 1000000 steps: does the template end?" },
+	{ "{{ 'a' * 10 ** 12 }}", "! line 1: more than 1000000 steps: does the template end?" },
+	{ "{{ '%1000000000d' % 1 }}", "! line 1: a format that is not supported" },
+	{ "{{ range(10 ** 9) }}", "! line 1: range of more than 100000 numbers" },
 	{ "{{ 'x'.rjust(1000000) }}", "! line 1: rjust to a width of more than 100000" },
 };
 
