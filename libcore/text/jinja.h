@@ -378,8 +378,10 @@ bool qz_jinja_holds(struct qz_jctx *c, enum qz_jtok op, struct qz_jv a, struct q
 struct qz_jv qz_jinja_binary(struct qz_jctx *c, enum qz_jtok op, struct qz_jv a, struct qz_jv b);
 struct qz_jv qz_jinja_slice(
     struct qz_jctx *c, struct qz_jv v, struct qz_jv from, struct qz_jv to, struct qz_jv step);
-struct qz_jv qz_jinja_format(struct qz_jctx *c, const struct qz_jstr *fmt, const struct qz_jv *args,
-    size_t n); /* fmt % args */
+struct qz_jv qz_jinja_format(
+    struct qz_jctx *c, const struct qz_jstr *fmt, const struct qz_jv *args, size_t n);
+/* The method format of a text. */
+struct qz_jv qz_jinja_braces(struct qz_jctx *c, const struct qz_jcall *call); /* fmt % args */
 
 /* The undefined value, with the failure described. */
 struct qz_jv qz_jfail(struct qz_jctx *c, const char *fmt, ...)

@@ -327,7 +327,7 @@ const struct qz_jbuiltin qz_jmethods_str[] = {
 	{ "isalpha", 0, "", all_are, LETTERS },
 	{ "isalnum", 0, "", all_are, LETTERS_OR_DIGITS },
 	{ "isspace", 0, "", all_are, SPACES },
-	{ "format", 0, "*", unsupported, 0 },
+	{ "format", 0, "*", qz_jinja_braces, 0 },
 	{ "format_map", 0, "*", unsupported, 0 },
 	{ "encode", 0, "*", unsupported, 0 },
 	{ "casefold", 0, "*", unsupported, 0 },

@@ -217,6 +217,21 @@ rounded(struct qz_jctx *c, const struct qz_jcall *call)
 	return qz_jv_float(strtod(copy, NULL));
 }
 
+/* An attribute, which an item of a dict is not. */
+static struct qz_jv
+attr(struct qz_jctx *c, const struct qz_jcall *call)
+{
+	const struct qz_jstr *name = qz_jtext(c, call, call->a[0]);
+	const char *s = c->failed ? "" : qz_jstr_flat(c, (struct qz_jstr *)(uintptr_t)name);
+	bool unsafe = false;
+
+	if (c->failed)
+		return call->self;
+	if (call->self.kind == QZ_J_DICT && !qz_jmethod_find(call->self, s, name->n, &unsafe))
+		return qz_jv_undef(c, "a dict", s, name->n);
+	return qz_jinja_attr(c, call->self, s, name->n);
+}
+
 static struct qz_jv
 format(struct qz_jctx *c, const struct qz_jcall *call)
 {
@@ -297,6 +312,7 @@ const struct qz_jbuiltin qz_jfilters_text[] = {
 	{ "abs", 0, "", absolute, 0 },
 	{ "round", 0, "precision method", rounded, 0 },
 	{ "format", 0, "*", format, 0 },
+	{ "attr", 1, "name", attr, 0 },
 	{ "indent", 0, "width first blank", indent, 0 },
 	{ "tojson", 0, "ensure_ascii indent separators sort_keys", qz_jv_dumps, 0 },
 	{ 0 },

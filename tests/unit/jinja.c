@@ -132,6 +132,16 @@ static const struct {
 	{ "x {{- n -}} \n y", "x5y" },
 	{ "a\n   {# c #}\nb\n\n", "a\nb\n" },
 	{ "a\r\nb\rc", "a\nb\nc" },
+	/* format */
+	{ "{{ '{} {0}'.format(1) }}", "! line 1: format: fields with and without a number" },
+	{ "{{ '{{{}}} {}|{:>4}|{:^5}|{:05d}|{:,.2f}|{:.0%}'.format(s, none, 'a', 'b', -42, 1234.5, "
+	  "0.5) "
+	  "}}",
+	    "{Hello, World} None|   a|  b  |-0042|1,234.50|50%" },
+	{ "{{ '{a[0]} {d.b} {x!r} {d[b]:3}|'.format(a=l, d=d, x='q') }}", "3 1 'q'   1|" },
+	{ "{{ '{0.__class__}'.format(s) }}{{ s | attr('__class__') }}{{ d | attr('b') }}|", "|" },
+	{ "{{ '{'.format() }}", "! line 1: format: a brace without its other one" },
+	{ "{{ '{:>9999999}'.format(1) }}", "! line 1: the format >9999999 is not supported" },
 	/* errors */
 	{ "a\n\n{{ nope.x }}", "! line 3: 'nope' is undefined" },
 	{ "{{ d.nope.x }}", "! line 1: a dict has no attribute 'nope'" },
