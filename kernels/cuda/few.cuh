@@ -6,7 +6,7 @@
 #include "kernels/cuda/cuda.cuh"
 
 /* Up to FEW_TOKENS it is expected to beat decoding the weight and a product (kernels/NOTES.md). */
-enum { FEW_GROUP = 3, FEW_TOKENS = 64, FEW_ONE = 16 /* tokens for few_one.cu */ };
+enum { FEW_GROUP = 3, FEW_TOKENS = 64, FEW_ONE = 2, FEW_SOME = 16 /* few_one.cu, few_some.cu */ };
 
 ACT_BEGIN
 

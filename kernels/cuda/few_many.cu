@@ -145,7 +145,7 @@ add_up(float y[PAIR][TILES][4], struct few_shared *m, const struct few_part &l, 
 			int row = i % (PAIR * ROWS), token = n * TILE + i / (PAIR * ROWS);
 
 			if (row0 + row < l.rows && token < t)
-				put<TILE>(m, l, row0 + row, row, token);
+				put(m, l, row0 + row, row, token);
 		}
 	}
 #pragma unroll

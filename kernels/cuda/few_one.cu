@@ -1,195 +1,339 @@
-/* few_one: up to 16 tokens.  A block takes rounds of up to four groups of rows (few_ring.cuh); its warps share out the
- * columns, 256 at a time, and add up in order at the end of a round.  Of a round's groups a warp takes the same columns one
- * after the other, so that x stays in registers.
+/* few_one: one or two tokens.  A block takes groups of 16 rows that lie together, a share of all; its warps share out the
+ * units of these, 256 columns of a group each (few_ring.cuh), one behind the other, so that a warp's share begins and ends
+ * anywhere.  What a warp has of a group it leaves in shared memory; at the end all of them are added, in order.
  *
- * One or two tokens: a product has room for eight, so that its columns 2 j and 2 j + 1 are the tokens at the j-th
- * block of x.  The codes of block j make sense there alone: in lanes 4 g + j, which have the constants for it. */
+ * Of a unit, lane 4 g + t has block t of the rows g and g + 8.  A product sums over the lanes, of four blocks at once, whose
+ * constants differ; but it has room for eight tokens.  So its columns 2 j and 2 j + 1 are the tokens at block j, and x is 0
+ * at the other blocks: what lane 4 g + t gets is of block t, and it has the constants for that.
+ *
+ * A byte of codes is looked up with one instruction for its address where the entries of the table lie 256 bytes apart: it is
+ * a byte of the address. */
 #include "kernels/cuda/few_ring.cuh"
 
 ACT_BEGIN
 
-/* x at a warp's 256 columns, at the lane's of them: of token g and of each block, or, for two tokens, of token g % 2 and
- * block g / 2. */
-template <int EACH, int TILES>
-struct input {
-	enum { SETS = EACH == TILE ? BLOCKS : 1 };
-	uint4 low[SETS][TILES], high[SETS][TILES];
+enum { MOST = 64 /* groups at a time */, TOKENS = 2, WORDS = BLOCK / 2 /* pairs of x in a block */ };
+
+/* N warps; the table's entries lie STRIDE bytes apart. */
+template <int N, int STRIDE>
+struct one_shared {
+	uint32_t table[256][STRIDE / 4];
+	float nested[FEW_GROUP][256];
+	float sum[MOST + N][ROWS][TOKENS]; /* of each group, of each warp that has some of it */
+	uint8_t ring[N][RING * UNIT];
 };
 
-template <int EACH, int TILES>
+/* Entries that are 128 bytes wide, each of four lanes' groups of eight. */
+template <int N, int STRIDE>
 static __device__ inline void
-read_input(struct input<EACH, TILES> &x, const struct few_job &g, int block)
+fill_table(struct one_shared<N, STRIDE> *m, const float *map)
 {
-	int lane = threadIdx.x % 32, token = lane / 4 % EACH;
+	int lane = threadIdx.x % 32;
+	float value = map[lane % 16];
 
-	block += lane / 4 / EACH;
 #pragma unroll
-	for (int n = 0; n < TILES; n++, token += TILE)
-#pragma unroll
-		for (int j = 0; j < input<EACH, TILES>::SETS; j++) {
-			const uint16_t *at = g.x + token * g.cols + (block + j) * BLOCK + lane % 4 * 16;
+	for (int i = threadIdx.x / 32 * 4; i < 256; i += N * 4) {
+		int entry = i + lane / 8;
+		float even = __shfl_sync(0xffffffff, value, entry >> 4), odd = __shfl_sync(0xffffffff, value, entry & 15);
+		uint32_t pair = pack2(even, odd);
 
-			x.low[j][n] = x.high[j][n] = make_uint4(0, 0, 0, 0);
-			if (token < g.t && block + j < g.blocks) {
-				x.low[j][n] = reinterpret_cast<const uint4 *>(at)[0];
-				x.high[j][n] = reinterpret_cast<const uint4 *>(at)[1];
-			}
-		}
+		*reinterpret_cast<uint4 *>(&m->table[entry][lane % 8 * 4]) = make_uint4(pair, pair, pair, pair);
+	}
 }
 
-/* y += a unit's share; constants: the lane's.  Of blocks that are not there x is 0. */
-template <int EACH, int TILES>
+/* Byte i of codes as two numbers; lane: where the lane's copy of an entry lies. */
+template <int STRIDE>
+static __device__ inline uint32_t
+look_up(const uint32_t (*table)[STRIDE / 4], uint32_t lane, uint32_t codes, int i)
+{
+	uint32_t at = STRIDE == 256 ? __byte_perm(codes, lane, 0x7604 | i << 4)
+	                            : __byte_perm(codes, 0, 0x4440 | i) * STRIDE + lane;
+
+	return *reinterpret_cast<const uint32_t *>(reinterpret_cast<const uint8_t *>(table) + at);
+}
+
+/* A warp's unit: four blocks of 16 rows.  `left` units from this one on are the warp's; beyond them the row is none. */
+struct spot {
+	int which, row, block, left;
+};
+
+static __device__ inline struct spot
+spot_of(const struct few_job &g, int group, int unit, int left)
+{
+	struct spot s = { 0, 0, unit * BLOCKS, left };
+
+	while (s.which + 1 < g.n && group >= g.l[s.which + 1].begin)
+		s.which++;
+	s.row = (group - g.l[s.which].begin) * ROWS;
+	return s;
+}
+
+/* The next unit; is it of another group? */
+static __device__ inline bool
+go_on(struct spot &s, const struct few_job &g)
+{
+	s.left--;
+	s.block += BLOCKS;
+	if (s.block < g.blocks)
+		return false;
+	s.block = 0;
+	s.row += ROWS;
+	if (s.row >= g.l[s.which].rows && s.which + 1 < g.n) {
+		s.which++;
+		s.row = 0;
+	}
+	return true;
+}
+
+static __device__ inline int
+row_of(const struct spot &s)
+{
+	return s.left > 0 ? s.row : 1 << 24;
+}
+
 static __device__ inline void
-multiply_unit(float y[TILES][4], const uint8_t *unit, uint32_t table, const float constants[2],
-    const struct input<EACH, TILES> &x)
+bring_spot(struct hands &h, uint8_t *slot, struct raw &c, const struct spot &s, const struct few_job &g)
+{
+	const struct few_part &l = g.l[s.which];
+
+	bring(h, slot, l, row_of(s), s.block, g);
+	read_raw(c, l, row_of(s), s.block, g);
+}
+
+/* x of the unit: token g % 2 at block g / 2, in the lane that has this block; else 0. */
+static __device__ inline void
+read_input(uint32_t x[WORDS], const struct few_job &g, int block)
+{
+	int lane = threadIdx.x % 32, token = lane / 4 % TOKENS;
+	const uint4 *from = reinterpret_cast<const uint4 *>(g.x + token * g.cols + (block + lane % 4) * BLOCK);
+	bool there = lane / 8 == lane % 4 && token < g.t && block + lane % 4 < g.blocks;
+
+#pragma unroll
+	for (int i = 0; i < WORDS / 4; i++) {
+		uint4 v = there ? from[i] : make_uint4(0, 0, 0, 0);
+
+		x[4 * i] = v.x;
+		x[4 * i + 1] = v.y;
+		x[4 * i + 2] = v.z;
+		x[4 * i + 3] = v.w;
+	}
+}
+
+/* The lane's block of a row: at: its first 16 bytes. */
+static __device__ inline void
+read_block(uint32_t codes[8], const uint8_t *unit, int at)
+{
+	uint4 low = *reinterpret_cast<const uint4 *>(unit + at), high = *reinterpret_cast<const uint4 *>(unit + (at ^ 16));
+
+	codes[0] = low.x;
+	codes[1] = low.y;
+	codes[2] = low.z;
+	codes[3] = low.w;
+	codes[4] = high.x;
+	codes[5] = high.y;
+	codes[6] = high.z;
+	codes[7] = high.w;
+}
+
+/* y += a unit's share. */
+template <int STRIDE>
+static __device__ inline void
+multiply_unit(float y[4], const uint8_t *unit, const uint32_t (*table)[STRIDE / 4], const float constant[2],
+    const uint32_t x[WORDS])
+{
+	int lane = threadIdx.x % 32, at = lane / 4 * ROW + (lane % 4 * 2 ^ swizzle(lane / 4)) * 16;
+	uint32_t up[8], down[8];
+	float c[2][4] = {};
+
+	read_block(up, unit, at);
+	read_block(down, unit, at + 8 * ROW);
+#pragma unroll
+	for (int k = 0; k < WORDS / 2; k++) {
+		uint32_t a[4];
+
+#pragma unroll
+		for (int i = 0; i < 2; i++) {
+			a[2 * i] = look_up<STRIDE>(table, lane * 4, up[k / 2], k % 2 * 2 + i);
+			a[2 * i + 1] = look_up<STRIDE>(table, lane * 4, down[k / 2], k % 2 * 2 + i);
+		}
+		mma(c[k % 2], a, x[2 * k], x[2 * k + 1]);
+	}
+#pragma unroll
+	for (int i = 0; i < 4; i++)
+		y[i] = fmaf(constant[i / 2], c[0][i] + c[1][i], y[i]);
+}
+
+/* What the warp has of a group, over the blocks; y begins again. */
+static __device__ inline void
+leave_sum(float sum[ROWS][TOKENS], float y[4])
 {
 	int lane = threadIdx.x % 32;
 
 #pragma unroll
-	for (int j = 0; j < BLOCKS; j++) {
-		uint2 codes[2];
-		uint32_t a[4][4];
-		float constant[2] = { constants[0], constants[1] };
-
-		read_codes(codes, unit, j);
-		decode(a, table, codes);
-#pragma unroll
-		for (int i = 0; i < 2 && EACH == TILE; i++)
-			constant[i] = __shfl_sync(0xffffffff, constants[i], (lane & ~3) + j);
-#pragma unroll
-		for (int n = 0; n < TILES; n++) {
-			float c[4] = {};
-
-			product(c, a, x.low[EACH == TILE ? j : 0][n], x.high[EACH == TILE ? j : 0][n]);
-			if (EACH == TILE || lane % 4 == j)
-				add(y[n], constant, c);
-		}
+	for (int i = 0; i < 4; i++) {
+		y[i] += __shfl_xor_sync(0xffffffff, y[i], 1);
+		y[i] += __shfl_xor_sync(0xffffffff, y[i], 2);
+		if (lane % 4 == 0)
+			sum[lane / 4 + i / 2 * 8][i % 2] = y[i];
+		y[i] = 0;
 	}
 }
 
-/* What the warps have of a round; y begins again. */
-template <int EACH, int TILES>
+/* Groups of a block that are taken at a time: their weights have the same map. */
+struct share {
+	int first, n;
+};
+
+static __device__ inline bool
+same_map(const struct few_part &a, const struct few_part &b)
+{
+	int i = threadIdx.x % 16;
+
+	return a.map == b.map ||
+	    __all_sync(0xffffffff, __float_as_uint(a.map[i]) == __float_as_uint(b.map[i]));
+}
+
+static __device__ inline struct share
+find_share(const struct few_job &g, int first, int end)
+{
+	struct spot s = spot_of(g, first, 0, 0);
+	struct share r = { first, end - first < MOST ? end - first : MOST };
+
+	for (int i = s.which + 1; i < g.n; i++)
+		if (g.l[i].begin < first + r.n && !same_map(g.l[s.which], g.l[i]))
+			r.n = g.l[i].begin - first;
+	return r;
+}
+
+/* Unit of the share at which warp w of N begins. */
+template <int N>
+static __device__ inline int
+begin_of(const struct share &r, int units, int w)
+{
+	return static_cast<int>(static_cast<int64_t>(r.n) * units * w / N);
+}
+
+/* Warp w's units of the share, and how many. */
+template <int N>
+static __device__ inline struct spot
+units_of(const struct few_job &g, const struct share &r, int units, int w)
+{
+	int begin = begin_of<N>(r, units, w);
+
+	return spot_of(g, r.first + begin / units, begin % units, begin_of<N>(r, units, w + 1) - begin);
+}
+
+/* The share's units are multiplied; a sum of a group and warp lies at the group's number plus the warp's. */
+template <int N, int STRIDE>
 static __device__ inline void
-add_up(float y[ROUND][TILES][4], struct few_shared *m, const struct unit &u, const struct few_job &g)
+multiply_share(struct one_shared<N, STRIDE> *m, const struct few_job &g, const struct share &r, int units)
 {
-	const struct few_part &l = g.l[u.which];
-
-#pragma unroll
-	for (int n = 0; n < TILES; n++)
-#pragma unroll
-		for (int r = 0; r < ROUND; r += PAIR) {
-			if (r >= u.n || n * TILE >= g.t)
-				break;
-			__syncthreads();
-#pragma unroll
-			for (int i = 0; i < PAIR; i++)
-				put_sums(m, i, y[r + i][n]);
-			__syncthreads();
-#pragma unroll 1
-			for (int i = threadIdx.x; i < PAIR * ROWS * EACH; i += blockDim.x) {
-				int row = i % (PAIR * ROWS), token = n * TILE + i / (PAIR * ROWS), group = r + row / ROWS;
-				int at = row_of(u, l, group) + row % ROWS;
-
-				if (group < u.n && at < l.rows && token < g.t)
-					put<EACH>(m, l, at, row, token);
-			}
-		}
-#pragma unroll
-	for (int i = 0; i < ROUND * TILES * 4; i++)
-		y[i / 4 / TILES][i / 4 % TILES][i % 4] = 0;
-}
-
-/* EACH: tokens side by side, 2 or 8; TILES: how often eight tokens; SM: blocks on a multiprocessor, at least.  What is read
- * before start_early() is a hint alone. */
-template <int EACH, int TILES, int SM>
-static __global__ void __launch_bounds__(32 * WARPS, SM)
-few_one(const __grid_constant__ struct few_job g)
-{
-	extern __shared__ uint4 memory[];
-	struct few_shared *m = reinterpret_cast<struct few_shared *>(memory);
-	uint8_t *ring = reinterpret_cast<uint8_t *>(m + 1) + threadIdx.x / 32 * (RING * UNIT);
-	uint32_t table = shared_address(&m->table[0][threadIdx.x % 32]);
-	float y[ROUND][TILES][4] = {};
-	struct unit u = { 0, static_cast<int>(blockIdx.x), 0, 0, first_block() }, ahead;
+	int w = threadIdx.x / 32, slot = 0, at = begin_of<N>(r, units, w) / units + w;
+	uint32_t x[WORDS];
+	struct spot s = units_of<N>(g, r, units, w), ahead = s;
 	struct raw c[AHEAD + 1];
-	struct input<EACH, TILES> x;
 	struct hands h;
-	int slot = 0;
+	float y[4] = {};
 
-	find_round(u, g);
-	ahead = u;
 #pragma unroll
 	for (int i = 0; i < AHEAD; i++) {
-		expect(ahead, g);
+		bring_spot(h, m->ring[w] + i * UNIT, c[i], ahead, g);
 		go_on(ahead, g);
 	}
-	start_early();
-	ahead = u;
-#pragma unroll
-	for (int i = 0; i < AHEAD; i++) {
-		bring(h, ring + i * UNIT, ahead, g);
-		read_raw(c[i], ahead, g);
-		go_on(ahead, g);
-	}
-	fill_tables(m, g.l[u.which]);
+	fill_table(m, g.l[s.which].map);
+	for (int i = threadIdx.x; i < g.n * 256; i += N * 32)
+		if (g.l[i / 256].nested_block >= 0)
+			m->nested[i / 256][i % 256] = g.l[i / 256].nested_map[i % 256];
 	__syncthreads();
-	while (u.first < g.groups) {
-		float sum[TILES][4] = {}, constants[2];
-		struct unit now = u;
+	while (s.left > 0) {
+		float constant[2];
+		uint8_t *unit = m->ring[w] + slot * UNIT;
+		bool over;
 
-		settle(h, ring + slot * UNIT);
-		bring(h, ring + (slot ? slot - 1 : RING - 1) * UNIT, ahead, g);
-		read_raw(c[AHEAD], ahead, g);
-		go_on(ahead, g);
-		if (!u.r)
-			read_input(x, g, u.block);
+		read_input(x, g, s.block);
 #pragma unroll
 		for (int i = 0; i < 2; i++)
-			constants[i] = constant_of(m->nested, g.l[u.which], c[0].scale[i], c[0].code[i]);
+			constant[i] = constant_of(m->nested[s.which], g.l[s.which], c[0].scale[i], c[0].code[i]);
+		settle(h, unit);
+		bring_spot(h, m->ring[w] + (slot ? slot - 1 : RING - 1) * UNIT, c[AHEAD], ahead, g);
+		go_on(ahead, g);
 #pragma unroll
 		for (int i = 0; i < AHEAD; i++)
 			c[i] = c[i + 1];
-		multiply_unit<EACH, TILES>(sum, ring + slot * UNIT, table, constants, x);
-#pragma unroll
-		for (int i = 0; i < ROUND * TILES * 4; i++)
-			if (u.r == i / 4 / TILES)
-				y[i / 4 / TILES][i / 4 % TILES][i % 4] += sum[i / 4 % TILES][i % 4];
+		multiply_unit<STRIDE>(y, unit, m->table, constant, x);
 		slot = slot + 1 < RING ? slot + 1 : 0;
-		go_on(u, g);
-		if (u.first == now.first)
-			continue;
-		add_up<EACH, TILES>(y, m, now, g);
-		if (u.which != now.which && u.first < g.groups) {
-			fill_tables(m, g.l[u.which]);
-			__syncthreads();
-		}
+		over = go_on(s, g);
+		if (over || !s.left)
+			leave_sum(m->sum[at++], y);
+	}
+	copy_wait<0>();
+	__syncthreads();
+}
+
+/* y of the share's rows: the sums of the warps that had some of a group, in order. */
+template <int N, int STRIDE>
+static __device__ inline void
+put_share(const struct one_shared<N, STRIDE> *m, const struct few_job &g, const struct share &r, int units)
+{
+	for (int i = threadIdx.x; i < r.n * ROWS * g.t; i += N * 32) {
+		int row = i % ROWS, token = i / ROWS % g.t, group = i / ROWS / g.t;
+		struct spot s = spot_of(g, r.first + group, 0, 0);
+		float sum = 0;
+
+		for (int w = 0; w < N; w++)
+			if (begin_of<N>(r, units, w) < (group + 1) * units && begin_of<N>(r, units, w + 1) > group * units)
+				sum += m->sum[group + w][row][token];
+		if (s.row + row < g.l[s.which].rows)
+			put_sum(g.l[s.which], sum, s.row + row, token);
 	}
 }
 
-template <int EACH, int TILES, int SM>
+/* What is read before start_early() is a hint alone. */
+template <int N, int STRIDE>
+static __global__ void __launch_bounds__(32 * N, 1)
+few_one(const __grid_constant__ struct few_job g)
+{
+	extern __shared__ uint4 memory[];
+	struct one_shared<N, STRIDE> *m = reinterpret_cast<struct one_shared<N, STRIDE> *>(memory);
+	int units = (g.blocks + BLOCKS - 1) / BLOCKS;
+	int first = static_cast<int>(static_cast<int64_t>(g.groups) * blockIdx.x / gridDim.x);
+	int end = static_cast<int>(static_cast<int64_t>(g.groups) * (blockIdx.x + 1) / gridDim.x);
+	struct share r = { first, end - first < MOST ? end - first : MOST };
+	struct spot s = units_of<N>(g, r, units, threadIdx.x / 32);
+
+	for (int i = 0; i < AHEAD; i++) {
+		expect(g.l[s.which], row_of(s), s.block, g);
+		go_on(s, g);
+	}
+	start_early();
+	for (; first < end; first += r.n) {
+		r = find_share(g, first, end);
+		multiply_share(m, g, r, units);
+		put_share(m, g, r, units);
+		__syncthreads();
+	}
+}
+
+template <int N, int STRIDE>
 static void
 start(struct qz_dev *d, const struct few_job *g)
 {
-	int threads = count_threads(g);
-	size_t shared = sizeof(struct few_shared) + static_cast<size_t>(threads) / 32 * RING * UNIT;
-	auto kernel = few_one<EACH, TILES, SM>;
+	size_t shared = sizeof(struct one_shared<N, STRIDE>);
+	auto kernel = few_one<N, STRIDE>;
 
 	qz_cuda_rc(d, "shared memory",
 	    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
-	launch<EARLY>(d, kernel, qz_cuda_grid(d, kernel, threads, g->groups, shared), static_cast<unsigned>(threads), shared,
-	    *g);
+	launch<EARLY>(d, kernel, qz_cuda_grid(d, kernel, 32 * N, g->groups, shared), 32 * N, shared, *g);
 }
 
 void
 qz_cuda_few_one(struct qz_dev *d, struct few_job *g)
 {
 	count_groups(g, ROWS);
-	if (g->t <= 2)
-		start<2, 1, 2>(d, g);
-	else if (g->t <= TILE)
-		start<TILE, 1, 2>(d, g);
+	if (static_cast<size_t>(cuda_dev(d)->shared) >= sizeof(struct one_shared<16, 256>))
+		start<16, 256>(d, g);
 	else
-		start<TILE, 2, 1>(d, g);
+		start<8, 128>(d, g);
 }
 
 ACT_END

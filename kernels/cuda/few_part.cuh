@@ -35,8 +35,9 @@ struct few_job {
 	int n, t, groups, blocks; /* of rows, of all; of 64 columns */
 };
 
-/* Queues one of the kernels: up to FEW_ONE tokens, and more. */
+/* Queues one of the kernels: up to FEW_ONE tokens, up to FEW_SOME, and more. */
 void qz_cuda_few_one(struct qz_dev *d, struct few_job *g);
+void qz_cuda_few_some(struct qz_dev *d, struct few_job *g);
 void qz_cuda_few_many(struct qz_dev *d, struct few_job *g);
 
 /* Groups of n rows, numbered through all projections. */
@@ -151,19 +152,12 @@ put_sums(struct few_shared *m, int r, const float y[4])
 		m->sum[threadIdx.x / 32][16 * r + lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2] = y[i];
 }
 
-/* y of a row, which is row i of the sums, and a token: the sum over the warps, and over the columns that hold it, of which
- * EACH hold other tokens; and what is added to it. */
-template <int EACH>
+/* y of a row and a token: `sum`, and what is added to it. */
 static __device__ inline void
-put(const struct few_shared *m, const struct few_part &l, int64_t row, int i, int token)
+put_sum(const struct few_part &l, float sum, int64_t row, int token)
 {
-	float sum = 0, low = 0;
+	float low = 0;
 
-#pragma unroll
-	for (unsigned w = 0; w < WARPS; w++)
-#pragma unroll
-		for (int n = 0; n < TILE; n += EACH)
-			sum += w < blockDim.x / 32 ? m->sum[w][i][token % EACH + n] : 0;
 #pragma unroll 8
 	for (int k = 0; k < l.rank; k++)
 		low = fmaf(act_load(l.s[token * l.lds + k]), act_load(l.b[row * l.rank + k]), low);
@@ -173,6 +167,18 @@ put(const struct few_shared *m, const struct few_part &l, int64_t row, int i, in
 	if (l.plus)
 		sum += act_load(l.plus[token * l.rows + row]);
 	l.y[token * l.rows + row] = act_round(sum);
+}
+
+/* The same of row i of the sums over the warps. */
+static __device__ inline void
+put(const struct few_shared *m, const struct few_part &l, int64_t row, int i, int token)
+{
+	float sum = 0;
+
+#pragma unroll
+	for (unsigned w = 0; w < WARPS; w++)
+		sum += w < blockDim.x / 32 ? m->sum[w][i][token % TILE] : 0;
+	put_sum(l, sum, row, token);
 }
 
 ACT_END
