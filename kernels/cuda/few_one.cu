@@ -23,13 +23,12 @@ struct one_shared {
 	uint8_t ring[N][RING * UNIT];
 };
 
-/* Entries that are 128 bytes wide, each of four lanes' groups of eight. */
+/* Eight lanes write an entry, four copies each.  value: that of code lane % 16. */
 template <int N, int STRIDE>
 static __device__ inline void
-fill_table(struct one_shared<N, STRIDE> *m, const float *map)
+fill_table(struct one_shared<N, STRIDE> *m, float value)
 {
 	int lane = threadIdx.x % 32;
-	float value = map[lane % 16];
 
 #pragma unroll
 	for (int i = threadIdx.x / 32 * 4; i < 256; i += N * 4) {
@@ -52,7 +51,7 @@ look_up(const uint32_t (*table)[STRIDE / 4], uint32_t lane, uint32_t codes, int 
 	return *reinterpret_cast<const uint32_t *>(reinterpret_cast<const uint8_t *>(table) + at);
 }
 
-/* A warp's unit: four blocks of 16 rows.  `left` units from this one on are the warp's; beyond them the row is none. */
+/* A warp's unit: four blocks of 16 rows.  `left` units from this one on are the warp's. */
 struct spot {
 	int which, row, block, left;
 };
@@ -85,38 +84,87 @@ go_on(struct spot &s, const struct few_job &g)
 	return true;
 }
 
-static __device__ inline int
-row_of(const struct spot &s)
+/* Where a lane reads a unit: 16 bytes of each fourth row, the first one's and how far the others are from it; and of
+ * the constants of block t those of the rows g and g + 8.  For a row that is not there it is the last one. */
+struct reader {
+	struct spot s;
+	const uint8_t *codes;
+	uint32_t far[PIECES - 1], at[2];
+};
+
+static __device__ inline void
+find_rows(struct reader &r, const struct few_job &g)
 {
-	return s.left > 0 ? s.row : 1 << 24;
+	const struct few_part &l = g.l[r.s.which];
+	int lane = threadIdx.x % 32, last = static_cast<int>(l.rows) - 1, row = min(r.s.row + lane / 8, last);
+
+	r.codes = l.codes + (static_cast<uint64_t>(row) * g.blocks + r.s.block) * (BLOCK / 2) + lane % 8 * 16;
+#pragma unroll
+	for (int i = 1; i < PIECES; i++)
+		r.far[i - 1] = static_cast<uint32_t>(min(4 * i, last - row) * g.blocks * (BLOCK / 2));
+#pragma unroll
+	for (int i = 0; i < 2; i++)
+		r.at[i] = static_cast<uint32_t>(min(r.s.row + lane / 4 + 8 * i, last)) * g.blocks + r.s.block + lane % 4;
 }
 
 static __device__ inline void
-bring_spot(struct hands &h, uint8_t *slot, struct raw &c, const struct spot &s, const struct few_job &g)
+go_on(struct reader &r, const struct few_job &g)
 {
-	const struct few_part &l = g.l[s.which];
-
-	bring(h, slot, l, row_of(s), s.block, g);
-	read_raw(c, l, row_of(s), s.block, g);
+	r.codes += ROW;
+	r.at[0] += BLOCKS;
+	r.at[1] += BLOCKS;
+	if (go_on(r.s, g) && r.s.left > 0)
+		find_rows(r, g);
 }
 
-/* x of the unit: token g % 2 at block g / 2, in the lane that has this block; else 0. */
+/* The unit is on its way, if it is one; blocks that are not there are 0. */
+static __device__ inline void
+bring_unit(struct hands &h, uint8_t *slot, struct raw &c, const struct reader &r, const struct few_job &g)
+{
+	if (r.s.left > 0) {
+		const struct few_part &l = g.l[r.s.which];
+		int lane = threadIdx.x % 32, blocks = g.blocks - r.s.block;
+
+#pragma unroll
+		for (int i = 0; i < PIECES; i++)
+			bring_piece(h, slot, i, r.codes + (i ? r.far[i - 1] : 0), lane % 8 / 2 < blocks);
+		if (lane % 4 < blocks)
+#pragma unroll
+			for (int i = 0; i < 2; i++)
+				read_constant(&c.scale[i], &c.code[i], l, r.at[i]);
+	}
+	copy_group();
+}
+
+/* The lane's constants of the unit at hand, 0 for a block that is not there. */
+static __device__ inline void
+find_constants(float constant[2], const float nested[][256], const struct raw &c, const struct spot &s, const struct few_job &g)
+{
+	bool there = s.block + static_cast<int>(threadIdx.x) % 4 < g.blocks;
+
+#pragma unroll
+	for (int i = 0; i < 2; i++) {
+		float f = constant_of(nested[s.which], g.l[s.which], c.scale[i], c.code[i]);
+
+		constant[i] = there ? f : 0;
+	}
+}
+
+/* x of the unit: token g % 2 at block g / 2, in the lane that has this block; the other lanes' stays 0. */
 static __device__ inline void
 read_input(uint32_t x[WORDS], const struct few_job &g, int block)
 {
 	int lane = threadIdx.x % 32, token = lane / 4 % TOKENS;
 	const uint4 *from = reinterpret_cast<const uint4 *>(g.x + token * g.cols + (block + lane % 4) * BLOCK);
-	bool there = lane / 8 == lane % 4 && token < g.t && block + lane % 4 < g.blocks;
 
+	if (lane / 8 == lane % 4 && token < g.t && block + lane % 4 < g.blocks)
 #pragma unroll
-	for (int i = 0; i < WORDS / 4; i++) {
-		uint4 v = there ? from[i] : make_uint4(0, 0, 0, 0);
-
-		x[4 * i] = v.x;
-		x[4 * i + 1] = v.y;
-		x[4 * i + 2] = v.z;
-		x[4 * i + 3] = v.w;
-	}
+		for (int i = 0; i < WORDS / 4; i++) {
+			x[4 * i] = from[i].x;
+			x[4 * i + 1] = from[i].y;
+			x[4 * i + 2] = from[i].z;
+			x[4 * i + 3] = from[i].w;
+		}
 }
 
 /* The lane's block of a row: at: its first 16 bytes. */
@@ -229,18 +277,20 @@ static __device__ inline void
 multiply_share(struct one_shared<N, STRIDE> *m, const struct few_job &g, const struct share &r, int units)
 {
 	int w = threadIdx.x / 32, slot = 0, at = begin_of<N>(r, units, w) / units + w;
-	uint32_t x[WORDS];
-	struct spot s = units_of<N>(g, r, units, w), ahead = s;
-	struct raw c[AHEAD + 1];
+	struct spot s = units_of<N>(g, r, units, w);
+	struct reader ahead = { s, NULL, {}, {} };
+	uint32_t x[WORDS] = {};
+	struct raw c[AHEAD + 1] = {};
 	struct hands h;
-	float y[4] = {};
+	float y[4] = {}, value = g.l[s.which].map[threadIdx.x % 16];
 
+	find_rows(ahead, g);
 #pragma unroll
 	for (int i = 0; i < AHEAD; i++) {
-		bring_spot(h, m->ring[w] + i * UNIT, c[i], ahead, g);
+		bring_unit(h, m->ring[w] + i * UNIT, c[i], ahead, g);
 		go_on(ahead, g);
 	}
-	fill_table(m, g.l[s.which].map);
+	fill_table(m, value);
 	for (int i = threadIdx.x; i < g.n * 256; i += N * 32)
 		if (g.l[i / 256].nested_block >= 0)
 			m->nested[i / 256][i % 256] = g.l[i / 256].nested_map[i % 256];
@@ -248,22 +298,18 @@ multiply_share(struct one_shared<N, STRIDE> *m, const struct few_job &g, const s
 	while (s.left > 0) {
 		float constant[2];
 		uint8_t *unit = m->ring[w] + slot * UNIT;
-		bool over;
 
 		read_input(x, g, s.block);
-#pragma unroll
-		for (int i = 0; i < 2; i++)
-			constant[i] = constant_of(m->nested[s.which], g.l[s.which], c[0].scale[i], c[0].code[i]);
+		find_constants(constant, m->nested, c[0], s, g);
 		settle(h, unit);
-		bring_spot(h, m->ring[w] + (slot ? slot - 1 : RING - 1) * UNIT, c[AHEAD], ahead, g);
+		bring_unit(h, m->ring[w] + (slot ? slot - 1 : RING - 1) * UNIT, c[AHEAD], ahead, g);
 		go_on(ahead, g);
 #pragma unroll
 		for (int i = 0; i < AHEAD; i++)
 			c[i] = c[i + 1];
 		multiply_unit<STRIDE>(y, unit, m->table, constant, x);
 		slot = slot + 1 < RING ? slot + 1 : 0;
-		over = go_on(s, g);
-		if (over || !s.left)
+		if (go_on(s, g) || !s.left)
 			leave_sum(m->sum[at++], y);
 	}
 	copy_wait<0>();
@@ -280,9 +326,12 @@ put_share(const struct one_shared<N, STRIDE> *m, const struct few_job &g, const 
 		struct spot s = spot_of(g, r.first + group, 0, 0);
 		float sum = 0;
 
-		for (int w = 0; w < N; w++)
-			if (begin_of<N>(r, units, w) < (group + 1) * units && begin_of<N>(r, units, w + 1) > group * units)
+		for (int w = 0; w < N; w++) {
+			int begin = max(begin_of<N>(r, units, w), group * units);
+
+			if (begin < min(begin_of<N>(r, units, w + 1), (group + 1) * units))
 				sum += m->sum[group + w][row][token];
+		}
 		if (s.row + row < g.l[s.which].rows)
 			put_sum(g.l[s.which], sum, s.row + row, token);
 	}
@@ -302,7 +351,7 @@ few_one(const __grid_constant__ struct few_job g)
 	struct spot s = units_of<N>(g, r, units, threadIdx.x / 32);
 
 	for (int i = 0; i < AHEAD; i++) {
-		expect(g.l[s.which], row_of(s), s.block, g);
+		expect(g.l[s.which], s.left > 0 ? s.row : 1 << 24, s.block, g);
 		go_on(s, g);
 	}
 	start_early();

@@ -48,8 +48,18 @@ struct hands {
 struct hands {};
 #endif
 
-/* A unit's codes, of 16 rows from `row` and four blocks from `block` on, are on their way to a slot of the ring, eight lanes
- * a row.  What is not there is 0. */
+/* 16 bytes of row 4 i + lane / 8 are on their way to a slot of the ring, eight lanes a row; 0 when not `there`. */
+static __device__ inline void
+bring_piece(struct hands &h, uint8_t *slot, int i, const uint8_t *from, bool there)
+{
+#ifdef QZ_CUDA_F16
+	h.piece[i] = there ? *reinterpret_cast<const uint4 *>(from) : make_uint4(0, 0, 0, 0);
+#else
+	copy16(reinterpret_cast<uint16_t *>(place_of(slot, i)), reinterpret_cast<const uint16_t *>(from), there);
+#endif
+}
+
+/* A unit's codes, of 16 rows from `row` and four blocks from `block` on.  What is not there is 0. */
 static __device__ inline void
 bring(struct hands &h, uint8_t *slot, const struct few_part &l, int row, int block, const struct few_job &g)
 {
@@ -63,12 +73,8 @@ bring(struct hands &h, uint8_t *slot, const struct few_part &l, int row, int blo
 		rows = 0;
 #pragma unroll
 	for (int i = 0; i < PIECES; i++, row += 4, from += 4 * (BLOCK / 2) * g.blocks)
-#ifdef QZ_CUDA_F16
-		h.piece[i] = row < rows ? *reinterpret_cast<const uint4 *>(from) : make_uint4(0, 0, 0, 0);
-#else
-		copy16(reinterpret_cast<uint16_t *>(place_of(slot, i)), reinterpret_cast<const uint16_t *>(from), row < rows);
+		bring_piece(h, slot, i, from, row < rows);
 	copy_group();
-#endif
 }
 
 /* A unit's lines come to the L2 cache: a hint, which may be given before what is there has been written. */

@@ -14,7 +14,8 @@ enum {
 	SIDE = 32,
 	TRIO = 64,
 	LATER = 128,
-	NORM = 256
+	NORM = 256,
+	MIXED = 512 /* the second weight is FP4 */
 };
 
 static struct qz_linear
@@ -80,12 +81,17 @@ linear(struct qz_dev *d, const int *s, struct out *o)
 	int64_t nx = (int64_t)s[0] * s[1];
 	void *x = reals(d, o, 1, nx, 1), *dx = poison(o, nx, size), *sum = reals(d, o, 2, nx, 1);
 	struct qz_linear l[3] = { projection(d, o, s, s[2], s[3], 10) };
+	int second[MAX_SHAPE];
 	struct qz_norm norm;
 
+	memcpy(second, s, sizeof second);
+	if (s[5] & MIXED)
+		second[4] = QZ_FP4;
+
 	if (n_l == 2)
-		l[1] = projection(d, o, s, s[2] * 2 + 1, s[3] / 2, 30);
+		l[1] = projection(d, o, second, s[2] * 2 + 1, s[3] / 2, 30);
 	for (int i = 1; s[5] & TRIO && i < 3; i++)
-		l[i] = projection(d, o, s, s[2] + 8 * i, i == 1 ? s[3] / 2 : s[3], 10 + 20 * i);
+		l[i] = projection(d, o, i == 1 ? second : s, s[2] + 8 * i, i == 1 ? s[3] / 2 : s[3], 10 + 20 * i);
 	if (s[5] & SIDE)
 		join(d, o, s, l);
 	if (s[5] & PLUS)
@@ -404,6 +410,8 @@ main(void)
 		{ "linear", linear, { 1100, 2048, 128, 16, QZ_NF4, TRIO | DROPOUT }, 0, 4e-3 },
 		{ "linear", linear, { 1100, 2048, 128, 16, QZ_NF4, LATER | DROPOUT }, 0, 4e-3 },
 		{ "linear", linear, { 1, 7168, 520, 16, QZ_NF4, TRIO }, 0, 4e-3 },
+		{ "linear", linear, { 2, 14336, 48, 16, QZ_NF4, PAIR | PLUS }, 0, 4e-3 },
+		{ "linear", linear, { 2, 64, 140000, 0, QZ_NF4, 0 }, 0, 4e-3 },
 		{ "linear", linear, { 16, 7168, 264, 16, QZ_NF4, PAIR }, 0, 4e-3 },
 		{ "linear", linear, { 64, 3648, 320, 16, QZ_NF4, PLUS }, 0, 4e-3 },
 		{ "linear", linear, { 65, 512, 512, 16, QZ_BF16, PAIR }, 0, 4e-3 },
@@ -468,6 +476,11 @@ main(void)
 		{ "linear", linear, { 130, 264, 40, 48, QZ_BF16, PAIR | SIDE | NORM }, 2e-6, 4e-3 },
 		{ "linear", linear, { 40, 65, 33, 0, QZ_BF16, NORM }, 2e-6, 4e-3 },
 		{ "linear", linear, { 1, 64, 40, 4, QZ_NF4, BIAS | PLUS }, 2e-6, 4e-3 },
+		{ "linear", linear, { 2, 4160, 72, 16, QZ_NF4, TRIO | PLUS }, 2e-6, 4e-3 },
+		{ "linear", linear, { 2, 192, 640, 8, QZ_FP4, PAIR | BIAS }, 2e-6, 4e-3 },
+		{ "linear", linear, { 1, 320, 3000, 8, QZ_NF4, TRIO | MIXED }, 2e-6, 4e-3 },
+		{ "linear", linear, { 4, 320, 300, 8, QZ_NF4, PAIR | MIXED }, 2e-6, 4e-3 },
+		{ "linear", linear, { 33, 320, 300, 8, QZ_NF4, TRIO | MIXED }, 2e-6, 4e-3 },
 		{ "linear", linear, { 5, 320, 100, 16, QZ_NF4, TRIO }, 2e-6, 4e-3 },
 		{ "linear", linear, { 8, 1088, 33, 0, QZ_NF4, PAIR | BIAS }, 2e-6, 4e-3 },
 		{ "linear", linear, { 13, 576, 192, 16, QZ_FP4, SIDE | PAIR | PLUS }, 2e-6, 4e-3 },
