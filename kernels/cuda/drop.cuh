@@ -5,7 +5,7 @@
  *   s = drop(x) A^T      da += p^T drop(x)      dx (+)= sum of drop'(p A)
  *
  * Up to three projections of one x share a pass over it, each with its own mask.  Ranks are multiples of 8 up
- * to 64, columns multiples of 8, the first token even, x, dx, A and p on 16 bytes; others are left to linear.cu. */
+ * to 64, columns multiples of 8, the first token even, x, dx, A and p on 16 bytes; others are left to drop_copy.cu. */
 #ifndef QZ_CUDA_DROP_CUH
 #define QZ_CUDA_DROP_CUH
 
