@@ -203,11 +203,26 @@ fits(const struct stream_op *op, const struct qz_config *c)
 	return strncmp(op->name, "quantize_ggml", 13) || c->hidden % t->block == 0;
 }
 
+/* The i-th op of all tables; NULL behind the last. */
+static const struct stream_op *
+nth(int i)
+{
+	static const struct stream_table *const tables[] = { &bench_stream_weights,
+		&bench_stream_tokens };
+
+	for (size_t k = 0; k < sizeof tables / sizeof *tables; i -= tables[k++]->n)
+		if (i < tables[k]->n)
+			return &tables[k]->ops[i];
+	return NULL;
+}
+
 bool
 bench_stream_wanted(const struct bench_options *o)
 {
-	for (int i = 0; i < bench_stream_n_ops; i++)
-		if (bench_wanted(o, bench_stream_ops[i].name, bench_stream_ops[i].shape))
+	const struct stream_op *op;
+
+	for (int i = 0; (op = nth(i)); i++)
+		if (bench_wanted(o, op->name, op->shape))
 			return true;
 	return false;
 }
@@ -216,21 +231,21 @@ int
 bench_stream(struct qz_dev *d, const struct bench_options *o, const struct qz_config *c,
     double copy, struct qz_err *e)
 {
+	const struct stream_op *op;
 	struct stream s;
 	int ret = begin(&s, d, o, c, e);
 
-	for (int i = 0; ret == 0 && i < bench_stream_n_ops; i++) {
+	for (int i = 0; ret == 0 && (op = nth(i)); i++) {
 		double seconds, bytes;
 		struct bench_row row;
 
-		if (!fits(&bench_stream_ops[i], c) ||
-		    !bench_wanted(o, bench_stream_ops[i].name, bench_stream_ops[i].shape))
+		if (!fits(op, c) || !bench_wanted(o, op->name, op->shape))
 			continue;
-		ret = time_op(&s, &bench_stream_ops[i], &seconds, &bytes, e);
+		ret = time_op(&s, op, &seconds, &bytes, e);
 		if (ret < 0)
 			break;
-		row = (struct bench_row){ bench_stream_ops[i].name, bench_stream_ops[i].shape,
-			seconds, bytes / seconds, "GB/s", copy };
+		row = (struct bench_row){ op->name, op->shape, seconds, bytes / seconds, "GB/s",
+			copy };
 		bench_row_print(o, &row);
 	}
 	end(&s);

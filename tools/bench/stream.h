@@ -52,9 +52,13 @@ struct stream_op {
 	void (*run)(struct stream *s, void **at);
 };
 
-/* stream_ops.c */
-extern const struct stream_op bench_stream_copy_op, bench_stream_ops[];
-extern const int bench_stream_n_ops;
+/* Ops in the order in which they are printed; stream_weights.c, stream_tokens.c. */
+struct stream_table {
+	const struct stream_op *ops;
+	int n;
+};
+extern const struct stream_table bench_stream_weights, bench_stream_tokens;
+extern const struct stream_op bench_stream_copy_op;
 
 /* Bytes a second of a copy, read and written. */
 int bench_stream_copy(struct qz_dev *d, const struct bench_options *o, const struct qz_config *c,
