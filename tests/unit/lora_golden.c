@@ -272,6 +272,13 @@ check_logits(struct golden *g, const int *passes, const char *how)
 	struct qz_err e;
 	int ret;
 
+	if (!ids || !want) {
+		skip("golden/stories260k is not there");
+		free(ids);
+		free(want);
+		free(got);
+		return;
+	}
 	g->base = bases[0].base;
 	ret = load(&g->w, g->dev, g->base, &e);
 	if (ret == 0)
