@@ -119,7 +119,7 @@ arch = $(CUDA_ARCH)
 ptx  = $(lastword $(arch))
 gencode = $(foreach a,$(arch),-gencode arch=compute_$a,code=sm_$a) -gencode arch=compute_$(ptx),code=compute_$(ptx)
 # Files for one kind of GPU, whose own instructions they use; they are queued nowhere else.
-$B/kernels/cuda/attention_90.cu.o $B/kernels/cuda/gemm_90.cu.o: gencode = -gencode arch=compute_90a,code=sm_90a
+$B/kernels/cuda/attention_90.cu.o $B/kernels/cuda/few_90.cu.o $B/kernels/cuda/gemm_90.cu.o: gencode = -gencode arch=compute_90a,code=sm_90a
 # Activations are bfloat16 from sm_80 on.  In float16 code is for the first GPU of the list; newer ones, where it has
 # to be asked for, make their own of its PTX when it is first used.
 CUDA_ARCH_F16 ?= $(firstword $(CUDA_ARCH))

@@ -47,6 +47,10 @@ qz_cuda_few(struct qz_dev *d, const struct qz_linear *l, int n, const qz_act *x,
 	qz_cuda_part(d, "x W from codes");
 	if (t <= FEW_ONE)
 		qz_cuda_few_one(d, &g);
+#ifndef QZ_CUDA_F16
+	else if (t > 8 && qz_cuda_few_90(d, &g))
+		return;
+#endif
 	else if (t <= FEW_SOME)
 		qz_cuda_few_some(d, &g);
 	else

@@ -39,6 +39,10 @@ struct few_job {
 void qz_cuda_few_one(struct qz_dev *d, struct few_job *g);
 void qz_cuda_few_some(struct qz_dev *d, struct few_job *g);
 void qz_cuda_few_many(struct qz_dev *d, struct few_job *g);
+#ifndef QZ_CUDA_F16
+/* From 9 tokens on, of many rows, in bfloat16 on Hopper; false: it is not for this job. */
+bool qz_cuda_few_90(struct qz_dev *d, struct few_job *g);
+#endif
 
 /* Groups of n rows, numbered through all projections. */
 static inline void

@@ -279,6 +279,8 @@ pin(uint32_t a[N][4])
 #define Q32(io, c) Q16(io, c), Q4(io, c, 16), Q4(io, c, 20), Q4(io, c, 24), Q4(io, c, 28)
 #define OUT(x) "=f"(x)
 #define BOTH(x) "+f"(x)
+#define R8 "%0, %1, %2, %3, %4, %5, %6, %7"
+#define R16 R8 ", %8, %9, %10, %11, %12, %13, %14, %15"
 #define R32                                                                                            \
 	"%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, "   \
 	"%20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
@@ -311,6 +313,46 @@ wgmma_over(float c[N / 8][4], uint64_t a, uint64_t b)
 		asm volatile(OVER("128", R64, "1", "%64", "%65") : Q16(BOTH, c) : "l"(a), "l"(b));
 	else
 		asm volatile(OVER("128", R64, "0", "%64", "%65") : Q16(OUT, c) : "l"(a), "l"(b));
+#endif
+}
+
+#define DECODED(n, regs, add, a, b)                                                                    \
+	"{\n\t.reg .pred p;\n\tsetp.ne.b32 p, " add ", 0;\n\t"                                            \
+	"wgmma.mma_async.sync.aligned.m64n" n "k16.f32.bf16.bf16 {" regs "}, {" a "}, " b ", p, 1, 1, 0;\n\t}"
+#define A4(a) "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3])
+
+/* c (64 x N) = a b^T, or += when `add`, which is known where this is compiled: a (64 x 16) in registers, b N rows of 16
+ * numbers.  a is read until the product is waited for. */
+template <int N>
+static __device__ inline void
+wgmma_decoded(float c[N / 8][4], const uint32_t a[4], uint64_t b, bool add)
+{
+	static_assert(N == 16 || N == 32 || N == 64);
+#ifdef QZ_CUDA_HAS_WGMMA
+	if constexpr (N == 16) {
+		if (add)
+			asm volatile(DECODED("16", R8, "1", "%8, %9, %10, %11", "%12")
+				     : Q1(BOTH, c, 0), Q1(BOTH, c, 1)
+				     : A4(a), "l"(b));
+		else
+			asm volatile(DECODED("16", R8, "0", "%8, %9, %10, %11", "%12")
+				     : Q1(OUT, c, 0), Q1(OUT, c, 1)
+				     : A4(a), "l"(b));
+	} else if constexpr (N == 32) {
+		if (add)
+			asm volatile(DECODED("32", R16, "1", "%16, %17, %18, %19", "%20")
+				     : Q4(BOTH, c, 0)
+				     : A4(a), "l"(b));
+		else
+			asm volatile(DECODED("32", R16, "0", "%16, %17, %18, %19", "%20")
+				     : Q4(OUT, c, 0)
+				     : A4(a), "l"(b));
+	} else {
+		if (add)
+			asm volatile(DECODED("64", R32, "1", "%32, %33, %34, %35", "%36") : Q8(BOTH, c) : A4(a), "l"(b));
+		else
+			asm volatile(DECODED("64", R32, "0", "%32, %33, %34, %35", "%36") : Q8(OUT, c) : A4(a), "l"(b));
+	}
 #endif
 }
 
@@ -361,6 +403,10 @@ wgmma_wide(float c[32][4], uint64_t a, uint64_t b)
 #undef OUT
 #undef BOTH
 #undef OVER
+#undef DECODED
+#undef A4
+#undef R8
+#undef R16
 #undef R32
 #undef R64
 #undef R128

@@ -413,6 +413,10 @@ main(void)
 		{ "linear", linear, { 2, 14336, 48, 16, QZ_NF4, PAIR | PLUS }, 0, 4e-3 },
 		{ "linear", linear, { 2, 64, 140000, 0, QZ_NF4, 0 }, 0, 4e-3 },
 		{ "linear", linear, { 16, 7168, 264, 16, QZ_NF4, PAIR }, 0, 4e-3 },
+		/* Rows for all multiprocessors of a Hopper; 9 to 64 tokens. */
+		{ "linear", linear, { 9, 320, 15000, 8, QZ_NF4, PAIR | PLUS | MIXED }, 0, 4e-3 },
+		{ "linear", linear, { 32, 64, 30001, 0, QZ_FP4, BIAS }, 0, 4e-3 },
+		{ "linear", linear, { 64, 576, 9000, 16, QZ_NF4, TRIO }, 0, 4e-3 },
 		{ "linear", linear, { 64, 3648, 320, 16, QZ_NF4, PLUS }, 0, 4e-3 },
 		{ "linear", linear, { 65, 512, 512, 16, QZ_BF16, PAIR }, 0, 4e-3 },
 		{ "linear", linear, { 300, 512, 1024, 16, QZ_NF4, PAIR | SIDE | PLUS }, 0, 4e-3 },
