@@ -1,4 +1,5 @@
 /* --field NAME=FIELD and --role WORD=ROLE. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,10 +7,10 @@
 #include "tools/tokenize/tokenize.h"
 
 static bool
-is_field(const char *name)
+is_field(const char *name, size_t n)
 {
-	for (const char *const *n = qz_field_names; *n; n++)
-		if (!strcmp(*n, name))
+	for (const char *const *f = qz_field_names; *f; f++)
+		if (strlen(*f) == n && !memcmp(*f, name, n))
 			return true;
 	return false;
 }
@@ -17,42 +18,45 @@ is_field(const char *name)
 static void
 refuse_field(const char *given)
 {
-	struct qz_buf b = { 0 };
+	char names[300];
+	size_t at = 0;
 
-	for (const char *const *n = qz_field_names; *n; n++)
-		qz_buf_fmt(&b, "%s%s", n == qz_field_names ? "" : ", ", *n);
-	qz_usage("--field: '%s' does not begin with one of %s, and =", given, b.data);
+	for (const char *const *f = qz_field_names; *f && at < sizeof names; f++)
+		at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", at ? ", " : "", *f);
+	qz_usage("--field: '%s' does not begin with one of %s, and =", given, names);
 }
 
-/* "a=b" in two, of which the first is the caller's to free; both have something in them. */
+/* All of what was given, before anything is kept: a wrong one ends the program. */
 static void
-split(const char *option, const char *given, char **a, char **b)
+check(const char *option, const struct qz_list *given, bool roles)
 {
-	char *s = strdup(given), *equals = s ? strchr(s, '=') : NULL;
+	for (size_t i = 0; i < given->n; i++) {
+		const char *s = given->items[i], *equals = strchr(s, '=');
 
-	if (!equals || equals == s || !equals[1])
-		qz_usage("--%s: '%s' is not of the form %s", option, given,
-		    strcmp(option, "role") ? "NAME=FIELD" : "WORD=ROLE");
-	*equals = 0;
-	*a = s;
-	*b = equals + 1;
+		if (!equals || equals == s || !equals[1])
+			qz_usage("--%s: '%s' is not of the form %s", option, s,
+			    roles ? "WORD=ROLE" : "NAME=FIELD");
+		if (!roles && !is_field(s, (size_t)(equals - s)))
+			refuse_field(s);
+	}
 }
 
 struct qz_renames
 renames_read(const char *option, const struct qz_list *given)
 {
-	struct qz_renames r = { calloc(given->n + 1, sizeof *r.list), given->n };
 	bool roles = !strcmp(option, "role");
+	struct qz_renames r = { 0 };
 
-	for (size_t i = 0; i < r.n && r.list; i++) {
-		char *a, *b;
+	check(option, given, roles);
+	r.list = calloc(given->n + 1, sizeof *r.list);
+	for (; r.n < given->n; r.n++) {
+		char *a = r.list ? strdup(given->items[r.n]) : NULL, *b = a ? strchr(a, '=') : NULL;
 
-		split(option, given->items[i], &a, &b);
-		if (!roles && !is_field(a))
-			refuse_field(given->items[i]);
-		r.list[i] = roles ? (struct qz_rename){ b, a } : (struct qz_rename){ a, b };
+		if (!b)
+			qz_usage("--%s: no memory", option);
+		*b++ = 0;
+		r.list[r.n] = roles ? (struct qz_rename){ b, a } : (struct qz_rename){ a, b };
 	}
-	r.n = r.list ? r.n : 0;
 	return r;
 }
 
