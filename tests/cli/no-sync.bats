@@ -44,7 +44,9 @@ prepare() {
 		for option in '' --no-sync; do
 			rm -rf out
 			# A leak sanitizer cannot look while strace does.
-			ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0" strace -f -o calls -e trace=fsync,fdatasync,sync_file_range,syncfs,sync $make $option
+			# shellcheck disable=SC2086 # words of a command
+			ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0" \
+				strace -f -o calls -e trace=fsync,fdatasync,sync_file_range,syncfs,sync $make $option
 			n=$(grep -c 'sync' calls) || true
 			echo "$make $option: $n"
 			if [ "$option" ]; then [ "$n" -eq 0 ]; else [ "$n" -gt 0 ]; fi

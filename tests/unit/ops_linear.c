@@ -91,7 +91,8 @@ linear(struct qz_dev *d, const int *s, struct out *o)
 	if (n_l == 2)
 		l[1] = projection(d, o, second, s[2] * 2 + 1, s[3] / 2, 30);
 	for (int i = 1; s[5] & TRIO && i < 3; i++)
-		l[i] = projection(d, o, i == 1 ? second : s, s[2] + 8 * i, i == 1 ? s[3] / 2 : s[3], 10 + 20 * i);
+		l[i] = projection(
+		    d, o, i == 1 ? second : s, s[2] + 8 * i, i == 1 ? s[3] / 2 : s[3], 10 + 20 * i);
 	if (s[5] & SIDE)
 		join(d, o, s, l);
 	if (s[5] & PLUS)
